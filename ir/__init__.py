@@ -1,0 +1,1 @@
+"""The language of all layers: data types, expressions, statements, analysis, printing, errors, targets."""

@@ -1,0 +1,297 @@
+"""Building expressions from operands: conversion of Python numbers, common data types, trivial folding.
+
+Folding here is what keeps a freshly built index readable (`i * 1 + 0` is `i`); everything that needs to know
+ranges is `ir.simplify`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import NoReturn
+
+from . import expr as e
+from .dtype import DType, Kind, boolean, dtype_of, float32, float64, int32, int64, promote
+from .errors import ExpressionError, TypeMismatch
+
+Operand = "e.Expr | int | float | bool"
+
+
+def const(value: int | float | bool, dtype: str | DType | None = None) -> e.Const:
+    """Give a literal: bool for a bool, int32 (int64 where it does not fit) for an int, float32 for a float."""
+    if isinstance(value, e.Const):
+        return value
+    if dtype is None:
+        dtype = _natural_dtype(value)
+    dtype = dtype_of(dtype)
+    if dtype.is_float:
+        return e.Const(float(value), dtype)
+    if dtype == boolean:
+        return e.Const(bool(value), dtype)
+    return e.Const(wrap(int(value), dtype), dtype)
+
+
+def _natural_dtype(value: int | float | bool) -> DType:
+    if isinstance(value, bool):
+        return boolean
+    if isinstance(value, int):
+        return int32 if int32.min_value <= value <= int32.max_value else int64
+    return float32
+
+
+def wrap(value: int, dtype: DType) -> int:
+    """Give `value` modulo the range of an integer type, as machine arithmetic does."""
+    value &= (1 << dtype.bits) - 1
+    if dtype.kind is Kind.INT and value >> (dtype.bits - 1):
+        value -= 1 << dtype.bits
+    return value
+
+
+def as_expr(value: e.Expr | int | float | bool, dtype: DType | None = None) -> e.Expr:
+    """Give `value` as an expression; Python and NumPy numbers become literals of `dtype`.
+
+    Raises TypeMismatch for anything else.
+    """
+    if isinstance(value, e.Expr):
+        return value
+    as_node = getattr(value, "as_expr", None)
+    if as_node is not None:
+        return as_node()
+    if isinstance(value, (bool, int, float)):
+        return const(value, dtype)
+    item = getattr(value, "item", None)
+    if item is not None and not getattr(value, "shape", ()):
+        return const(item(), dtype or dtype_of(str(value.dtype)))
+    raise TypeMismatch("expression", f"{value!r} is no expression or number", advice="use tensors' elements and numbers")
+
+
+def operands(step: str, a: object, b: object) -> tuple[e.Expr, e.Expr]:
+    """Give both operands as expressions of one data type; a Python number takes the other side's type."""
+    if a is False or b is False or a is True or b is True:
+        raise ExpressionError(
+            step,
+            "an operand is a Python bool; `==` between expressions compares Python objects",
+            advice="write a.equal(b) for equality of values, or const(True) for a literal",
+        )
+    if not isinstance(a, e.Expr):
+        a = as_expr(a)  # type: ignore[arg-type]
+        b = as_expr(b)  # type: ignore[arg-type]
+        a = _literal_like(a, b)
+    elif not isinstance(b, e.Expr):
+        b = _literal_like(as_expr(b), a)  # type: ignore[arg-type]
+    if a.dtype is b.dtype:
+        return a, b
+    common = promote(a.dtype, b.dtype)
+    return cast(common, a), cast(common, b)
+
+
+def _literal_like(number: e.Expr, other: e.Expr) -> e.Expr:
+    """Give a Python literal the other operand's type, unless that would lose its fraction."""
+    if not isinstance(number, e.Const) or other.dtype == boolean:
+        return number
+    if number.dtype.is_float and not other.dtype.is_float:
+        return number
+    return const(number.value, other.dtype)
+
+
+def _folded(a: e.Expr, b: e.Expr, compute: Callable[[int, int], int]) -> e.Expr | None:
+    """Fold integer literals; floats are folded by nobody, so that rounding stays the machine's."""
+    if isinstance(a, e.Const) and isinstance(b, e.Const) and a.dtype.is_int:
+        return const(compute(int(a.value), int(b.value)), a.dtype)
+    return None
+
+
+def is_const(x: e.Expr, value: int) -> bool:
+    """Tell whether `x` is the integer literal `value`."""
+    return isinstance(x, e.Const) and x.value == value and not x.dtype.is_float
+
+
+def add(a: Operand, b: Operand) -> e.Expr:
+    """Give a + b."""
+    a, b = operands("+", a, b)
+    if is_const(a, 0):
+        return b
+    if is_const(b, 0):
+        return a
+    return _folded(a, b, operator.add) or e.Add(a, b)
+
+
+def sub(a: Operand, b: Operand) -> e.Expr:
+    """Give a - b."""
+    a, b = operands("-", a, b)
+    if is_const(b, 0):
+        return a
+    return _folded(a, b, operator.sub) or e.Sub(a, b)
+
+
+def mul(a: Operand, b: Operand) -> e.Expr:
+    """Give a * b."""
+    a, b = operands("*", a, b)
+    if is_const(a, 1) or is_const(b, 0):
+        return b
+    if is_const(b, 1) or is_const(a, 0):
+        return a
+    return _folded(a, b, operator.mul) or e.Mul(a, b)
+
+
+def div(a: Operand, b: Operand) -> e.Expr:
+    """Give a / b of floats.  Raises TypeMismatch for two integers, where `/` could mean two things."""
+    a, b = operands("/", a, b)
+    if not a.dtype.is_float:
+        raise TypeMismatch("/", f"both operands are {a.dtype}", advice="`//` for the floor, or .astype('float32') first")
+    return e.Div(a, b)
+
+
+def floordiv(a: Operand, b: Operand) -> e.Expr:
+    """Give the floor of a / b.  Raises ExpressionError for a literal divisor of zero."""
+    a, b = operands("//", a, b)
+    _refuse_zero("//", a, b)
+    if is_const(b, 1) or is_const(a, 0):
+        return a
+    return _folded(a, b, operator.floordiv) or e.FloorDiv(a, b)
+
+
+def floormod(a: Operand, b: Operand) -> e.Expr:
+    """Give a - (a // b) * b.  Raises ExpressionError for a literal divisor of zero."""
+    a, b = operands("%", a, b)
+    _refuse_zero("%", a, b)
+    if is_const(b, 1) or is_const(a, 0):
+        return const(0, a.dtype)
+    return _folded(a, b, operator.mod) or e.FloorMod(a, b)
+
+
+def _refuse_zero(step: str, a: e.Expr, b: e.Expr) -> None:
+    if a.dtype.is_float:
+        raise TypeMismatch(step, f"operands are {a.dtype}", advice="floor(a / b) of floats")
+    if is_const(b, 0):
+        raise ExpressionError(step, "the divisor is 0", advice="a divisor that is never zero")
+
+
+def minimum(a: Operand, b: Operand) -> e.Expr:
+    """Give the lesser of a and b."""
+    a, b = operands("min", a, b)
+    return a if a is b else _folded(a, b, min) or e.Min(a, b)
+
+
+def maximum(a: Operand, b: Operand) -> e.Expr:
+    """Give the greater of a and b."""
+    a, b = operands("max", a, b)
+    return a if a is b else _folded(a, b, max) or e.Max(a, b)
+
+
+def _compared(step: str, a: Operand, b: Operand, node: type, compute: Callable[[int, int], bool]) -> e.Expr:
+    a, b = operands(step, a, b)
+    if isinstance(a, e.Const) and isinstance(b, e.Const):
+        return e.Const(compute(a.value, b.value), boolean)  # type: ignore[arg-type]
+    return node(a, b)
+
+
+def eq(a: Operand, b: Operand) -> e.Expr:
+    """Give a == b."""
+    return _compared("equal", a, b, e.Eq, operator.eq)
+
+
+def ne(a: Operand, b: Operand) -> e.Expr:
+    """Give a != b."""
+    return _compared("not equal", a, b, e.Ne, operator.ne)
+
+
+def lt(a: Operand, b: Operand) -> e.Expr:
+    """Give a < b."""
+    return _compared("<", a, b, e.Lt, operator.lt)
+
+
+def le(a: Operand, b: Operand) -> e.Expr:
+    """Give a <= b."""
+    return _compared("<=", a, b, e.Le, operator.le)
+
+
+def condition(step: str, value: object) -> e.Expr:
+    """Give `value` as a bool expression.
+
+    Raises ExpressionError for a Python bool, which `==` between expressions gives, and TypeMismatch for numbers.
+    """
+    if isinstance(value, bool):
+        raise ExpressionError(
+            step,
+            f"the condition is the Python value {value}; `==` between expressions compares Python objects",
+            advice="write a.equal(b) for equality of values, or const(True) for a literal",
+        )
+    node = as_expr(value)  # type: ignore[arg-type]
+    if node.dtype != boolean:
+        raise TypeMismatch(step, f"the condition has type {node.dtype}", advice="a comparison, such as x > 0")
+    return node
+
+
+def logical_and(*conditions: object) -> e.Expr:
+    """Give the conjunction, evaluated from left to right; of nothing it is true."""
+    terms = [c for c in (condition("all", c) for c in conditions) if not _is_bool(c, True)]
+    result: e.Expr = terms[0] if terms else e.Const(True, boolean)
+    for term in terms[1:]:
+        result = e.And(result, term)
+    return result
+
+
+def logical_or(*conditions: object) -> e.Expr:
+    """Give the disjunction, evaluated from left to right; of nothing it is false."""
+    terms = [c for c in (condition("any", c) for c in conditions) if not _is_bool(c, False)]
+    result: e.Expr = terms[0] if terms else e.Const(False, boolean)
+    for term in terms[1:]:
+        result = e.Or(result, term)
+    return result
+
+
+def logical_not(value: object) -> e.Expr:
+    """Give the negation."""
+    node = condition("not", value)
+    return e.Const(not node.value, boolean) if isinstance(node, e.Const) else e.Not(node)
+
+
+def _is_bool(x: e.Expr, value: bool) -> bool:
+    return isinstance(x, e.Const) and x.value is value
+
+
+def select(cond: object, then: Operand, otherwise: Operand) -> e.Expr:
+    """Give `then` where `cond` holds, else `otherwise`; both may be evaluated."""
+    node = condition("select", cond)
+    a, b = operands("select", then, otherwise)
+    return (a if node.value else b) if isinstance(node, e.Const) else e.Select(node, a, b)
+
+
+def if_then_else(cond: object, then: Operand, otherwise: Operand) -> e.Expr:
+    """Give `then` where `cond` holds, else `otherwise`; only the chosen one is evaluated, so it may guard a load."""
+    node = condition("if_then_else", cond)
+    a, b = operands("if_then_else", then, otherwise)
+    return (a if node.value else b) if isinstance(node, e.Const) else e.IfThenElse(node, a, b)
+
+
+def cast(dtype: str | DType, value: Operand) -> e.Expr:
+    """Give `value` converted to `dtype`; floats round to nearest, floats to integers truncate, integers wrap."""
+    dtype = dtype_of(dtype)
+    value = as_expr(value)
+    if value.dtype == dtype:
+        return value
+    if isinstance(value, e.Const) and (dtype.is_int or dtype in (float32, float64)) and math.isfinite(value.value):
+        if not (dtype == float32 and value.dtype != float64 and abs(value.value) > 1 << 24):
+            return const(value.value, dtype)
+    return e.Cast(value, dtype)
+
+
+def bitwise(name: str, a: Operand, b: Operand) -> e.Expr:
+    """Give an integer operation on bits, or a connective of two bools.  Raises TypeMismatch for floats."""
+    a, b = operands(name, a, b)
+    if a.dtype == boolean and name in ("bitwise_and", "bitwise_or"):
+        return logical_and(a, b) if name == "bitwise_and" else logical_or(a, b)
+    if not a.dtype.is_int:
+        raise TypeMismatch(name, f"operands are {a.dtype}", advice="integers")
+    return e.Call(name, (a, b), a.dtype)
+
+
+def refuse_truth(x: e.Expr) -> NoReturn:
+    """Refuse to give an expression a Python truth value, which it has only when the kernel runs."""
+    raise ExpressionError(
+        "condition",
+        f"`{x}` has no truth value before the kernel runs",
+        advice="te.if_then_else(...), te.all(...) and te.any(...) in place of if, and, or",
+    )

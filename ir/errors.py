@@ -1,0 +1,110 @@
+"""Every error a user can meet.
+
+    Error                     base class: which step, what fact, where, what to do
+    +-- TypeMismatch          data types or ranks that do not fit together
+    +-- ExpressionError       a tensor expression that means nothing
+    +-- ScheduleError         a schedule step that is refused
+    |   +-- RaceError         iterations of a parallel, vectorized or bound loop collide
+    |   +-- AxisGone          the axis was taken by an earlier step
+    +-- VerifyError           a loop nest that breaks a rule of the language
+    +-- ParseError            text that is not a printed loop nest
+    +-- CodegenError          a loop nest that the backend cannot express
+    +-- TargetError           a target that is unknown or lacks what is asked of it
+    +-- ArgumentError         a kernel called with arguments that do not fit
+    +-- TuneError             a search that cannot go on
+        +-- RecordError       a database that cannot be read or written
+
+`assert` is for our own bugs only.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent)
+
+
+class Error(Exception):
+    """A refusal that answers four questions.
+
+    step    which step or call refused, as the user wrote it (`split`, `build`, ...)
+    fact    what is wrong, with its numbers
+    where   place in the program: a stage and axis, and the loop nest with the line marked by `>`
+    advice  what to do instead
+    site    file and line of the user's own code that made the call, found on the stack
+    """
+
+    def __init__(self, step: str, fact: str, where: str = "", advice: str = "") -> None:
+        self.step, self.fact, self.where, self.advice = step, fact, where, advice
+        self.site = user_site()
+        super().__init__(step, fact, where, advice)
+
+    def __str__(self) -> str:
+        lines = [f"{self.step}: {self.fact}"]
+        if self.site:
+            lines.append(f"  at {self.site}")
+        if self.where:
+            lines.append(self.where)
+        if self.advice:
+            lines.append(f"try: {self.advice}")
+        return "\n".join(lines)
+
+
+class TypeMismatch(Error):
+    """Data types or ranks that do not fit together."""
+
+
+class ExpressionError(Error):
+    """A tensor expression that means nothing."""
+
+
+class ScheduleError(Error):
+    """A schedule step that is refused."""
+
+
+class RaceError(ScheduleError):
+    """Iterations of a parallel, vectorized or bound loop would collide."""
+
+
+class AxisGone(ScheduleError):
+    """The axis is no loop of the stage any more; the message names the step that took it."""
+
+
+class VerifyError(Error):
+    """A loop nest that breaks a rule of the language."""
+
+
+class ParseError(Error):
+    """Text that is not a printed loop nest."""
+
+
+class CodegenError(Error):
+    """A loop nest that the backend cannot express."""
+
+
+class TargetError(Error):
+    """A target that is unknown or lacks what is asked of it."""
+
+
+class ArgumentError(Error):
+    """A kernel called with arguments that do not fit."""
+
+
+class TuneError(Error):
+    """A search that cannot go on."""
+
+
+class RecordError(TuneError):
+    """A record database that cannot be read or written."""
+
+
+def user_site() -> str:
+    """Give `file:line` of the innermost caller outside this package, or an empty string."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith((_PACKAGE, "<")) or name.startswith(f"{_PACKAGE}/tests"):
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""

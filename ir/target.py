@@ -1,0 +1,73 @@
+"""A machine to compile for, as data."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from .errors import TargetError
+
+KINDS = ("llvm", "c", "cuda")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What code generation must know of a machine; equal targets give equal code.
+
+    kind          "llvm", "c" or "cuda"
+    triple        LLVM target triple, or "" for the host's
+    cpu           LLVM name of the processor, or "" for the host's ("generic" for none in particular)
+    features      LLVM feature string such as "+avx2,-avx512f" on top of the processor's own
+    vector_bits   width in bits of the vector registers, or 0 for the processor's widest
+    registers     vector registers, or 0 for the processor's number
+    """
+
+    kind: str = "llvm"
+    triple: str = ""
+    cpu: str = ""
+    features: str = ""
+    vector_bits: int = 0
+    registers: int = 0
+
+    @classmethod
+    def parse(cls, text: str | Target) -> Target:
+        """Read `llvm -mcpu=skylake-avx512 -mattr=+avx512vnni -mtriple=... -vector-width=512`.
+
+        Raises TargetError for an unknown kind or option.
+        """
+        if isinstance(text, Target):
+            return text
+        words = shlex.split(text)
+        if not words or words[0] not in KINDS:
+            raise TargetError("target", f"unknown kind in {text!r}", advice=f"begin with one of {', '.join(KINDS)}")
+        options = [_option(text, word) for word in words[1:]]
+        return cls(kind=words[0], **dict(options))  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        words = [self.kind]
+        for flag, (field, _) in _OPTIONS.items():
+            value = getattr(self, field)
+            if value:
+                words.append(f"-{flag}={value}")
+        return " ".join(words)
+
+
+_OPTIONS = {
+    "mtriple": ("triple", str),
+    "mcpu": ("cpu", str),
+    "mattr": ("features", str),
+    "vector-width": ("vector_bits", int),
+    "registers": ("registers", int),
+}
+
+
+def _option(text: str, word: str) -> tuple[str, str | int]:
+    flag, _, value = word.lstrip("-").partition("=")
+    if flag not in _OPTIONS or not value:
+        known = ", ".join(f"-{name}=..." for name in _OPTIONS)
+        raise TargetError("target", f"unknown option {word!r} in {text!r}", advice=f"options are {known}")
+    field, convert = _OPTIONS[flag]
+    try:
+        return field, convert(value)
+    except ValueError as error:
+        raise TargetError("target", f"{word!r}: {error}", advice=f"a number, as in -{flag}=512") from None

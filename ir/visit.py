@@ -1,0 +1,130 @@
+"""Walking and rewriting trees of expressions and statements: the only traversal there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from .expr import Expr, Var
+from .stmt import Stmt
+
+Node = Expr | Stmt
+N = TypeVar("N", Expr, Stmt)
+
+_CHILD_TYPES = {"Expr", "Stmt", "Stmt | None"}
+_TUPLE_TYPES = {"tuple[Expr, ...]", "tuple[Stmt, ...]"}
+_SHAPES: dict[type, tuple[tuple[str, bool], ...]] = {}  # class -> its child fields, and whether each is a tuple
+
+
+def _shape(cls: type) -> tuple[tuple[str, bool], ...]:
+    found = _SHAPES.get(cls)
+    if found is None:
+        kinds = [(f.name, str(f.type)) for f in fields(cls)]
+        found = tuple((n, t in _TUPLE_TYPES) for n, t in kinds if t in _CHILD_TYPES or t in _TUPLE_TYPES)
+        _SHAPES[cls] = found
+    return found
+
+
+def children(node: Node) -> Iterator[Node]:
+    """Give the direct sub-expressions and sub-statements, in order; loop variables and buffers are not among them."""
+    for name, many in _shape(type(node)):
+        value = getattr(node, name)
+        if many:
+            yield from value
+        elif value is not None:
+            yield value
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """Give `node` and everything below it, parents first; a shared node is given once."""
+    seen: set[int] = set()
+    stack: list[Node] = [node]
+    while stack:
+        here = stack.pop()
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        yield here
+        stack.extend(reversed(list(children(here))))
+
+
+Memo = dict[int, tuple[Node, Node]]  # identity -> (the node itself, kept alive so that its identity stays taken; result)
+
+
+def rewrite(node: N, rule: Callable[[Node], Node | None], memo: Memo | None = None) -> N:
+    """Apply `rule` bottom-up.
+
+    rule  gives the replacement of a node whose children are already rewritten, or None for "not mine"
+    memo  results so far, to share between calls with the same rule
+    The same object comes back where nothing changed; a node shared by several parents is rewritten once.
+    """
+    return _rewrite(node, rule, {} if memo is None else memo)  # type: ignore[return-value]
+
+
+def _rewrite(node: Node, rule: Callable[[Node], Node | None], memo: Memo) -> Node:
+    done = memo.get(id(node))
+    if done is not None:
+        return done[1]
+    rebuilt = map_children(node, lambda child: _rewrite(child, rule, memo))
+    replaced = rule(rebuilt)
+    result = rebuilt if replaced is None else replaced
+    memo[id(node)] = (node, result)
+    return result
+
+
+def map_children(node: N, change: Callable[[Any], Any]) -> N:
+    """Give `node` with `change` applied to each child; the same object where every child stays the same."""
+    changes: dict[str, Any] = {}
+    for name, many in _shape(type(node)):
+        old = getattr(node, name)
+        if old is None:
+            continue
+        if many:
+            new = tuple([change(x) for x in old])
+            if any(a is not b for a, b in zip(old, new, strict=True)):
+                changes[name] = new
+        else:
+            new = change(old)
+            if new is not old:
+                changes[name] = new
+    return with_fields(node, changes) if changes else node
+
+
+def with_fields(node: N, changes: Mapping[str, Any]) -> N:
+    """Give a copy of `node` with some fields replaced."""
+    cls = type(node)
+    return cls(*[changes[f.name] if f.name in changes else getattr(node, f.name) for f in fields(cls)])  # type: ignore[arg-type]
+
+
+def substitute(node: N, values: Mapping[Var, Expr]) -> N:
+    """Give `node` with each variable of `values` replaced; operators are rebuilt as they are, without folding."""
+    if not values:
+        return node
+    return rewrite(node, lambda n: values.get(n) if isinstance(n, Var) else None)
+
+
+def free_vars(node: Node) -> list[Var]:
+    """Give the variables read by `node` that no loop or let inside it binds, in order of first appearance."""
+    bound = {id(n.var) for n in walk(node) if hasattr(n, "var")}  # names are unique in a function
+    return [n for n in walk(node) if isinstance(n, Var) and id(n) not in bound]
+
+
+def same(a: object, b: object) -> bool:
+    """Tell whether two trees have the same structure, with variables and buffers compared by identity."""
+    return _same(a, b, {})
+
+
+def _same(a: object, b: object, memo: dict[tuple[int, int], bool]) -> bool:
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(_same(x, y, memo) for x, y in zip(a, b, strict=True))
+    if isinstance(a, Var) or not isinstance(a, (Expr, Stmt)):
+        return a == b
+    key = (id(a), id(b))
+    if key not in memo:
+        memo[key] = all(_same(getattr(a, f.name), getattr(b, f.name), memo) for f in fields(a))  # type: ignore[arg-type]
+    return memo[key]

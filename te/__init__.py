@@ -1,0 +1,1 @@
+"""What to compute: tensors declared by an expression for each element."""

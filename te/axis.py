@@ -1,0 +1,87 @@
+"""Iteration variables: the names of the dimensions that an operator runs over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ..ir import arith
+from ..ir.expr import Expr, Var
+
+
+class AxisKind(Enum):
+    """What a dimension of an operator is for."""
+
+    SPATIAL = "spatial"  # one element of the result for each value
+    REDUCE = "reduce"  # combined by a reducer
+    SCAN = "scan"  # one step of a recurrence after the other
+    THREAD = "thread"  # a hardware thread index, for `bind`
+    OPAQUE = "opaque"  # inside an extern operator or a tensorized body
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """A dimension `start <= var < start + extent` of an operator, or a loop that a schedule step made of one.
+
+    var     the variable that stands for the dimension in expressions
+    thread  thread axis such as "threadIdx.x" for the THREAD kind, else ""
+    TVM calls this class IterVar.
+    """
+
+    var: Var
+    extent: Expr
+    kind: AxisKind = AxisKind.SPATIAL
+    start: Expr = arith.const(0)
+    thread: str = ""
+
+    @property
+    def name(self) -> str:
+        """Give the variable's name, which names the axis within its stage."""
+        return self.var.name
+
+    def as_expr(self) -> Expr:
+        """Give the variable, so that an axis can stand in expressions: `A[i, k]`, `k + 1`."""
+        return self.var
+
+    def __repr__(self) -> str:
+        return f"Axis({self.name}, {self.extent}, {self.kind.value})"
+
+    def __add__(self, other: object) -> Expr:
+        return self.var + other  # type: ignore[operator]
+
+    def __radd__(self, other: object) -> Expr:
+        return other + self.var  # type: ignore[operator]
+
+    def __sub__(self, other: object) -> Expr:
+        return self.var - other  # type: ignore[operator]
+
+    def __rsub__(self, other: object) -> Expr:
+        return other - self.var  # type: ignore[operator]
+
+    def __mul__(self, other: object) -> Expr:
+        return self.var * other  # type: ignore[operator]
+
+    def __rmul__(self, other: object) -> Expr:
+        return other * self.var  # type: ignore[operator]
+
+    def __floordiv__(self, other: object) -> Expr:
+        return self.var // other  # type: ignore[operator]
+
+    def __mod__(self, other: object) -> Expr:
+        return self.var % other  # type: ignore[operator]
+
+    def __lt__(self, other: object) -> Expr:
+        return self.var < other  # type: ignore[operator]
+
+    def __le__(self, other: object) -> Expr:
+        return self.var <= other  # type: ignore[operator]
+
+    def __gt__(self, other: object) -> Expr:
+        return self.var > other  # type: ignore[operator]
+
+    def __ge__(self, other: object) -> Expr:
+        return self.var >= other  # type: ignore[operator]
+
+    def equal(self, other: object) -> Expr:
+        """Give the comparison of values, as an expression."""
+        return self.var.equal(other)  # type: ignore[arg-type]
