@@ -113,13 +113,13 @@ class Function:
 
     params   buffers, and scalar variables; sizes that only appear in buffer shapes need not be listed: the
              caller derives them from the arrays
-    outputs  how many of the last buffer parameters are written; the others are only read
+    outputs  the buffer parameters that are written, wherever they stand among `params`; the others are only read
     """
 
     name: str
     params: tuple[Buffer | Var, ...]
     body: Stmt
-    outputs: int = 1
+    outputs: tuple[Buffer, ...] = ()
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
