@@ -1,0 +1,417 @@
+"""The search space of a template: knobs, constraints between them, and configurations by number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..ir.errors import TuneError
+from ..ir.expr import Const
+from .constraints import Component, Constraint, components_of
+from .entities import Entity, Json, OtherOptionEntity, SplitEntity
+from .fragments import (
+    AnnotateFragment,
+    Fragment,
+    OptionFragment,
+    ReorderFragment,
+    SplitFragment,
+    annotate_entities,
+    reorder_entities,
+    split_entities,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KnobAxis:
+    """One loop that a split knob will make, to stand in later `define_reorder` and `define_annotate`."""
+
+    knob: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedFeature:
+    """A column for the cost model computed from knobs."""
+
+    name: str
+    function: Callable[..., Any]
+    names: tuple[str, ...]
+
+
+class Knobs:
+    """What a template sees of a configuration: definitions of its knobs, and an entity for each.
+
+    A `ConfigSpace` collects the definitions and answers with defaults; a `Config` ignores them and answers with what
+    was chosen.
+    """
+
+    index: int | None = None
+    is_fallback = True
+
+    def __getitem__(self, name: str) -> Any:
+        raise NotImplementedError
+
+    def __setitem__(self, name: str, entity: Entity) -> None:
+        """Take another default; without effect on a chosen configuration."""
+
+    def define_split(
+        self,
+        name: str,
+        axis: object,
+        policy: str = "factors",
+        *,
+        num_outputs: int = 2,
+        filter: Callable[[SplitEntity], object] | None = None,
+        max_factor: int | None = None,
+        no_tail: bool | None = None,
+        candidate: Sequence[Sequence[int]] = (),
+        default: Sequence[int] | None = None,
+    ) -> tuple[KnobAxis, ...]:
+        """Add a knob that splits `axis` (an axis, or its extent) in `num_outputs` loops.
+
+        policy      "factors" (divisors), "power2", "verbose" (both), or "candidate" (as listed)
+        filter      keeps the entities for which it is true
+        max_factor  largest inner factor
+        no_tail     leave out what does not divide the extent; by default only for "factors"
+        default     sizes, with -1 first, that an untuned template takes; else the first candidate
+        """
+        return tuple(KnobAxis(name, i) for i in range(num_outputs))
+
+    def define_reorder(
+        self,
+        name: str,
+        axes: Sequence[object],
+        policy: str,
+        *,
+        candidate: Sequence[Sequence[int]] = (),
+        default: Sequence[int] | None = None,
+    ) -> tuple[object, ...]:
+        """Add a knob that orders `axes`; policies "identity", "all", "interval_all", "candidate" (permutations)."""
+        return tuple(axes)
+
+    def define_annotate(
+        self,
+        name: str,
+        axes: Sequence[object],
+        policy: str,
+        *,
+        candidate: Sequence[Sequence[str]] = (),
+        default: Sequence[str] | None = None,
+    ) -> tuple[object, ...]:
+        """Add a knob that gives each of `axes` a word; policies such as "try_unroll_vec", or "candidate"."""
+        return tuple(axes)
+
+    def define_knob(self, name: str, candidate: Sequence[Any], default: Any = None) -> None:
+        """Add a knob with the values of `candidate`, plain data; the template interprets them."""
+
+    def define_feature(self, name: str, function: Callable[..., Any], *names: str) -> None:
+        """Add a column for the cost model: `function` of the knobs `names`, over whole populations.
+
+        The function gets one object per knob with the entity's fields as arrays: `lambda t: t.size[-1] * 4`.
+        """
+
+    def restrict(self, predicate: Callable[..., object], *names: str) -> None:
+        """Keep the configurations for which `predicate` of the knobs `names` is true.
+
+        The predicate gets one object per knob with the entity's fields as arrays, and gives an array of bools:
+        `space.restrict(lambda m, n: m.size[-1] * n.size[-1] <= 26, "tile_m", "tile_n")`.  One that only works on
+        single values (`if`, `and`) is called once per distinct combination instead.
+        """
+
+    def add_flop(self, flop: float) -> None:
+        """Add to the floating-point operations of the whole program; one fused multiply-add counts 2."""
+
+
+class ConfigSpace(Knobs):
+    """All configurations of a template, by number; as a configuration it is the default one.
+
+    The number is mixed radix over the knobs in order of definition, the first varying fastest, as in AutoTVM.
+    """
+
+    def __init__(self) -> None:
+        self.fragments: dict[str, Fragment] = {}
+        self.constraints: list[Constraint] = []
+        self.derived: list[DerivedFeature] = []
+        self.flop = 0.0
+        self._chosen: dict[str, Entity] = {}
+
+    def __len__(self) -> int:
+        return prod(len(f) for f in self.fragments.values())
+
+    @property
+    def size(self) -> int:
+        """Give the number of configurations before constraints (as `len`, without its limit of 2**63)."""
+        return prod(len(f) for f in self.fragments.values())
+
+    # -- definition ---------------------------------------------------------------------------------------------
+
+    def define_split(self, name: str, axis: object, policy: str = "factors", **options: Any) -> tuple[KnobAxis, ...]:
+        """Add a knob that splits a loop; see `Knobs.define_split`."""
+        extent, outputs = extent_of(axis), options.get("num_outputs", 2)
+        if policy == "candidate":
+            entities = [SplitEntity(tuple(c)) for c in options.get("candidate", ())]
+            if wrong := [e.size for e in entities if len(e.size) != outputs]:
+                raise TuneError("define_split", f"{wrong[0]} has not {outputs} sizes", f"  knob {name}")
+        else:
+            entities = split_entities(extent, outputs, policy, options.get("max_factor"), options.get("no_tail"))
+        if keep := options.get("filter"):
+            entities = [e for e in entities if keep(e)]
+        self._add(SplitFragment, name, entities, _entity(SplitEntity, options.get("default")), extent=extent)
+        return tuple(KnobAxis(name, i) for i in range(outputs))
+
+    def define_reorder(self, name: str, axes: Sequence[object], policy: str, **options: Any) -> tuple[object, ...]:
+        """Add a knob that orders loops; see `Knobs.define_reorder`."""
+        entities = reorder_entities(len(axes), policy, options.get("candidate", ()))
+        default = options.get("default")
+        self._add(ReorderFragment, name, entities, _entity(type(entities[0]), default))
+        return tuple(axes)
+
+    def define_annotate(self, name: str, axes: Sequence[object], policy: str, **options: Any) -> tuple[object, ...]:
+        """Add a knob that annotates loops; see `Knobs.define_annotate`."""
+        entities = annotate_entities(len(axes), policy, options.get("candidate", ()))
+        default = options.get("default")
+        self._add(AnnotateFragment, name, entities, _entity(type(entities[0]), default))
+        return tuple(axes)
+
+    def define_knob(self, name: str, candidate: Sequence[Any], default: Any = None) -> None:
+        """Add a knob of plain values; see `Knobs.define_knob`."""
+        entities = [OtherOptionEntity(value) for value in candidate]
+        self._add(OptionFragment, name, entities, None if default is None else OtherOptionEntity(default))
+
+    def define_feature(self, name: str, function: Callable[..., Any], *names: str) -> None:
+        """Add a column for the cost model; see `Knobs.define_feature`."""
+        self._known("define_feature", names)
+        self.derived.append(DerivedFeature(name, function, names))
+
+    def restrict(self, predicate: Callable[..., object], *names: str) -> None:
+        """Keep some configurations; see `Knobs.restrict`."""
+        self._known("restrict", names)
+        self.constraints.append(Constraint(predicate, names))
+        self.__dict__.pop("components", None)
+
+    def add_flop(self, flop: float) -> None:
+        """Add to the floating-point operations of the whole program."""
+        self.flop += flop
+
+    def _add(
+        self, kind: type[Fragment], name: str, entities: Sequence[Entity], default: Entity | None, **fields: Any
+    ) -> None:
+        if name in self.fragments:
+            raise TuneError("define", f"knob {name!r} is defined twice", advice="one name per knob")
+        if not entities:
+            raise TuneError("define", f"knob {name!r} has no candidates", advice="a wider filter or another policy")
+        number = 0 if default is None else next((i for i, e in enumerate(entities) if e == default), -1)
+        if number < 0:
+            raise TuneError("define", f"default {default} of knob {name!r} is not among its {len(entities)} candidates")
+        self.fragments[name] = kind(name, tuple(entities), number, **fields)
+        self.__dict__.pop("components", None)
+
+    def _known(self, step: str, names: Sequence[str]) -> None:
+        if missing := [n for n in names if n not in self.fragments]:
+            raise TuneError(step, f"no knob {missing[0]!r}", advice=f"one of {', '.join(self.fragments)}")
+
+    # -- as the default configuration ---------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> Any:
+        self._known("config", (name,))
+        fragment = self.fragments[name]
+        return self._chosen.get(name, fragment.entities[fragment.default])
+
+    def __setitem__(self, name: str, entity: Entity) -> None:
+        self._known("config", (name,))
+        self._chosen[name] = entity
+
+    @property
+    def default(self) -> int | None:
+        """Give the number of the default configuration, or None if constraints exclude it or it is no candidate."""
+        numbers = []
+        for name, fragment in self.fragments.items():
+            number = fragment.find(self._chosen[name]) if name in self._chosen else fragment.default
+            if number is None:
+                return None
+            numbers.append(number)
+        index = self.index_of(numbers)
+        return index if self.is_valid_index(index) else None
+
+    # -- configurations by number -------------------------------------------------------------------------------
+
+    def get(self, index: int) -> Config:
+        """Give the configuration `index`.  Raises TuneError outside 0 <= index < size."""
+        if not 0 <= index < self.size:
+            raise TuneError("config", f"number {index} in a space of {self.size}", advice=f"0 to {self.size - 1}")
+        chosen: dict[str, Entity] = {}
+        rest = int(index)
+        for name, fragment in self.fragments.items():
+            rest, number = divmod(rest, len(fragment))
+            chosen[name] = fragment.entities[number]
+        return Config(int(index), chosen)
+
+    def index_of(self, numbers: Sequence[int]) -> int:
+        """Give the configuration number of one candidate number per knob."""
+        index, weight = 0, 1
+        for number, fragment in zip(numbers, self.fragments.values(), strict=True):
+            index += int(number) * weight
+            weight *= len(fragment)
+        return index
+
+    def find(self, entities: Mapping[str, Entity]) -> int | None:
+        """Give the number of the configuration with these entities, or None if the space has it not."""
+        if set(entities) != set(self.fragments):
+            return None
+        numbers = [fragment.find(entities[name]) for name, fragment in self.fragments.items()]
+        known = [n for n in numbers if n is not None]
+        return self.index_of(known) if len(known) == len(numbers) else None
+
+    def is_valid_index(self, index: int) -> bool:
+        """Tell whether `index` is in the space and meets every constraint."""
+        return 0 <= index < self.size and bool(self.valid(self.matrix([index]))[0])
+
+    @property
+    def index_dtype(self) -> type:
+        """Give the NumPy type of configuration numbers: int64, or object where that is too narrow."""
+        return np.int64 if self.size < 1 << 62 else object
+
+    def matrix(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Give candidate numbers, one row per configuration number: (configurations, knobs) int64."""
+        rest = np.array(indices, dtype=self.index_dtype)
+        rows = np.empty((len(rest), len(self.fragments)), dtype=np.int64)
+        for place, fragment in enumerate(self.fragments.values()):
+            rows[:, place] = rest % len(fragment)
+            rest = rest // len(fragment)
+        return rows
+
+    def indices(self, matrix: np.ndarray) -> np.ndarray:
+        """Give the configuration number of each row of candidate numbers."""
+        index = np.zeros(len(matrix), dtype=self.index_dtype)
+        for place, fragment in reversed(list(enumerate(self.fragments.values()))):
+            index = index * len(fragment) + matrix[:, place]
+        return index
+
+    def column(self, name: str, matrix: np.ndarray) -> object:
+        """Give one knob's values over a population, as predicates and derived features see them."""
+        return self.fragments[name].column(matrix[:, self.places[name]])
+
+    @property
+    def places(self) -> dict[str, int]:
+        """Give each knob's column in a matrix of candidate numbers."""
+        return {name: place for place, name in enumerate(self.fragments)}
+
+    def valid(self, matrix: np.ndarray) -> np.ndarray:
+        """Tell for each row whether it meets every constraint."""
+        keep = np.ones(len(matrix), dtype=bool)
+        for component in self.components:
+            keep &= component.valid(matrix)
+        return keep
+
+    @cached_property
+    def components(self) -> tuple[Component, ...]:
+        """Give the groups of knobs that constraints tie together."""
+        return components_of(self.fragments, self.constraints)
+
+    @property
+    def valid_count(self) -> int | None:
+        """Give how many configurations meet the constraints, or None where counting would take too long."""
+        counts = [component.count for component in self.components]
+        known = [c for c in counts if c is not None]
+        return prod(known) if len(known) == len(counts) else None
+
+    def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Give `count` rows of candidate numbers, uniform over the valid configurations, with repetitions."""
+        rows = np.empty((count, len(self.fragments)), dtype=np.int64)
+        for component in self.components:
+            rows[:, component.places] = component.draw(count, rng)
+        return rows
+
+    def valid_indices(self, chunk: int = 1 << 14) -> Iterator[np.ndarray]:
+        """Give all valid configuration numbers in ascending order, in arrays of at most `chunk`."""
+        for first in range(0, self.size, chunk):
+            indices = np.arange(first, min(first + chunk, self.size), dtype=self.index_dtype)
+            kept = indices[self.valid(self.matrix(indices))]
+            if len(kept):
+                yield kept
+
+    def mutate(self, matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Give for each row a valid one that differs in one or two knobs, or the row itself where none was found."""
+        result = matrix.copy()
+        open_rows = np.arange(len(matrix))
+        for _ in range(4):
+            rows = matrix[open_rows].copy()
+            for _ in range(2):
+                places = rng.integers(len(self.fragments), size=len(rows))
+                for place, fragment in enumerate(self.fragments.values()):
+                    chosen = np.flatnonzero(places == place)
+                    rows[chosen, place] = fragment.mutate(rows[chosen, place], rng)
+                changed = (rows != matrix[open_rows]).any(axis=1)
+                if rng.random() < 0.7:
+                    break
+            good = changed & self.valid(rows)
+            result[open_rows[good]] = rows[good]
+            open_rows = open_rows[~good]
+            if not len(open_rows):
+                break
+        return result
+
+    @property
+    def fingerprint(self) -> str:
+        """Give a hash of the knobs and their candidates: equal numbers mean equal configurations where it is equal."""
+        knobs = [[name, [e.to_json() for e in f.entities]] for name, f in self.fragments.items()]
+        return hashlib.sha256(json.dumps(knobs, default=str).encode()).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        knobs = ", ".join(f"{name}: {len(f)}" for name, f in self.fragments.items())
+        return f"ConfigSpace({self.size} configurations; {knobs})"
+
+
+class Config(Knobs):
+    """One configuration: an entity for each knob.
+
+    index  its number in the space
+    """
+
+    is_fallback = False
+
+    def __init__(self, index: int | None, entities: Mapping[str, Entity]) -> None:
+        self.index = index
+        self.entities = dict(entities)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.entities:
+            known = ", ".join(self.entities)
+            raise TuneError("config", f"configuration {self.index} has no knob {name!r}", advice=f"one of {known}")
+        return self.entities[name]
+
+    def to_json(self) -> Json:
+        """Give `[[name, kind, value], ...]` as in AutoTVM's logs."""
+        return [[name, *e.to_json()] for name, e in self.entities.items()]  # type: ignore[misc]
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Config and self.entities == other.entities
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.entities))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={e.to_json()[1]}" for name, e in self.entities.items())  # type: ignore[index]
+        return f"Config({self.index}: {values})"
+
+
+def extent_of(axis: object) -> int:
+    """Give the number of steps of an axis, or of an integer.  Raises TuneError if it is not a known number."""
+    match getattr(axis, "extent", axis):
+        case int(n) if n >= 1:
+            return n
+        case Const(int(n)) if n >= 1:
+            return n
+        case other:
+            raise TuneError("define_split", f"extent {other} is not a positive number", advice="a fixed size")
+
+
+def _entity(kind: type, value: Sequence[Any] | None) -> Any:
+    return None if value is None else kind(tuple(value))

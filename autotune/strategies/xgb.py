@@ -1,0 +1,119 @@
+"""Search with a learned cost model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..features import FeatureTable
+from ..model import Ranker, make_ranker
+from ..space import ConfigSpace
+from .annealing import Annealing
+from .strategy import Unvisited
+
+LISTED = 1 << 13  # unvisited configurations that are all scored rather than searched by annealing
+
+
+class XgbStrategy:
+    """Random at first, then what the cost model ranks best, with a share of random ones.
+
+    seeds      configurations to begin with: the best of earlier records
+    warm_up    measured configurations before the model is trusted
+    epsilon    share of every batch drawn at random
+    crowding   best-scored configurations per wanted one; the batch is picked from them with distinct features first
+    Chains start at the best measured configurations.  Failures are learned as zero throughput.
+    """
+
+    def __init__(
+        self,
+        space: ConfigSpace,
+        seed: int = 0,
+        *,
+        seeds: Sequence[int] = (),
+        warm_up: int = 16,
+        epsilon: float = 0.05,
+        crowding: int = 3,
+        annealing: Annealing | None = None,
+        ranker: Callable[[int], Ranker] = make_ranker,
+    ) -> None:
+        self.space = space
+        self.rng = np.random.default_rng(seed)
+        self.unvisited = Unvisited(space, self.rng)
+        self.features = FeatureTable(space)
+        self.ranker = ranker(seed)
+        self.warm_up = warm_up
+        self.epsilon = epsilon
+        self.crowding = crowding
+        self.annealing = annealing or Annealing()
+        self._seeds = [int(i) for i in seeds if space.is_valid_index(int(i))]
+        self._costs: dict[int, float] = {}
+        self._fitted_on = 0
+
+    def propose(self, count: int) -> list[int]:
+        """Give the seeds first, then random configurations until `warm_up`, then mostly the best-ranked."""
+        chosen = self.unvisited.fresh(self._seeds)[:count]
+        if self._trusted and len(chosen) < count:
+            self.unvisited.mark(chosen)
+            wanted = count - len(chosen)
+            chosen += self._ranked(wanted - self._explored(wanted))
+        self.unvisited.mark(chosen)
+        if len(chosen) < count:
+            chosen += self.unvisited.draw(count - len(chosen))
+        self.unvisited.mark(chosen)
+        return chosen
+
+    def observe(self, indices: Sequence[int], costs: Sequence[float]) -> None:
+        """Remember for the next fit."""
+        self.unvisited.mark(indices)
+        self._costs.update(zip(map(int, indices), map(float, costs), strict=True))
+
+    @property
+    def _trusted(self) -> bool:
+        return len(self._costs) >= self.warm_up and np.isfinite(list(self._costs.values())).sum() >= 2
+
+    def _explored(self, count: int) -> int:
+        return int(self.rng.binomial(count, self.epsilon))
+
+    def score(self, matrix: np.ndarray) -> np.ndarray:
+        """Give the model's score of each row of candidate numbers."""
+        return self.ranker.predict(self.features(matrix))
+
+    def _fit(self) -> None:
+        if self._fitted_on == len(self._costs):
+            return
+        indices = list(self._costs)
+        costs = np.array([self._costs[i] for i in indices])
+        throughput = costs.min() / costs  # 0 for failures, 1 for the best
+        self.ranker.fit(self.features(self.space.matrix(indices)), throughput)
+        self._fitted_on = len(self._costs)
+
+    def _ranked(self, count: int) -> list[int]:
+        if count <= 0:
+            return []
+        self._fit()
+        keep = self.crowding * count
+        left = self.unvisited.remaining()
+        if left is not None and len(left) <= LISTED:
+            scores = self.score(self.space.matrix(left)) if left else np.empty(0)
+            best = [left[i] for i in np.argsort(-scores, kind="stable")[:keep]]
+        else:
+            starts = self.space.matrix(sorted(self._costs, key=self._costs.__getitem__)[: self.annealing.chains // 2])
+            best = self.annealing(self.space, self.score, starts, keep, self.unvisited.seen, self.rng)
+        return self._spread(best, count)
+
+    def _spread(self, best: list[int], count: int) -> list[int]:
+        """Take the better half, then of the rest those that differ most from what is taken."""
+        taken = best[: (count + 1) // 2]
+        rest = best[len(taken) :]
+        if len(rest) <= count - len(taken):
+            return best[:count]
+        columns = self.features(self.space.matrix(best))
+        columns = columns / (columns.std(axis=0) + 1e-6)
+        pool = np.arange(len(taken), len(best))
+        near = np.abs(columns[pool, None] - columns[None, : len(taken)]).sum(axis=2).min(axis=1)
+        while len(taken) < count:
+            pick = int(np.argmax(near))
+            taken.append(best[pool[pick]])
+            near = np.minimum(near, np.abs(columns[pool] - columns[pool[pick]]).sum(axis=1))
+        return taken
