@@ -126,6 +126,15 @@ class Function:
         """Give the buffer parameters, in call order."""
         return tuple(p for p in self.params if isinstance(p, Buffer))
 
+    @property
+    def size_vars(self) -> tuple[Var, ...]:
+        """Give the variables of buffer shapes and strides that are no parameters, in order of first appearance."""
+        from .visit import walk  # it walks these classes
+
+        dims = [dim for buffer in self.buffers for dim in (*buffer.shape, *(buffer.strides or ()))]
+        found = dict.fromkeys(node for dim in dims for node in walk(dim) if isinstance(node, Var))
+        return tuple(v for v in found if v not in self.params)
+
     def __str__(self) -> str:
         from .printer import function_text  # the printer needs these classes
 
