@@ -36,10 +36,4 @@ class FeatureTable:
         own = [part[matrix[:, place]] for place, part in enumerate(self.parts)]
         innermost = {place: logs[matrix[:, place]] for place, logs in self._innermost.items()}
         pairs = [innermost[a][:, None] + innermost[b][:, None] for (a, _), (b, _) in self.pairs]
-        derived = [self._derived(d.function, d.names, matrix) for d in self.space.derived]
-        return np.hstack([*own, *pairs, *derived])
-
-    def _derived(self, function: object, names: tuple[str, ...], matrix: np.ndarray) -> np.ndarray:
-        columns = [self.space.column(name, matrix) for name in names]
-        values = np.broadcast_to(np.asarray(function(*columns), dtype=np.float32), (len(matrix),))  # type: ignore[operator]
-        return values[:, None]
+        return np.hstack([*own, *pairs, self.space.derived_columns(matrix)])

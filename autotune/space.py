@@ -358,6 +358,13 @@ class ConfigSpace(Knobs):
                 break
         return result
 
+    def derived_columns(self, matrix: np.ndarray) -> np.ndarray:
+        """Give the declared features of each row of candidate numbers: (configurations, features) float32."""
+        result = np.empty((len(matrix), len(self.derived)), dtype=np.float32)
+        for place, feature in enumerate(self.derived):
+            result[:, place] = feature.function(*(self.column(name, matrix) for name in feature.names))
+        return result
+
     @property
     def fingerprint(self) -> str:
         """Give a hash of the knobs and their candidates: equal numbers mean equal configurations where it is equal."""
