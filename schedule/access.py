@@ -1,0 +1,114 @@
+"""Proof that an operator reads its inputs in bounds, for every iteration and every condition on the way."""
+
+from __future__ import annotations
+
+from ..ir import arith
+from ..ir.errors import ExpressionError
+from ..ir.expr import And, Expr, IfThenElse, Le, Lt, Not, Or, Var
+from ..ir.interval import Interval, const_bounds, prove
+from ..ir.visit import Node, children
+from ..te.nodes import Read, Reduce
+from ..te.operation import ComputeOp, Operation
+
+Ranges = dict[Var, Interval]
+Facts = tuple[Expr, ...]  # each at least 0 where it is known
+
+
+def check_accesses(op: Operation) -> None:
+    """Refuse a compute with an access that is not proved in bounds.
+
+    Schedules keep the iterations of an operator, so one proof serves all of them.  Conditions of if_then_else and of
+    `where=` count; those of select do not, since both sides of a select may be evaluated.
+    Raises ExpressionError naming the access, the index, and the dimension.
+    """
+    if not isinstance(op, ComputeOp):
+        return
+    ranges: Ranges = {a.var: Interval(a.start, arith.sub(arith.add(a.start, a.extent), 1)) for a in op.axis}
+    ranges |= {a.var: Interval(a.start, arith.sub(arith.add(a.start, a.extent), 1)) for a in op.reduce_axis}
+    done: set[tuple[int, Facts]] = set()
+    for body in op.body:
+        _check(op, body, ranges, (), done)
+
+
+def _check(op: Operation, node: Node, ranges: Ranges, facts: Facts, done: set[tuple[int, Facts]]) -> None:
+    if (id(node), facts) in done:
+        return
+    done.add((id(node), facts))
+    match node:
+        case IfThenElse(condition, then, otherwise):
+            _check(op, condition, ranges, facts, done)
+            _check(op, then, ranges, facts + _facts(condition), done)
+            _check(op, otherwise, ranges, facts + _facts_of_negation(condition), done)
+        case And(a, b):
+            _check(op, a, ranges, facts, done)
+            _check(op, b, ranges, facts + _facts(a), done)
+        case Or(a, b):
+            _check(op, a, ranges, facts, done)
+            _check(op, b, ranges, facts + _facts_of_negation(a), done)
+        case Reduce(values=values, condition=condition, init=init):
+            _check(op, condition, ranges, facts, done)
+            for value in values:
+                _check(op, value, ranges, facts + _facts(condition), done)
+            for start in init:
+                _check(op, start, ranges, facts, done)
+        case Read(tensor, indices):
+            for index, extent, dimension in zip(indices, tensor.shape, range(len(indices)), strict=True):
+                _check_index(op, node, index, extent, dimension, ranges, facts)
+                _check(op, index, ranges, facts, done)
+        case _:
+            for child in children(node):
+                _check(op, child, ranges, facts, done)
+
+
+def _check_index(
+    op: Operation, read: Read, index: Expr, extent: Expr, dimension: int, ranges: Ranges, facts: Facts
+) -> None:
+    inside = _holds(index, ranges, facts) and _holds(arith.sub(arith.sub(extent, 1), index), ranges, facts)
+    if inside:
+        return
+    low, high = const_bounds(index, ranges)
+    span = f"{'-inf' if low is None else low} to {'inf' if high is None else high}"
+    raise ExpressionError(
+        "compute",
+        f"{read} in {op.name} is not proved in bounds: index {dimension}, `{index}`, may be {span} "
+        f"and the extent is {extent}",
+        where=f"  operator {op.name}, axes {', '.join(a.name for a in (*op.axis, *op.reduce_axis))}",
+        advice="te.if_then_else(condition, element, otherwise) around it, or clip the index with min and max",
+    )
+
+
+def _holds(value: Expr, ranges: Ranges, facts: Facts) -> bool:
+    """Tell whether `value` is at least 0: by the ranges alone, or because it exceeds a known fact."""
+    if prove(Le(arith.const(0, value.dtype), value), ranges):
+        return True
+    return any(prove(Le(arith.const(0, value.dtype), arith.sub(value, fact)), ranges) for fact in facts)
+
+
+def _facts(condition: Expr) -> Facts:
+    """Give expressions that are at least 0 where `condition` holds."""
+    match condition:
+        case And(a, b):
+            return _facts(a) + _facts(b)
+        case Le(a, b) if a.dtype.is_int:
+            return (arith.sub(b, a),)
+        case Lt(a, b) if a.dtype.is_int:
+            return (arith.sub(arith.sub(b, a), 1),)
+        case Not(a):
+            return _facts_of_negation(a)
+        case _:
+            return ()
+
+
+def _facts_of_negation(condition: Expr) -> Facts:
+    """Give expressions that are at least 0 where `condition` fails."""
+    match condition:
+        case Or(a, b):
+            return _facts_of_negation(a) + _facts_of_negation(b)
+        case Le(a, b) if a.dtype.is_int:
+            return (arith.sub(arith.sub(a, b), 1),)
+        case Lt(a, b) if a.dtype.is_int:
+            return (arith.sub(a, b),)
+        case Not(a):
+            return _facts(a)
+        case _:
+            return ()

@@ -1,0 +1,84 @@
+"""Schedules that need no tuning: what `autotune` compares with, and what a program gets that nobody has scheduled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.expr import Const
+from ..ir.target import Target
+from ..te.axis import Axis
+from ..te.operation import ComputeOp, Operation
+from ..te.tensor import Tensor
+from .schedule import Schedule, create_schedule
+from .stage import Stage
+from .table import Root, is_reduction
+
+TILE_ROWS = 4  # elements of the second innermost dimension that one register tile holds
+PARALLEL_ELEMENTS = 4096  # least number of results that are worth handing to threads
+
+
+def default_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation], target: Target) -> Schedule:
+    """Give a schedule for `target` that is sound for every program and sensible for most.
+
+    Elementwise producers are inlined.  Every other stage runs its outer dimensions in parallel and its innermost one
+    in vector lanes; a reduction keeps a register tile of results over its reduction loops.
+    """
+    schedule = create_schedule(outputs)
+    for stage in schedule.stages:
+        if _can_inline(schedule, stage):
+            stage.compute_inline()
+    lanes = max(1, (target.vector_bits or 128) // 32)
+    for stage in schedule.stages:
+        if isinstance(stage.op, ComputeOp) and isinstance(stage.state.place, Root):
+            _tile(stage, lanes)
+    return schedule
+
+
+def _can_inline(schedule: Schedule, stage: Stage) -> bool:
+    """Tell whether every element is read at most once per element of what reads it."""
+    state = stage.state
+    if not isinstance(state.op, ComputeOp) or state.is_output or is_reduction(state):
+        return False
+    consumers = schedule.table.consumers(state)
+    return all(isinstance(c.op, ComputeOp) and not is_reduction(c) for c in consumers)
+
+
+def _tile(stage: Stage, lanes: int) -> None:
+    spatial = list(stage.op.axis)
+    reduce = list(stage.op.reduce_axis)
+    if not spatial:
+        return
+    inner: list[Axis] = []
+    last = spatial.pop()
+    if _extent(last) >= 2:
+        outer, lane = stage.split(last, factor=min(lanes, _extent(last)))
+        spatial.append(outer)
+        inner.append(lane)
+    else:
+        spatial.append(last)
+    if reduce and inner and len(spatial) >= 2 and _extent(spatial[-2]) >= TILE_ROWS:
+        outer, row = stage.split(spatial[-2], factor=TILE_ROWS)
+        spatial[-2] = outer
+        inner.insert(0, row)
+    stage.reorder(*spatial, *reduce, *inner)
+    for axis in inner[:-1]:
+        stage.unroll(axis)
+    if inner:
+        stage.vectorize(inner[-1])
+    _parallelise(stage, spatial)
+
+
+def _parallelise(stage: Stage, outer: list[Axis]) -> None:
+    """Run the outer dimensions on threads, fused as far as needed to have enough of them."""
+    elements = 1
+    for axis in stage.op.axis:
+        elements *= _extent(axis)
+    if elements < PARALLEL_ELEMENTS:
+        return
+    fused = stage.fuse(*outer[:-1]) if len(outer) > 2 else outer[0]
+    stage.parallel(fused)
+
+
+def _extent(axis: Axis) -> int:
+    """Give a constant extent, or a large number for a symbolic one."""
+    return int(axis.extent.value) if isinstance(axis.extent, Const) else 1 << 20

@@ -1,0 +1,263 @@
+"""Bound inference: from what outputs need, the region that each stage computes and the loops over it.
+
+Stages are taken from outputs to inputs, so that the loops of all consumers are known when a producer's region is
+asked for.  A stage at the root computes all of its tensor; an attached stage computes the hull of what its consumers
+read in one iteration of the loop that it is attached to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..ir import arith
+from ..ir.affine import affine_of
+from ..ir.errors import ScheduleError
+from ..ir.expr import Const, Expr, Le, Lt, Max, Min, Var
+from ..ir.interval import Interval, bounds, const_bounds, prove
+from ..ir.visit import substitute, walk
+from ..te.axis import Axis
+from ..te.nodes import Read
+from ..te.operation import ComputeOp, ExternOp, ScanOp
+from ..te.tensor import Tensor
+from .relations import Extents, extents_of, guards_of, values_of
+from .table import At, Root, StageState, Table, is_reduce_axis, unused
+
+Ranges = dict[Var, Interval]
+ZERO = arith.const(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A box of a tensor: the first index and the number of indices along each dimension."""
+
+    start: tuple[Expr, ...]
+    extent: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Derived:
+    """The loops of one stage, known.
+
+    region     what the stage computes of its tensor
+    extents    extent of every axis, the operator's own and the split and fused ones
+    loops      value of each leaf: a loop variable, or 0 where the extent is 1
+    local      value of each spatial axis counted from the region's start
+    index      value of each of the operator's own variables
+    guards     (leaves it depends on, condition) for what overshoots
+    enclosing  loop variables around the stage, outermost first
+    """
+
+    stage: StageState
+    region: Region
+    extents: Extents
+    loops: dict[Axis, Expr]
+    local: dict[Axis, Expr]
+    index: dict[Var, Expr]
+    guards: tuple[Expr, ...]
+    enclosing: tuple[Var, ...]
+
+    @property
+    def own_loops(self) -> tuple[Var, ...]:
+        """Give the stage's own loop variables, outermost first."""
+        return tuple(v for v in (self.loops[a] for a in self.stage.leaves) if isinstance(v, Var))
+
+    def loops_to(self, axis: Axis) -> tuple[Var, ...]:
+        """Give the loop variables around what is attached at `axis`, outermost first."""
+        upto = self.stage.leaves[: self.stage.leaves.index(axis) + 1]
+        return self.enclosing + tuple(v for v in (self.loops[a] for a in upto) if isinstance(v, Var))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Derivation:
+    """All stages with their loops, and the range of every loop variable."""
+
+    table: Table
+    stages: dict[str, Derived]
+    ranges: Ranges
+
+
+def derive(table: Table) -> Derivation:
+    """Give the loops of every stage of a table without inlined stages.  Raises ScheduleError."""
+    result = Derivation(table, {}, {})
+    names: set[str] = set()
+    readers = _readers(table)
+    for name in reversed(list(table.stages)):
+        stage = table.stages[name]
+        enclosing = _enclosing(result, stage)
+        region = _region(result, stage, enclosing, readers.get(name, []))
+        result.stages[name] = _loops_over(result, stage, region, enclosing, names)
+    return result
+
+
+Access = tuple[str, tuple[Expr, ...] | None]  # reading stage; indices, or None for the whole tensor
+
+
+def _readers(table: Table) -> dict[str, list[Access]]:
+    """Give, for each stage, who reads it and where."""
+    found: dict[str, list[Access]] = {}
+    for name, stage in table.stages.items():
+        for tensor, indices in accesses(stage):
+            found.setdefault(table.aliases[id(tensor.op)], []).append((name, indices))
+    return found
+
+
+def accesses(stage: StageState) -> Iterator[tuple[Tensor, tuple[Expr, ...] | None]]:
+    """Give what a stage reads, and with which indices; None stands for all of a tensor."""
+    match stage.op:
+        case ComputeOp(body=body):
+            seen: set[int] = set()
+            for expression in body:
+                for node in walk(expression):
+                    if isinstance(node, Read) and id(node) not in seen:
+                        seen.add(id(node))
+                        yield node.tensor, node.indices
+        case ScanOp(scan_axis=axis, init=init, update=update):
+            for tensor in init:
+                yield tensor, None
+            for tensor in update:
+                yield tensor, (axis.var, *_whole(tensor)[1:])
+        case ExternOp(reads=reads):
+            for tensor in reads:
+                yield tensor, None
+        case _:
+            pass
+
+
+def _whole(tensor: Tensor) -> tuple[Expr, ...]:
+    """Give indices that stand for entire dimensions: the tensor's own axes, whose ranges `_relaxed` knows."""
+    return tuple(a.var for a in tensor.op.axis)
+
+
+def _enclosing(result: Derivation, stage: StageState) -> tuple[Var, ...]:
+    match stage.place:
+        case At(host, axis):
+            found = result.stages.get(host)
+            if found is None or axis not in found.stage.leaves:
+                fact = f"stage {stage.id} is to be computed at axis {axis.name} of {host}, which is no loop there"
+                raise ScheduleError("compute_at", fact, advice="attach it to a loop of a stage that reads it")
+            return found.loops_to(axis)
+        case _:
+            return ()
+
+
+def _region(result: Derivation, stage: StageState, enclosing: tuple[Var, ...], readers: list[Access]) -> Region:
+    shape = tuple(a.extent for a in stage.op.axis)
+    if isinstance(stage.place, Root) or not shape:
+        return Region(tuple(a.start for a in stage.op.axis), shape)
+    hull: list[Interval | None] = [Interval(None, None)] * len(shape)
+    first = True
+    for reader, indices in readers:
+        ranges = _relaxed(result, stage, result.stages[reader], enclosing)
+        if indices is None:
+            return Region((ZERO,) * len(shape), shape)
+        index = result.stages[reader].index
+        for d, i in enumerate(indices):
+            here = bounds(substitute(i, index), ranges)
+            hull[d] = here if first else _union(hull[d], here, result.ranges)
+        first = False
+    return _clipped(result, shape, hull)
+
+
+def _relaxed(result: Derivation, stage: StageState, reader: Derived, enclosing: tuple[Var, ...]) -> Ranges:
+    """Give the ranges of the reader's loops that run within one computation of `stage`."""
+    around = reader.enclosing + reader.own_loops
+    if around[: len(enclosing)] != enclosing:
+        assert isinstance(stage.place, At)
+        fact = (
+            f"stage {stage.id} is computed within axis {stage.place.axis.name} of {stage.place.stage}, "
+            f"but {reader.stage.id}, which is outside of it, reads {stage.id}"
+        )
+        raise ScheduleError("compute_at", fact, advice=f"compute {stage.id} at a loop around all its consumers")
+    ranges = {v: result.ranges[v] for v in around[len(enclosing) :]}
+    if isinstance(reader.stage.op, ScanOp):
+        for tensor in reader.stage.op.update:
+            ranges |= {a.var: Interval(ZERO, a.extent - 1) for a in tensor.op.axis[1:]}
+    return ranges
+
+
+def _union(a: Interval | None, b: Interval, ranges: Ranges) -> Interval | None:
+    if a is None or a.lo is None or a.hi is None or b.lo is None or b.hi is None:
+        return Interval(None, None)
+    return Interval(_extreme(a.lo, b.lo, ranges, Min), _extreme(a.hi, b.hi, ranges, Max))
+
+
+def _extreme(a: Expr, b: Expr, ranges: Ranges, node: type[Min] | type[Max]) -> Expr:
+    if a is b:
+        return a
+    low, high = const_bounds(arith.sub(b, a), ranges)
+    a_is_least = low is not None and low >= 0
+    b_is_least = high is not None and high <= 0
+    if a_is_least or b_is_least:
+        least, greatest = (a, b) if a_is_least else (b, a)
+        return least if node is Min else greatest
+    return node(a, b)
+
+
+def _clipped(result: Derivation, shape: tuple[Expr, ...], hull: list[Interval | None]) -> Region:
+    """Give the box of constant size that holds the hull, or whole dimensions where there is none smaller."""
+    starts: list[Expr] = []
+    extents: list[Expr] = []
+    for whole, interval in zip(shape, hull, strict=True):
+        start, extent = ZERO, whole
+        if interval is not None and interval.lo is not None and interval.hi is not None:
+            _, most = const_bounds(arith.sub(interval.hi, interval.lo), result.ranges)
+            if most is not None and not (isinstance(whole, Const) and most + 1 >= int(whole.value)):
+                start, extent = affine_of(interval.lo).to_expr(), arith.const(max(1, most + 1))
+        starts.append(start)
+        extents.append(extent)
+    return Region(tuple(starts), tuple(extents))
+
+
+def _loops_over(
+    result: Derivation, stage: StageState, region: Region, enclosing: tuple[Var, ...], names: set[str]
+) -> Derived:
+    roots = dict(zip(stage.op.axis, region.extent, strict=True))
+    roots |= {a: a.extent for a in stage.op.reduce_axis}
+    extents = extents_of(stage.relations, roots)
+    loops: dict[Axis, Expr] = {}
+    for axis in stage.leaves:
+        loops[axis] = ZERO if _is_one(extents[axis]) else _loop_variable(axis, names)
+    for axis, var in loops.items():
+        if isinstance(var, Var):
+            result.ranges[var] = Interval(ZERO, affine_of(arith.sub(extents[axis], 1)).to_expr())
+    values = values_of(stage.relations, extents, loops)
+    index: dict[Var, Expr] = {}
+    local: dict[Axis, Expr] = {}
+    for axis, start in zip(stage.op.axis, region.start, strict=True):
+        local[axis] = values[axis]
+        index[axis.var] = arith.add(start, values[axis])
+    for axis in stage.op.reduce_axis:
+        index[axis.var] = arith.add(axis.start, values[axis])
+    guards = [condition for _, condition in guards_of(stage.relations, extents, values)]
+    guards = [g for g in guards if not prove(g, result.ranges)]
+    guards += _domain_guards(result, stage, region, index)
+    return Derived(stage, region, extents, loops, local, index, tuple(guards), enclosing)
+
+
+def _is_one(extent: Expr) -> bool:
+    return isinstance(extent, Const) and extent.value == 1
+
+
+def _loop_variable(axis: Axis, names: set[str]) -> Var:
+    name = unused(axis.name, names)
+    names.add(name)
+    return Var(name, axis.var.dtype, 0)
+
+
+def _domain_guards(result: Derivation, stage: StageState, region: Region, index: dict[Var, Expr]) -> list[Expr]:
+    """Give the conditions that keep an attached stage within its tensor, as far as they are not proved."""
+    if isinstance(stage.place, Root):
+        return []
+    guards: list[Expr] = []
+    for axis, start in zip(stage.op.axis, region.start, strict=True):
+        if start is ZERO:
+            continue
+        value = index[axis.var]
+        guards += [c for c in (Le(ZERO, value), Lt(value, axis.extent)) if not prove(c, result.ranges)]
+    return guards
+
+
+def reduction_start(stage: StageState) -> int:
+    """Give the position of the outermost reduction loop among the leaves, or their number if there is none."""
+    return next((i for i, a in enumerate(stage.leaves) if is_reduce_axis(a)), len(stage.leaves))

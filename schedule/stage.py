@@ -1,0 +1,283 @@
+"""A stage of a schedule, as users hold it: the steps of the language as methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ..ir.arith import as_expr
+from ..ir.errors import ScheduleError
+from ..ir.expr import Const, Expr
+from ..te.axis import Axis
+from ..te.intrin import TensorIntrin
+from ..te.operation import Operation
+from .intrinsics import register_intrinsic
+from .steps.loops import FuseAxes, Reorder, SplitAxis
+from .steps.marks import Bind, Parallel, Pragma, Tensorize, Unroll, Vectorize
+from .steps.place import ComputeAt, ComputeInline, ComputeRoot
+from .steps.storage import DoubleBuffer, SetScope, SetStorePredicate, StorageAlign, TransformLayout
+from .table import Fuse, Split, StageState
+
+if TYPE_CHECKING:
+    from .schedule import Schedule
+
+
+class Stage:
+    """One operator of a schedule; each method takes one step and gives the axes that it made, if any.
+
+    A refused step raises ScheduleError, naming the step, the fact, the place and what to do; the schedule stays as
+    it was.
+    """
+
+    __slots__ = ("_id", "_schedule")
+
+    def __init__(self, schedule: Schedule, name: str) -> None:
+        self._schedule = schedule
+        self._id = name
+
+    @property
+    def state(self) -> StageState:
+        """Give what has been decided about the stage so far."""
+        return self._schedule.table.stages[self._id]
+
+    @property
+    def op(self) -> Operation:
+        """Give what the stage computes now; cache steps and rfactor change it."""
+        return self.state.op
+
+    @property
+    def leaf_iter_vars(self) -> tuple[Axis, ...]:
+        """Give the loops, outermost first."""
+        return self.state.leaves
+
+    @property
+    def all_iter_vars(self) -> tuple[Axis, ...]:
+        """Give every axis there has been: the operator's, then what steps made of them."""
+        return tuple(self.state.axes)
+
+    @property
+    def scope(self) -> str:
+        """Give the memory that the stage is kept in, "" while it is left to the compiler."""
+        return self.state.storage.scope
+
+    def __repr__(self) -> str:
+        return f"Stage({self._id})"
+
+    def _key(self, axis: Axis, step: str) -> str:
+        return self._schedule.axis_key(self.state, axis, step)
+
+    # -- loops ---------------------------------------------------------------------------------------------------
+
+    def split(
+        self, parent: Axis, factor: int | Expr | None = None, nparts: int | Expr | None = None
+    ) -> tuple[Axis, Axis]:
+        """Cut one loop in two nested loops, the inner one of `factor` steps, or the outer one of `nparts`.
+
+            for i in range(n):             for i_o in range(ceil(n / factor)):
+                S[i]                 ->        for i_i in range(factor):
+                                                   if i_o * factor + i_i < n:
+                                                       S[i_o * factor + i_i]
+
+        The guard is left out wherever the bounds prove it, and a factor beyond a constant extent is the extent.
+        Order of execution: unchanged.
+        Refused: neither or both of factor and nparts; less than 1; an axis that is not a loop of this stage.
+        """
+        key = self._key(parent, "split")
+        step = SplitAxis(self._id, key, _integer("factor", factor), _integer("nparts", nparts))
+        self._schedule.apply(step)
+        made = self.state.relations[-1]
+        assert isinstance(made, Split)
+        return made.outer, made.inner
+
+    def fuse(self, *axes: Axis | Sequence[Axis]) -> Axis:
+        """Make one loop of two or more neighbouring ones, outermost first.
+
+            for i in range(n):             for i_j in range(n * m):
+                for j in range(m):   ->        S[i_j // m, i_j % m]
+                    S[i, j]
+
+        Order of execution: unchanged.
+        Refused: loops that are not directly nested in this order; a reduction with a spatial loop.
+        """
+        flat = _flat(axes)
+        self._schedule.apply(FuseAxes(self._id, tuple(self._key(a, "fuse") for a in flat)))
+        made = self.state.relations[-1]
+        assert isinstance(made, Fuse)
+        return made.fused
+
+    def reorder(self, *axes: Axis | Sequence[Axis]) -> None:
+        """Put loops in the given order, outermost first; loops not named keep their places.
+
+            for i in range(n):             for j in range(m):
+                for j in range(m):   ->        for i in range(n):
+                    S[i, j]                        S[i, j]
+
+        Order of execution: changed among iterations, which are independent but for the rounding of sums.
+        Refused: axes of another stage; an axis given twice; an axis that is no loop any more.
+        """
+        self._schedule.apply(Reorder(self._id, tuple(self._key(a, "reorder") for a in _flat(axes))))
+
+    def tile(
+        self, x_parent: Axis, y_parent: Axis, x_factor: int, y_factor: int
+    ) -> tuple[Axis, Axis, Axis, Axis]:
+        """Cut two loops in tiles of `x_factor` by `y_factor`: two splits and a reorder.
+
+            for x in range(n):             for x_o ...:
+                for y in range(m):   ->        for y_o ...:
+                    S[x, y]                        for x_i in range(x_factor):
+                                                       for y_i in range(y_factor):
+                                                           S[x_o * x_factor + x_i, y_o * y_factor + y_i]
+
+        Gives x_o, y_o, x_i, y_i.  Refused as split and reorder are.
+        """
+        x_outer, x_inner = self.split(x_parent, factor=x_factor)
+        y_outer, y_inner = self.split(y_parent, factor=y_factor)
+        self.reorder(x_outer, y_outer, x_inner, y_inner)
+        return x_outer, y_outer, x_inner, y_inner
+
+    # -- how a loop runs -----------------------------------------------------------------------------------------
+
+    def vectorize(self, axis: Axis) -> None:
+        """Run the iterations of a loop as lanes of vector instructions.
+
+            for i in range(16):      ->    for i in vectorized(16):
+                S[i]                           S[i]
+
+        Order of execution: all lanes at once.
+        Refused: a reduction, naming two iterations that collide; a symbolic extent; more than 1024 lanes.
+        """
+        self._schedule.apply(Vectorize(self._id, self._key(axis, "vectorize")))
+
+    def unroll(self, axis: Axis) -> None:
+        """Write the iterations of a loop out, in order.
+
+            for i in range(2):       ->    S[0]
+                S[i]                       S[1]
+
+        Order of execution: unchanged.  Refused: a symbolic extent.
+        """
+        self._schedule.apply(Unroll(self._id, self._key(axis, "unroll")))
+
+    def parallel(self, axis: Axis) -> None:
+        """Run the iterations of a loop on the threads of the pool.
+
+            for i in range(n):       ->    for i in parallel(n):
+                S[i]                           S[i]
+
+        Order of execution: any.  Refused: a reduction, naming two iterations that collide; the steps of a scan.
+        """
+        self._schedule.apply(Parallel(self._id, self._key(axis, "parallel")))
+
+    def bind(self, axis: Axis, thread_axis: Axis | str) -> None:
+        """Give the iterations of a loop to the threads of a hardware thread axis.
+
+            for i in range(n):       ->    for i in thread("blockIdx.x", n):
+                S[i]                           S[i]
+
+        Order of execution: any.  Refused: a reduction; an unknown thread axis; one that another loop has.
+        """
+        tag = thread_axis.thread or thread_axis.name if isinstance(thread_axis, Axis) else thread_axis
+        self._schedule.apply(Bind(self._id, self._key(axis, "bind"), tag))
+
+    def pragma(self, axis: Axis, pragma_type: str, pragma_value: int | float | str | None = None) -> None:
+        """Attach a hint to a loop, which changes speed and never values.  Refused: unknown names."""
+        value = 1 if pragma_value is None else _plain(pragma_value)
+        self._schedule.apply(Pragma(self._id, self._key(axis, "pragma"), pragma_type, value))
+
+    def tensorize(self, axis: Axis, tensor_intrin: TensorIntrin) -> None:
+        """Replace the loops from `axis` inwards by a tensor intrinsic that computes the same.
+
+            for i_o ...:                   for i_o ...:
+                for i_i in range(16):  ->      intrinsic(C at i_o * 16, A at i_o * 16)
+                    C[i] = A[i] + 1
+
+        The loops must declare what the intrinsic declares; that is checked when the nest is derived, and a mismatch
+        shows both expressions.
+        """
+        register_intrinsic(tensor_intrin)
+        self._schedule.apply(Tensorize(self._id, self._key(axis, "tensorize"), tensor_intrin.name))
+
+    # -- where the stage is computed -----------------------------------------------------------------------------
+
+    def compute_at(self, parent: Stage, scope: Axis) -> None:
+        """Compute the stage within a loop of a stage that reads it, as much as one iteration reads.
+
+            for i in range(n):             for j in range(n):
+                B[i] = f(A[i])       ->        B[0] = f(A[j])
+            for j in range(n):                 C[j] = B[0] + 1
+                C[j] = B[j] + 1
+
+        Refused: outputs and placeholders; a parent that does not read the stage; a vectorized loop; and, when the
+        nest is derived, a consumer outside of the loop.
+        """
+        host = parent._id
+        key = self._schedule.axis_key(parent.state, scope, "compute_at")
+        self._schedule.apply(ComputeAt(self._id, host, key))
+
+    def compute_inline(self) -> None:
+        """Compute the stage anew wherever it is read; it is never stored.  Refused: reductions, outputs, extern."""
+        self._schedule.apply(ComputeInline(self._id))
+
+    def compute_root(self) -> None:
+        """Compute the stage whole, before everything that reads it."""
+        self._schedule.apply(ComputeRoot(self._id))
+
+    # -- how the stage is stored ---------------------------------------------------------------------------------
+
+    def set_scope(self, scope: str) -> None:
+        """Keep the stage in "global", "local" or "shared" memory.  Refused: other names; tensors of the caller."""
+        self._schedule.apply(SetScope(self._id, scope))
+
+    def storage_align(self, axis: Axis, factor: int, offset: int) -> None:
+        """Pad the stride of a dimension to `offset` modulo `factor` elements, against conflicts in caches and banks.
+
+        Refused: tensors of the caller; an axis that is no dimension; factor < 1; offset outside 0 .. factor - 1.
+        """
+        key = self._key(axis, "storage_align")
+        self._schedule.apply(StorageAlign(self._id, key, factor, offset))
+
+    def double_buffer(self) -> None:
+        """Keep two copies and use them in turn, so that filling one can overlap reading the other.
+
+        Refused: a stage that is computed once.
+        """
+        self._schedule.apply(DoubleBuffer(self._id))
+
+    def transform_layout(self, mapping: Callable[..., Sequence[Expr]]) -> None:
+        """Keep the stage with its dimensions re-indexed: `mapping` gives the new indices from the old ones.
+
+            B[i, j]                  ->    B[j // 4, i, j % 4]        lambda i, j: [j // 4, i, j % 4]
+
+        Refused: tensors of the caller; a mapping that cannot be proved one to one.
+        """
+        axes = self.op.axis
+        new = mapping(*(a.var for a in axes))
+        self._schedule.apply(TransformLayout(self._id, tuple(str(as_expr(e)) for e in new)))
+
+    def set_store_predicate(self, predicate: Expr) -> None:
+        """Store elements only where a condition on the stage's own axes holds.
+
+        The others keep what the memory held before: values may change, as the one who asks for this intends.
+        """
+        self._schedule.apply(SetStorePredicate(self._id, str(predicate)))
+
+
+def _flat(axes: Sequence[Axis | Sequence[Axis]]) -> list[Axis]:
+    flat: list[Axis] = []
+    for item in axes:
+        flat += item if isinstance(item, (list, tuple)) else [item]  # type: ignore[arg-type]
+    return flat
+
+
+def _integer(name: str, value: int | Expr | None) -> int | None:
+    """Give a factor as an int.  Raises ScheduleError for anything but an integer."""
+    if value is None:
+        return None
+    plain = _plain(value)
+    if isinstance(plain, bool) or not hasattr(plain, "__index__"):
+        raise ScheduleError("split", f"{name} is {value!r}", advice="an integer of at least 1")
+    return int(plain)  # type: ignore[arg-type]
+
+
+def _plain(value: object) -> int | float | str:
+    return value.value if isinstance(value, Const) else value  # type: ignore[return-value]

@@ -1,0 +1,94 @@
+"""Steps that say where a stage is computed: compute_at, compute_inline, compute_root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ...ir.stmt import ForKind
+from ...te.operation import ComputeOp, Operation
+from ..table import At, Inline, Root, StageState, Table, is_reduction, reads
+from .step import Step
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeAt(Step):
+    """Compute the stage within a loop of a stage that needs it."""
+
+    NAME: ClassVar[str] = "compute_at"
+
+    host: str
+    axis: str
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Set the place; that all consumers are within the loop is checked when the nest is derived."""
+        stage, host = self.state(table), self.state(table, self.host)
+        axis = self.leaf(table, self.axis, self.host)
+        refuse_fixed(self, table, stage)
+        if host.id == stage.id or not depends(table, host, stage):
+            fact = f"stage {host.id} does not read {stage.id}"
+            consumers = ", ".join(c.id for c in table.consumers(stage)) or "none"
+            raise self.refuse(table, host, axis, fact, f"a loop of a consumer of {stage.id}: {consumers}")
+        if host.loop(axis).kind is ForKind.VECTORIZED:
+            fact = f"axis {axis.name} of {host.id} is vectorized (step {host.loop(axis).step})"
+            raise self.refuse(table, host, axis, fact, "a loop outside of it")
+        return table.updated(replace(stage, place=At(host.id, axis), placed_by=number))
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeInline(Step):
+    """Compute the stage anew wherever it is read."""
+
+    NAME: ClassVar[str] = "compute_inline"
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Set the place.  Refused: reductions, outputs, operators without an expression."""
+        stage = self.state(table)
+        refuse_fixed(self, table, stage)
+        if not isinstance(stage.op, ComputeOp) or is_reduction(stage):
+            what = "reduces" if is_reduction(stage) else "is no compute"
+            fact = f"stage {stage.id} {what}: it has no expression to put in place of its elements"
+            raise self.refuse(table, stage, None, fact, "compute_at a loop of its consumer")
+        readers = [c for c in table.consumers(stage) if not isinstance(c.op, ComputeOp)]
+        if readers:
+            fact = f"{readers[0].id}, which reads {stage.id}, takes whole buffers"
+            raise self.refuse(table, stage, None, fact, "leave it at the root")
+        return table.updated(replace(stage, place=Inline(), placed_by=number))
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeRoot(Step):
+    """Compute the stage whole, before everything that reads it."""
+
+    NAME: ClassVar[str] = "compute_root"
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Set the place."""
+        stage = self.state(table)
+        if stage.is_placeholder:
+            refuse_fixed(self, table, stage)
+        return table.updated(replace(stage, place=Root(), placed_by=number))
+
+
+def refuse_fixed(step: Step, table: Table, stage: StageState) -> None:
+    """Refuse to move what the caller passes in or takes out."""
+    if stage.is_placeholder:
+        raise step.refuse(table, stage, None, f"{stage.id} is given, not computed", "a stage that computes")
+    if stage.is_output:
+        fact = f"{stage.id} is an output: all of it is wanted"
+        raise step.refuse(table, stage, None, fact, "cache_write it, and place the cache")
+
+
+def depends(table: Table, consumer: StageState, producer: StageState) -> bool:
+    """Tell whether `consumer` reads `producer`, directly or through other stages."""
+    seen: set[str] = set()
+    todo: list[Operation] = [consumer.op]
+    while todo:
+        for tensor in reads(todo.pop()):
+            stage = table.stage_of(tensor)
+            if stage.id == producer.id:
+                return True
+            if stage.id not in seen:
+                seen.add(stage.id)
+                todo.append(stage.op)
+    return False

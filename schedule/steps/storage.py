@@ -1,0 +1,126 @@
+"""Steps about where and how results are kept: set_scope, storage_align, double_buffer, transform_layout, store predicate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ...ir.errors import ParseError
+from ...ir.expr import Expr
+from ...ir.parser import parse_expr
+from ...te.operation import ComputeOp
+from ..table import At, StageState, Table
+from .place import refuse_fixed
+from .step import Step
+
+SCOPES = ("global", "local", "shared")
+
+
+@dataclass(frozen=True, slots=True)
+class SetScope(Step):
+    """Keep the stage in the given memory."""
+
+    NAME: ClassVar[str] = "set_scope"
+
+    scope: str
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Set the scope.  Refused: unknown scopes, tensors of the caller."""
+        stage = self.state(table)
+        refuse_fixed(self, table, stage)
+        check_scope(self, table, stage, self.scope)
+        return table.updated(replace(stage, storage=replace(stage.storage, scope=self.scope)))
+
+
+def check_scope(step: Step, table: Table, stage: StageState, scope: str) -> None:
+    """Refuse a scope that no machine has."""
+    if scope not in SCOPES:
+        raise step.refuse(table, stage, None, f"there is no scope {scope!r}", f"one of {', '.join(SCOPES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class StorageAlign(Step):
+    """Pad the stride of a dimension to `offset` modulo `factor` elements, against bank and cache-set conflicts."""
+
+    NAME: ClassVar[str] = "storage_align"
+
+    axis: str
+    factor: int
+    offset: int
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Note the padding."""
+        stage = self.state(table)
+        refuse_fixed(self, table, stage)
+        axis = next((a for a in stage.op.axis if a.name == self.axis), None)
+        if axis is None:
+            names = ", ".join(a.name for a in stage.op.axis)
+            fact = f"{self.axis} is no dimension of {stage.id}"
+            raise self.refuse(table, stage, None, fact, f"one of its dimensions {names}")
+        if self.factor < 1 or not 0 <= self.offset < self.factor:
+            fact = f"factor is {self.factor} and offset {self.offset}"
+            raise self.refuse(table, stage, None, fact, "a factor of at least 1 and an offset from 0 to factor - 1")
+        aligns = (*stage.storage.aligns, (axis, self.factor, self.offset))
+        return table.updated(replace(stage, storage=replace(stage.storage, aligns=aligns)))
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleBuffer(Step):
+    """Keep two copies and use them in turn, so that filling one can overlap reading the other."""
+
+    NAME: ClassVar[str] = "double_buffer"
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Note it.  Refused: a stage that is computed only once."""
+        stage = self.state(table)
+        refuse_fixed(self, table, stage)
+        if not isinstance(stage.place, At):
+            fact = f"{stage.id} is computed once, so there is nothing to overlap"
+            raise self.refuse(table, stage, None, fact, "compute_at a loop first")
+        return table.updated(replace(stage, storage=replace(stage.storage, double_buffer=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class TransformLayout(Step):
+    """Keep the stage with its dimensions re-indexed; `layout` holds expressions in the names of its dimensions."""
+
+    NAME: ClassVar[str] = "transform_layout"
+
+    layout: tuple[str, ...]
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Parse and set the layout.  Refused: tensors of the caller; a map that is not one to one."""
+        stage = self.state(table)
+        if stage.is_output or stage.is_placeholder:
+            fact = f"{stage.id} belongs to the caller, who has laid it out"
+            raise self.refuse(table, stage, None, fact, "cache_read or cache_write it, and transform the cache")
+        if not isinstance(stage.op, ComputeOp):
+            raise self.refuse(table, stage, None, f"{stage.id} is no compute", "a stage with an expression")
+        layout = tuple(self._parsed(table, stage, text) for text in self.layout)
+        return table.updated(replace(stage, storage=replace(stage.storage, layout=layout)))
+
+    def _parsed(self, table: Table, stage: StageState, text: str) -> Expr:
+        names = {a.name: a.var for a in stage.op.axis}
+        try:
+            return parse_expr(text, names)
+        except ParseError as error:
+            raise self.refuse(table, stage, None, error.fact, f"expressions in {', '.join(names)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class SetStorePredicate(Step):
+    """Store elements only where a condition on the stage's axes holds; the others keep what the memory held."""
+
+    NAME: ClassVar[str] = "set_store_predicate"
+
+    condition: str
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Parse and set the condition."""
+        stage = self.state(table)
+        names = {a.name: a.var for a in stage.axes if a.name.isidentifier()}
+        try:
+            condition = parse_expr(self.condition, names)
+        except ParseError as error:
+            raise self.refuse(table, stage, None, error.fact, f"a comparison in {', '.join(names)}") from None
+        return table.updated(replace(stage, predicate=condition))

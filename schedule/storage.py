@@ -1,0 +1,140 @@
+"""Where the results of stages are kept: buffers, and element addresses within them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from ..ir import arith
+from ..ir.buffer import Buffer
+from ..ir.expr import Const, Expr, Var
+from ..ir.interval import Interval, const_bounds
+from ..ir.visit import substitute
+from ..te.axis import Axis
+from ..te.operation import ScanOp
+from .derive import ZERO, Derivation, Derived
+from .table import At, StageState
+
+AUTO_LOCAL_BYTES = 32 * 1024  # attached results up to this size live on the stack
+
+Key = tuple[str, int]  # stage id, component
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """The buffer of one result and how the tensor's indices become the buffer's.
+
+    start   the tensor's index of the buffer's first element, along each dimension
+    layout  (the tensor's dimensions as variables, the buffer's indices in terms of them), or None
+    turn    which of two copies is in use, or None
+    """
+
+    buffer: Buffer
+    start: tuple[Expr, ...]
+    layout: tuple[tuple[Var, ...], tuple[Expr, ...]] | None = None
+    turn: Expr | None = None
+
+    def indices(self, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        """Give the buffer's indices of a tensor's element."""
+        local = tuple(i if s is ZERO else arith.sub(i, s) for i, s in zip(index, self.start, strict=True))
+        if self.layout is not None:
+            dims, new = self.layout
+            local = tuple(substitute(e, dict(zip(dims, local, strict=True))) for e in new)
+        return local if self.turn is None else (self.turn, *local)
+
+
+def stores_of(result: Derivation, params: Mapping[Key, Buffer]) -> dict[Key, Store]:
+    """Give the store of every result.
+
+    params  the buffers of the caller's tensors; other results get buffers of their own, and the parts of a scan
+            share the buffer of its result
+    """
+    stores: dict[Key, Store] = {}
+    for key, buffer in params.items():
+        stores[key] = Store(buffer, (ZERO,) * len(buffer.shape))
+    taken = {b.name for b in params.values()}
+    for stage in result.table.stages.values():
+        for component in range(stage.op.num_outputs):
+            key = (stage.id, component)
+            if key not in stores and not stage.is_placeholder:
+                stores[key] = _store(result, result.stages[stage.id], component, taken)
+    for stage in result.table.stages.values():
+        if isinstance(stage.op, ScanOp):
+            _share(result, stage.id, stage.op, stores)
+    return stores
+
+
+def _share(result: Derivation, scan: str, op: ScanOp, stores: dict[Key, Store]) -> None:
+    for parts in (op.init, op.update, op.state):
+        for component, tensor in enumerate(parts):
+            whole = stores[scan, component]
+            stores[result.table.aliases[id(tensor.op)], tensor.component] = whole
+
+
+def _store(result: Derivation, derived: Derived, component: int, taken: set[str]) -> Store:
+    stage = derived.stage
+    shape, dtype = stage.op.results[component]
+    attached = isinstance(stage.place, At)
+    start = derived.region.start if attached and derived.region.start else (ZERO,) * len(shape)
+    extent = derived.region.extent if attached and derived.region.extent else shape
+    name = stage.id if component == 0 else f"{stage.id}_v{component}"
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    storage = stage.storage
+    layout, extent = _laid_out(stage, extent)
+    strides = _strides(stage, extent)
+    turn = _turn(result, stage) if storage.double_buffer else None
+    if turn is not None:
+        if strides is not None:
+            strides = (arith.mul(strides[0], extent[0]), *strides)
+        extent = (arith.const(2), *extent)
+    scope = storage.scope or _automatic_scope(attached, extent, dtype.bytes)
+    return Store(Buffer(name, extent, dtype, scope, strides), start, layout, turn)
+
+
+def _automatic_scope(attached: bool, extent: tuple[Expr, ...], element_bytes: int) -> str:
+    sizes = [int(e.value) for e in extent if isinstance(e, Const)]
+    fits = len(sizes) == len(extent) and prod(sizes) * element_bytes <= AUTO_LOCAL_BYTES
+    return "local" if attached and fits else "global"
+
+
+def _laid_out(
+    stage: StageState, extent: tuple[Expr, ...]
+) -> tuple[tuple[tuple[Var, ...], tuple[Expr, ...]] | None, tuple[Expr, ...]]:
+    new = stage.storage.layout
+    if new is None:
+        return None, extent
+    dims = tuple(a.var for a in stage.op.axis)
+    ranges = {v: Interval(ZERO, arith.sub(e, 1)) for v, e in zip(dims, extent, strict=True)}
+    sizes: list[Expr] = []
+    for expression in new:
+        low, high = const_bounds(expression, ranges)
+        assert low is not None and high is not None and low >= 0, "checked when the step was taken"
+        sizes.append(arith.const(high + 1))
+    return (dims, new), tuple(sizes)
+
+
+def _strides(stage: StageState, extent: tuple[Expr, ...]) -> tuple[Expr, ...] | None:
+    """Give the strides that storage_align asks for, or None for row-major without gaps."""
+    aligns: dict[Axis, tuple[int, int]] = {a: (f, o) for a, f, o in stage.storage.aligns}
+    if not aligns or stage.storage.layout is not None:
+        return None
+    strides: list[Expr] = []
+    stride: Expr = arith.const(1)
+    for axis, size in zip(reversed(stage.op.axis), reversed(extent), strict=True):
+        if axis in aligns:
+            factor, offset = aligns[axis]
+            gap = arith.floormod(arith.sub(offset, arith.floormod(stride, factor)), factor)
+            stride = arith.add(stride, gap)
+        strides.append(stride)
+        stride = arith.mul(stride, size)
+    return tuple(reversed(strides))
+
+
+def _turn(result: Derivation, stage: StageState) -> Expr:
+    around = result.stages[stage.id].enclosing
+    return arith.floormod(around[-1], 2) if around else ZERO
+
+

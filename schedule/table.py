@@ -1,0 +1,307 @@
+"""The stage table: what the steps of a schedule have decided so far.  Immutable; a step gives a new table.
+
+    Table
+    +-- StageState      one operator: its axes as they are split and fused, where it is computed, where it is kept
+        +-- Split, Fuse   how axes became other axes
+        +-- Loop          how one axis is executed
+        +-- At, Root, Inline   where the stage is computed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from ..ir.expr import Expr
+from ..ir.stmt import Annotation, ForKind
+from ..te.axis import Axis, AxisKind
+from ..te.intrin import TensorIntrin
+from ..te.operation import ComputeOp, Operation, PlaceholderOp, ScanOp
+from ..te.tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """parent = outer * factor + inner.
+
+    factor  extent of `inner`, or None where the number of parts was given
+    nparts  extent of `outer`, or None where the factor was given
+    """
+
+    parent: Axis
+    outer: Axis
+    inner: Axis
+    factor: Expr | None
+    nparts: Expr | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fuse:
+    """fused = outer * extent(inner) + inner."""
+
+    outer: Axis
+    inner: Axis
+    fused: Axis
+
+
+Relation = Split | Fuse
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """How one leaf axis is executed.
+
+    step  number of the step that set `kind`, for messages, or -1
+    """
+
+    kind: ForKind = ForKind.SERIAL
+    thread: str = ""
+    annotations: tuple[Annotation, ...] = ()
+    intrinsic: TensorIntrin | None = None
+    step: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Computed whole, before its consumers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """Never stored: computed anew wherever it is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Computed within `axis` of another stage, as much as that iteration needs."""
+
+    stage: str
+    axis: Axis
+
+
+Place = Root | Inline | At
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How the results of a stage are kept.
+
+    scope    "" for automatic: "local" for small results of an attached stage, else "global"
+    aligns   (axis, factor, offset): the stride of the dimension becomes `offset` modulo `factor`
+    layout   the dimensions' new indices as expressions in the stage's axes, or None
+    """
+
+    scope: str = ""
+    aligns: tuple[tuple[Axis, int, int], ...] = ()
+    double_buffer: bool = False
+    layout: tuple[Expr, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageState:
+    """One operator on its way to a loop nest.
+
+    id         stable name, unique in the schedule
+    op         what is computed, as earlier steps have rewritten it
+    leaves     the loops, outermost first
+    relations  how the leaves came from the operator's axes, in order
+    loops      leaves that are not plain serial loops
+    taken      axes that are no leaves any more, and the number of the step that took each
+    """
+
+    id: str
+    op: Operation
+    leaves: tuple[Axis, ...]
+    relations: tuple[Relation, ...] = ()
+    loops: Mapping[Axis, Loop] = field(default_factory=lambda: MappingProxyType({}))
+    place: Place = Root()
+    placed_by: int = -1
+    storage: Storage = Storage()
+    predicate: Expr | None = None
+    taken: Mapping[Axis, int] = field(default_factory=lambda: MappingProxyType({}))
+    is_output: bool = False
+
+    @classmethod
+    def of(cls, op: Operation, name: str, is_output: bool = False) -> StageState:
+        """Give the stage of an operator that nothing has been decided about."""
+        return cls(name, op, op.axis + op.reduce_axis, is_output=is_output)
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Tell whether the caller passes the tensor in, or a scan hands it on."""
+        return isinstance(self.op, PlaceholderOp)
+
+    @property
+    def roots(self) -> tuple[Axis, ...]:
+        """Give the operator's own axes: spatial, then reduction."""
+        return self.op.axis + self.op.reduce_axis
+
+    @property
+    def axes(self) -> Iterator[Axis]:
+        """Give every axis there has been: the operator's, then what relations made."""
+        yield from self.roots
+        for relation in self.relations:
+            match relation:
+                case Split(outer=outer, inner=inner):
+                    yield outer
+                    yield inner
+                case Fuse(fused=fused):
+                    yield fused
+
+    def loop(self, axis: Axis) -> Loop:
+        """Give how `axis` is executed."""
+        return self.loops.get(axis) or _SERIAL
+
+    def with_loop(self, axis: Axis, loop: Loop) -> StageState:
+        """Give the stage with `axis` executed as `loop` says."""
+        return replace(self, loops=MappingProxyType({**self.loops, axis: loop}))
+
+    def with_taken(self, step: int, *axes: Axis) -> StageState:
+        """Give the stage with `axes` noted as taken by a step."""
+        return replace(self, taken=MappingProxyType({**self.taken, **dict.fromkeys(axes, step)}))
+
+
+_SERIAL = Loop()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """All stages, producers before consumers.
+
+    stages   stages by id, in topological order
+    aliases  identity of every operator that has ever stood for a stage -> the stage's id
+    ops      those operators, kept alive so that their identities stay taken
+    """
+
+    stages: Mapping[str, StageState]
+    aliases: Mapping[int, str]
+    ops: tuple[Operation, ...]
+    outputs: tuple[Tensor, ...]
+
+    def stage_of(self, tensor: Tensor) -> StageState:
+        """Give the stage that computes `tensor`, whichever of its operators the tensor names."""
+        return self.stages[self.aliases[id(tensor.op)]]
+
+    def updated(self, *stages: StageState) -> Table:
+        """Give the table with stages replaced by those of the same id."""
+        return replace(self, stages=MappingProxyType({**self.stages, **{s.id: s for s in stages}}))._with_ops(stages)
+
+    def inserted(self, new: StageState, before: str) -> Table:
+        """Give the table with a new stage just before another."""
+        stages: dict[str, StageState] = {}
+        for name, stage in self.stages.items():
+            if name == before:
+                stages[new.id] = new
+            stages[name] = stage
+        return replace(self, stages=MappingProxyType(stages))._with_ops((new,))
+
+    def _with_ops(self, stages: tuple[StageState, ...]) -> Table:
+        fresh = {id(s.op): s for s in stages if self.aliases.get(id(s.op)) != s.id}
+        if not fresh:
+            return self
+        aliases = {**self.aliases, **{key: s.id for key, s in fresh.items()}}
+        return replace(self, aliases=MappingProxyType(aliases), ops=self.ops + tuple(s.op for s in fresh.values()))
+
+    def consumers(self, stage: StageState) -> list[StageState]:
+        """Give the stages that read a result of `stage` directly."""
+        return [s for s in self.stages.values() if any(self._is(stage, t) for t in reads(s.op))]
+
+    def _is(self, stage: StageState, tensor: Tensor) -> bool:
+        return self.aliases[id(tensor.op)] == stage.id
+
+    def attached(self, stage: StageState) -> list[tuple[StageState, Axis]]:
+        """Give the stages computed within `stage`, with the axis of each, in topological order."""
+        found: list[tuple[StageState, Axis]] = []
+        for s in self.stages.values():
+            match s.place:
+                case At(host, axis) if host == stage.id:
+                    found.append((s, axis))
+                case _:
+                    pass
+        return found
+
+    def unused_name(self, name: str) -> str:
+        """Give `name`, with a number behind it if a stage has that name."""
+        return unused(name, self.stages)
+
+
+def reads(op: Operation) -> tuple[Tensor, ...]:
+    """Give the tensors that an operator reads; a scan reads its initial values, its updates and its own state."""
+    match op:
+        case ScanOp(init=init, update=update):
+            return init + update
+        case _:
+            return op.inputs
+
+
+def unused(name: str, taken: Mapping[str, object] | set[str]) -> str:
+    """Give `name`, or the first of `name_1`, `name_2` ... that is not taken."""
+    if name not in taken:
+        return name
+    number = 1
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"
+
+
+def table_of(outputs: tuple[Tensor, ...]) -> Table:
+    """Give the table of an unscheduled program: every operator its own stage, computed whole."""
+    order: dict[int, Operation] = {}
+    for tensor in outputs:
+        _visit(tensor.op, order)
+    output_ops = {id(t.op) for t in outputs}
+    stages: dict[str, StageState] = {}
+    aliases: dict[int, str] = {}
+    for op in order.values():
+        name = unused(identifier(op.name), stages)
+        stages[name] = StageState.of(op, name, id(op) in output_ops)
+        aliases[id(op)] = name
+    for op in order.values():
+        if isinstance(op, ScanOp):
+            _attach_scan_body(op, stages, aliases)
+    return Table(MappingProxyType(stages), MappingProxyType(aliases), tuple(order.values()), outputs)
+
+
+def _visit(op: Operation, order: dict[int, Operation]) -> None:
+    """Append `op` after everything it reads, without recursion: chains of operators may be long."""
+    stack: list[tuple[Operation, bool]] = [(op, False)]
+    while stack:
+        here, ready = stack.pop()
+        if id(here) in order:
+            continue
+        if ready:
+            order[id(here)] = here
+            continue
+        stack.append((here, True))
+        stack.extend((t.op, False) for t in reversed(reads(here)))
+
+
+def _attach_scan_body(scan: ScanOp, stages: dict[str, StageState], aliases: dict[int, str]) -> None:
+    """Attach what depends on the state to the scan's step axis: it exists one step at a time."""
+    states = {aliases[id(t.op)] for t in scan.state if id(t.op) in aliases}
+    dependent = set(states)
+    for name, stage in stages.items():
+        if name in dependent or stage.op is scan:
+            continue
+        if any(aliases[id(t.op)] in dependent for t in reads(stage.op)) or any(t.op is stage.op for t in scan.update):
+            dependent.add(name)
+            stages[name] = replace(stage, place=At(aliases[id(scan)], scan.scan_axis))
+        if stage.op is scan:
+            break
+
+
+def identifier(name: str) -> str:
+    """Give `name` with everything that cannot stand in an identifier replaced by `_`."""
+    cleaned = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
+    return cleaned if cleaned and not cleaned[0].isdigit() else f"_{cleaned}"
+
+
+def is_reduction(stage: StageState) -> bool:
+    """Tell whether the stage combines values over reduction axes."""
+    return isinstance(stage.op, ComputeOp) and bool(stage.op.reduce_axis)
+
+
+def is_reduce_axis(axis: Axis) -> bool:
+    """Tell whether `axis` runs over values that are combined."""
+    return axis.kind is AxisKind.REDUCE
