@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ class Read(Expr):
     def dtype(self) -> DType:
         """Give the tensor's data type."""
         return self.tensor.dtype
+
+    def text(self, print_expr: Callable[[Expr], str]) -> str:
+        """Give `A[i, k]`."""
+        return f"{self.tensor.name}[{', '.join(map(print_expr, self.indices)) or '()'}]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +68,18 @@ class Reduce(Expr):
     def dtype(self) -> DType:
         """Give the data type of the component."""
         return self.values[self.component].dtype
+
+    def text(self, print_expr: Callable[[Expr], str]) -> str:
+        """Give `sum(A[i, k], axis=[k], where=k < n)`, with `[component]` after it for a tuple reducer."""
+        values = ", ".join(map(print_expr, self.values))
+        words = [values if len(self.values) == 1 else f"({values})"]
+        words.append(f"axis=[{', '.join(print_expr(axis.var) for axis in self.axes)}]")
+        if not is_unconditional(self):
+            words.append(f"where={print_expr(self.condition)}")
+        if self.init:
+            words.append(f"init=[{', '.join(map(print_expr, self.init))}]")
+        which = f"[{self.component}]" if len(self.values) > 1 else ""
+        return f"{self.reducer.name}({', '.join(words)}){which}"
 
 
 def is_unconditional(reduce: Reduce) -> bool:
