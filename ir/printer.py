@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from . import expr as e
 from . import stmt as s
@@ -387,6 +387,3 @@ def _wrapped(node: e.Const) -> str:
 
 def _digits(node: e.Const) -> str:
     return repr(float(node.value)) if node.dtype.is_float else str(int(node.value))
-
-
-PrintExpr = Callable[[e.Expr], str]  # what a node's own `text` method is given
