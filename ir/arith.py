@@ -95,11 +95,11 @@ def _literal_like(number: e.Expr, other: e.Expr) -> e.Expr:
     return const(number.value, other.dtype)
 
 
-def _folded(a: e.Expr, b: e.Expr, compute: Callable[[int, int], int]) -> e.Expr | None:
-    """Fold integer literals; floats are folded by nobody, so that rounding stays the machine's."""
+def _folded(a: e.Expr, b: e.Expr, compute: Callable[[int, int], int], node: type[e.Binary]) -> e.Expr:
+    """Give `node` of a and b, or fold integer literals; floats are folded by nobody: rounding stays the machine's."""
     if isinstance(a, e.Const) and isinstance(b, e.Const) and a.dtype.is_int:
         return const(compute(int(a.value), int(b.value)), a.dtype)
-    return None
+    return node(a, b)  # type: ignore[call-arg]
 
 
 def is_const(x: e.Expr, value: int) -> bool:
@@ -114,7 +114,7 @@ def add(a: Operand, b: Operand) -> e.Expr:
         return b
     if is_const(b, 0):
         return a
-    return _folded(a, b, operator.add) or e.Add(a, b)
+    return _folded(a, b, operator.add, e.Add)
 
 
 def sub(a: Operand, b: Operand) -> e.Expr:
@@ -122,7 +122,7 @@ def sub(a: Operand, b: Operand) -> e.Expr:
     a, b = operands("-", a, b)
     if is_const(b, 0):
         return a
-    return _folded(a, b, operator.sub) or e.Sub(a, b)
+    return _folded(a, b, operator.sub, e.Sub)
 
 
 def mul(a: Operand, b: Operand) -> e.Expr:
@@ -132,7 +132,7 @@ def mul(a: Operand, b: Operand) -> e.Expr:
         return b
     if is_const(b, 1) or is_const(a, 0):
         return a
-    return _folded(a, b, operator.mul) or e.Mul(a, b)
+    return _folded(a, b, operator.mul, e.Mul)
 
 
 def div(a: Operand, b: Operand) -> e.Expr:
@@ -149,7 +149,7 @@ def floordiv(a: Operand, b: Operand) -> e.Expr:
     _refuse_zero("//", a, b)
     if is_const(b, 1) or is_const(a, 0):
         return a
-    return _folded(a, b, operator.floordiv) or e.FloorDiv(a, b)
+    return _folded(a, b, operator.floordiv, e.FloorDiv)
 
 
 def floormod(a: Operand, b: Operand) -> e.Expr:
@@ -158,7 +158,7 @@ def floormod(a: Operand, b: Operand) -> e.Expr:
     _refuse_zero("%", a, b)
     if is_const(b, 1) or is_const(a, 0):
         return const(0, a.dtype)
-    return _folded(a, b, operator.mod) or e.FloorMod(a, b)
+    return _folded(a, b, operator.mod, e.FloorMod)
 
 
 def _refuse_zero(step: str, a: e.Expr, b: e.Expr) -> None:
@@ -171,13 +171,13 @@ def _refuse_zero(step: str, a: e.Expr, b: e.Expr) -> None:
 def minimum(a: Operand, b: Operand) -> e.Expr:
     """Give the lesser of a and b."""
     a, b = operands("min", a, b)
-    return a if a is b else _folded(a, b, min) or e.Min(a, b)
+    return a if a is b else _folded(a, b, min, e.Min)
 
 
 def maximum(a: Operand, b: Operand) -> e.Expr:
     """Give the greater of a and b."""
     a, b = operands("max", a, b)
-    return a if a is b else _folded(a, b, max) or e.Max(a, b)
+    return a if a is b else _folded(a, b, max, e.Max)
 
 
 def _compared(step: str, a: Operand, b: Operand, node: type, compute: Callable[[int, int], bool]) -> e.Expr:
