@@ -1,0 +1,117 @@
+"""Where an element of a buffer lies: its flat offset as a sum, and the pointer to it."""
+
+from __future__ import annotations
+
+import math
+
+from ...ir import arith
+from ...ir.buffer import Buffer
+from ...ir.expr import Address, Const, Expr, Load
+from ...ir.stmt import Store
+from .body import Body, Linear
+from .index import affine_form, combine, linear, materialise, resize
+from .index import atom as atom_of
+from .types import Value, memory_type
+
+Access = Load | Store | Address
+
+
+def element_strides(buffer: Buffer) -> tuple[int | Expr, ...]:
+    """Give the distance in elements along each dimension: integers where they are known."""
+    if buffer.strides is not None:
+        return tuple(_known(s) for s in buffer.strides)
+    strides: list[int | Expr] = []
+    step: Expr = Const(1)
+    for extent in reversed(buffer.shape):
+        strides.append(_known(step))
+        step = arith.mul(step, extent)
+    return tuple(reversed(strides))
+
+
+def _known(value: Expr) -> int | Expr:
+    return int(value.value) if isinstance(value, Const) else value
+
+
+def flat_offset(body: Body, access: Access) -> Linear:
+    """Give the offset in elements of an access from the start of its buffer."""
+    found = body.forms.get(id(access))
+    if found is None:
+        found = body.forms[id(access)] = (access, flat_form(body, access))
+    form = found[1]
+    if form is None:
+        return _symbolic_offset(body, access)
+    constant, atoms = form
+    return combine(constant, [(atom_of(body, a), scale) for a, scale in atoms])
+
+
+def flat_form(body: Body, access: Access) -> tuple[int, tuple[tuple[Expr, int], ...]] | None:
+    """Give the offset's constant and atoms, or None where a stride is known only when the kernel runs."""
+    total = 0
+    terms: dict[Expr, int] = {}
+    for index, stride in zip(access.indices, element_strides(access.buffer), strict=True):
+        constant, atoms = affine_form(body, index)
+        if not isinstance(stride, int):
+            if constant or atoms:
+                return None
+            continue
+        total += constant * stride
+        for a, scale in atoms:
+            terms[a] = terms.get(a, 0) + scale * stride
+    return total, tuple((a, c) for a, c in terms.items() if c)
+
+
+def _symbolic_offset(body: Body, access: Access) -> Linear:
+    parts: list[tuple[Linear, int]] = []
+    for index, stride in zip(access.indices, element_strides(access.buffer), strict=True):
+        position = linear(body, index)
+        if isinstance(stride, int):
+            parts.append((position, stride))
+        else:
+            parts.append((_product(body, position, linear(body, stride)), 1))
+    return combine(0, parts)
+
+
+def _product(body: Body, a: Linear, b: Linear) -> Linear:
+    """Give a * b, in 64 bits, distributed over the terms of `a` so that unrolled copies share them."""
+    step = materialise(body, b, "i64")
+    parts: list[tuple[Linear, int]] = [(Linear(0, ((step, 1),)), a.constant)]
+    for value, scale in a.terms:
+        wide = resize(body, value, "i64")
+        if wide.lanes > 1:
+            return Linear(0, ((_multiplied(body, materialise(body, a, "i64"), step), 1),))
+        parts.append((Linear(0, ((_multiplied(body, wide, step), 1),)), scale))
+    if a.stride or a.pattern:
+        lanes = materialise(body, Linear(0, (), a.stride, a.pattern), "i64")
+        parts.append((Linear(0, ((_multiplied(body, lanes, step), 1),)), 1))
+    return combine(0, parts)
+
+
+def _multiplied(body: Body, a: Value, b: Value) -> Value:
+    from .index import broadcast
+
+    spread = broadcast(body, b, a.lanes)
+    return Value(body.code.pure(f"mul {a.type} {a.text}, {spread.text}", a.text, spread.text), "i64", a.lanes)
+
+
+def pointer(body: Body, buffer: Buffer, offset: Linear) -> str:
+    """Give the pointer to lane 0's scalar part: buffer + constant + scalar terms, one step per loop level."""
+    code = body.code
+    elem = memory_type(buffer.dtype)
+    here = body.pointers[buffer]
+    scalars = [(v, c) for v, c in offset.terms if v.lanes == 1]
+    scalars.sort(key=lambda term: code.level_of(term[0].text))
+    for value, scale in scalars:
+        step = materialise(body, Linear(0, ((value, scale),)), "i64").text
+        here = code.pure(f"getelementptr {elem}, ptr {here}, i64 {step}", here, step)
+    if offset.constant:
+        here = code.local(f"getelementptr {elem}, ptr {here}, i64 {offset.constant}")
+    return here
+
+
+def alignment(body: Body, buffer: Buffer, offset: Linear) -> int:
+    """Give what the address is known to be a multiple of, in bytes."""
+    size = buffer.dtype.bytes
+    known = math.gcd(body.align[buffer], offset.constant * size)
+    for _, scale in offset.terms:
+        known = math.gcd(known, scale * size)
+    return known

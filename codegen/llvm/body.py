@@ -1,0 +1,205 @@
+"""What the emitter knows at one point of a function: the environment of its partial evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from ...ir.buffer import Buffer
+from ...ir.errors import CodegenError
+from ...ir.expr import Address, Call, Expr, Load, Var
+from ...ir.intrinsics import INTRINSICS, Effect
+from ...ir.stmt import Stmt, Store
+from ...ir.target import Target
+from ...ir.visit import walk
+from .cells import Cell, Cells
+from .code import Code
+from .types import Value, value_type
+
+STATEMENT_LIMIT = 20_000  # statements of one function, counted as they are written out
+
+
+class Linear(NamedTuple):
+    """An integer: constant + sum of coefficient * value + what differs between lanes.
+
+    terms    values, scalars or vectors, with their coefficients
+    stride   difference between neighbouring lanes
+    pattern  further constants, one per lane, or empty
+    """
+
+    constant: int = 0
+    terms: tuple[tuple[Value, int], ...] = ()
+    stride: int = 0
+    pattern: tuple[int, ...] = ()
+
+
+class LaneLoop(NamedTuple):
+    """A vectorized loop whose lanes are not chosen yet: every leaf below it is written once per chunk.
+
+    chunks  first lane and number of lanes of each native vector
+    """
+
+    var: Var
+    chunks: tuple[tuple[int, int], ...]
+
+
+@dataclass
+class ModuleText:
+    """Parts of the LLVM module that function bodies ask for.
+
+    declarations  declarations of functions and intrinsics, in order of first use
+    definitions   internal functions by symbol, each written once
+    outlined      bodies of parallel loops
+    """
+
+    declarations: dict[str, None] = field(default_factory=dict)
+    definitions: dict[str, str] = field(default_factory=dict)
+    outlined: list[str] = field(default_factory=list)
+
+    def declare(self, result: str, symbol: str, *arguments: str) -> str:
+        """Give `symbol`, declared as `result symbol(arguments)`."""
+        self.declarations[f"declare {result} @{symbol}({', '.join(arguments)})"] = None
+        return f"@{symbol}"
+
+
+@dataclass
+class Body:
+    """One LLVM function being written.
+
+    env       variables in scope
+    pointers  memory in scope: the name of each buffer's address
+    align     alignment in bytes that the address of a buffer is known to have
+    lanes     lanes of the values being written (1 for scalar code)
+    mask      lanes that are active, or None for all
+    pending   a vectorized loop whose leaves are still to be written
+    heap      pointers to free when the function ends early, outermost first
+    counts    values that are never negative: loop counters and sizes
+    """
+
+    name: str
+    target: Target
+    module: ModuleText
+    code: Code = field(default_factory=Code)
+    cells: Cells = field(default_factory=Cells)
+    env: dict[Var, Linear | Value] = field(default_factory=dict)
+    pointers: dict[Buffer, str] = field(default_factory=dict)
+    align: dict[Buffer, int] = field(default_factory=dict)
+    lanes: int = 1
+    mask: Value | None = None
+    pending: LaneLoop | None = None
+    heap: list[str] = field(default_factory=list)
+    counts: set[str] = field(default_factory=set)
+    in_parallel: bool = False
+    statements: int = 0
+    loaded: dict[Buffer, dict[tuple, Value]] = field(default_factory=dict)
+    registers: dict[Buffer, dict[int, Cell]] = field(default_factory=dict)  # by element
+    forms: dict[int, tuple] = field(default_factory=dict)  # affine forms by identity of the access or expression
+    _spare: str = ""
+    _facts: dict[tuple[str, int], tuple[object, object]] = field(default_factory=dict)
+
+    @cached_property
+    def vector_bits(self) -> int:
+        """Give the width of native vectors in bits."""
+        return self.target.vector_bits or 128
+
+    def count(self, stmt: Stmt) -> None:
+        """Count a statement as written out.  Raises CodegenError when there are too many."""
+        self.statements += 1
+        if self.statements > STATEMENT_LIMIT:
+            raise CodegenError(
+                "llvm",
+                f"unrolling {self.name} writes out more than {STATEMENT_LIMIT:,} statements",
+                f"> {stmt}",
+                "unroll fewer or smaller loops",
+            )
+
+    def by_chunk(self, write: Callable[[], None]) -> None:
+        """Write a leaf once for each native vector of the pending vectorized loop, or once where there is none."""
+        pending = self.pending
+        if pending is None:
+            write()
+            return
+        self.pending = None
+        for first, lanes in pending.chunks:
+            self.env[pending.var] = Linear(first, (), int(lanes > 1))
+            self.lanes = lanes
+            write()
+        self.lanes = 1
+        self.pending = pending
+        del self.env[pending.var]
+
+    @contextmanager
+    def masked(self, mask: Value | None) -> Iterator[None]:
+        """Write with these lanes active."""
+        outer, self.mask = self.mask, mask
+        yield
+        self.mask = outer
+
+    @contextmanager
+    def region(self, before: list, written: Iterable[Buffer], repeats: bool) -> Iterator[None]:
+        """Write a region of the code, forgetting what was loaded from the buffers that it writes.
+
+        repeats  the region is a loop body: its writes also precede its own reads
+        """
+        outer = self.loaded
+        changed = set(written)
+        self.loaded = {b: dict(known) for b, known in outer.items() if not (repeats and b in changed)}
+        with self.code.region(before):
+            yield
+        self.loaded = {b: known for b, known in outer.items() if b not in changed}
+
+    def fact(self, name: str, node: Expr | Stmt, compute: Callable[[Expr | Stmt], object]) -> object:
+        """Give `compute(node)`, computed once per node."""
+        key = (name, id(node))
+        found = self._facts.get(key)
+        if found is None:
+            found = self._facts[key] = (node, compute(node))
+        return found[1]
+
+    def written(self, stmt: Stmt) -> frozenset[Buffer]:
+        """Give the buffers that `stmt` may write."""
+        return self.fact("written", stmt, _written)  # type: ignore[return-value]
+
+    def touched(self, stmt: Stmt) -> frozenset[Buffer]:
+        """Give the buffers that `stmt` may read or write."""
+        return self.fact("touched", stmt, _touched)  # type: ignore[return-value]
+
+    def elem_of(self, buffer: Buffer) -> str:
+        """Give the LLVM element type of values of `buffer`."""
+        return value_type(buffer.dtype)
+
+    def spare_slot(self) -> str:
+        """Give a stack slot that any scalar can be read from."""
+        if not self._spare:
+            self._spare = self.code.fresh("spare", level=0)
+            self.code.allocas.append(f"  {self._spare} = alloca [16 x i8], align 16")
+        return self._spare
+
+    def varies(self, expr: Expr) -> bool:
+        """Tell whether `expr` reads the variable of the pending vectorized loop."""
+        used = self.fact("used", expr, lambda e: frozenset(n for n in walk(e) if isinstance(n, Var)))
+        return self.pending is not None and self.pending.var in used  # type: ignore[operator]
+
+
+def writes(call: Call) -> bool:
+    """Tell whether a call may write the memory whose addresses it is given."""
+    known = INTRINSICS.get(call.name)
+    return known is None or known.effect is Effect.WRITES
+
+
+def _written(stmt: Expr | Stmt) -> frozenset[Buffer]:
+    found: set[Buffer] = set()
+    for node in walk(stmt):
+        match node:
+            case Store(buffer=buffer):
+                found.add(buffer)
+            case Call(args=args) if writes(node):
+                found.update(a.buffer for a in args if isinstance(a, Address))
+    return frozenset(found)
+
+
+def _touched(stmt: Expr | Stmt) -> frozenset[Buffer]:
+    return frozenset(n.buffer for n in walk(stmt) if isinstance(n, (Load, Store, Address)))

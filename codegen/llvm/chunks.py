@@ -1,0 +1,56 @@
+"""How a vectorized loop is cut in native vectors, and which loops can be."""
+
+from __future__ import annotations
+
+from ...ir.expr import Call, Cast, Const, Expr, Load, Var
+from ...ir.intrinsics import INTRINSICS
+from ...ir.stmt import Allocate, For, ForKind, Let, Store
+from ...ir.visit import walk
+from .body import Body
+from .types import computed
+
+Chunks = tuple[tuple[int, int], ...]
+
+
+def chunks_of(lanes: int, native: int) -> Chunks:
+    """Cut `lanes` in pieces of at most `native`: (first lane, number of lanes)."""
+    return tuple((first, min(native, lanes - first)) for first in range(0, lanes, native))
+
+
+def lane_chunks(body: Body, loop: For) -> Chunks:
+    """Give the native vectors of a vectorized loop; empty where it must run as a serial one."""
+    return body.fact("chunks", loop, lambda _: _chunks(body, loop))  # type: ignore[return-value]
+
+
+def _chunks(body: Body, loop: For) -> Chunks:
+    varying = {loop.var}
+    widest = 8
+    for node in walk(loop.body):
+        match node:
+            case Allocate() | For(kind=ForKind.PARALLEL | ForKind.VECTORIZED):
+                return ()
+            case Call(name=name) if name not in INTRINSICS or name.startswith("dot4_"):
+                return ()
+            case For(extent=extent) if _uses(extent, varying):
+                return ()
+            case Let(var, value, _) if _uses(value, varying):
+                varying.add(var)
+            case Load(buffer=buffer) | Store(buffer=buffer) if any(_uses(i, varying) for i in node.indices):
+                widest = max(widest, computed(buffer.dtype).bits)
+            case Cast(dtype=dtype):
+                widest = max(widest, computed(dtype).bits)
+    assert isinstance(loop.extent, Const), "vectorized loops have constant extents"
+    return chunks_of(int(loop.extent.value), max(1, body.vector_bits // widest))
+
+
+def _uses(expr: Expr, variables: set[Var]) -> bool:
+    return any(isinstance(n, Var) and n in variables for n in walk(expr))
+
+
+def is_written_out(body: Body, loop: For) -> bool:
+    """Tell whether the iterations of a loop are written one after the other, with its variable a constant."""
+    if not isinstance(loop.extent, Const):
+        return False
+    if loop.kind is ForKind.VECTORIZED:
+        return not lane_chunks(body, loop)
+    return loop.kind is ForKind.UNROLLED or int(loop.extent.value) == 1

@@ -1,0 +1,96 @@
+"""From LLVM IR text to machine code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from threading import RLock
+
+import llvmlite.binding as llvm
+
+from ...ir.errors import CodegenError, TargetError
+from ...ir.target import Target
+
+EFFORTS = ("quick", "full")
+_LOCK = RLock()  # llvmlite's target machines and pass builders are not safe to share between threads
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCode:
+    """Compiled functions.
+
+    code      bytes of a relocatable object
+    assembly  its text
+    text      the LLVM IR that it was compiled from
+    """
+
+    code: bytes
+    assembly: str
+    text: str
+
+
+def compile_ir(text: str, target: Target, *, effort: str = "quick", pic: bool = False) -> ObjectCode:
+    """Compile LLVM IR text.
+
+    effort  "quick" tidies up and generates code, for candidates; "full" runs LLVM's whole -O3 pipeline first
+    pic     give position-independent code, as shared libraries need
+    Raises CodegenError with LLVM's message and the line it means, TargetError for an unknown triple.
+    """
+    if effort not in EFFORTS:
+        raise CodegenError("compile", f"unknown effort {effort!r}", advice=f"one of {', '.join(EFFORTS)}")
+    with _LOCK:
+        machine = _machine(target, pic)
+        module = _parsed(text)
+        _optimise(module, machine, full=effort == "full")
+        return ObjectCode(machine.emit_object(module), machine.emit_assembly(module), text)
+
+
+@cache
+def _initialise() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+
+
+def _machine(target: Target, pic: bool) -> llvm.TargetMachine:
+    _initialise()
+    try:
+        found = llvm.Target.from_triple(target.triple or llvm.get_default_triple())
+    except RuntimeError as error:
+        raise TargetError("compile", str(error), advice="a triple such as x86_64-unknown-linux-gnu") from None
+    model = "default" if pic else "jitdefault"
+    relocation = "pic" if pic else "default"
+    return found.create_target_machine(
+        cpu=target.cpu, features=target.features, opt=3, reloc=relocation, codemodel=model, jit=not pic
+    )
+
+
+def _parsed(text: str) -> llvm.ModuleRef:
+    try:
+        module = llvm.parse_assembly(text)
+        module.verify()
+    except RuntimeError as error:
+        raise CodegenError("compile", f"LLVM refuses the code: {error}", _line_of(text, str(error))) from None
+    return module
+
+
+def _line_of(text: str, message: str) -> str:
+    """Give the line that an LLVM message of the form `<string>:12:5: error: ...` means."""
+    found = re.search(r":(\d+):\d+: error", message)
+    lines = text.splitlines()
+    if found is None or not 0 < int(found.group(1)) <= len(lines):
+        return ""
+    return f"> {lines[int(found.group(1)) - 1].strip()}"
+
+
+def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, full: bool) -> None:
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3))
+    if full:
+        builder.getModulePassManager().run(module, builder)
+        return
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.run(module, builder)

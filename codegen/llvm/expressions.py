@@ -1,0 +1,245 @@
+"""Evaluation of expressions: from the node and the environment to an SSA value or a literal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...ir import expr as e
+from ...ir.errors import CodegenError
+from ...ir.expr import Expr
+from ...ir.visit import walk
+from .arithmetic import (
+    binary,
+    cast,
+    compare,
+    conjunction,
+    constant,
+    disjunction,
+    extreme,
+    floor_divide,
+    floor_modulo,
+    multiply_add,
+    negation,
+
+    select,
+)
+from .body import Body, Linear
+from .calls import call
+from .code import Code, Lines
+from .index import INDEX_TYPES, is_constant, lanes_of, linear, materialise
+from .memory import load
+from .types import FALSE, TRUE, Value, lane_literal, value_type, vector
+
+_COMPARE: dict[type[Expr], tuple[str, Callable[[Any, Any], bool]]] = {
+    e.Eq: ("eq", lambda a, b: a == b),
+    e.Ne: ("ne", lambda a, b: a != b),
+    e.Lt: ("lt", lambda a, b: a < b),
+    e.Le: ("le", lambda a, b: a <= b),
+}
+
+
+def evaluate(body: Body, expr: Expr) -> Value:
+    """Give the value of `expr`: a vector where it differs between lanes, else a scalar."""
+    kind = type(expr)
+    if kind in _SUMS and expr.dtype in INDEX_TYPES:
+        return materialise(body, linear(body, expr), value_type(expr.dtype))
+    return _EVALUATE[kind](body, expr)
+
+
+def evaluate_atom(body: Body, expr: Expr) -> Value:
+    """Give the value of an integer expression that is no sum."""
+    return _EVALUATE[type(expr)](body, expr)
+
+
+def _constant(body: Body, expr: e.Const) -> Value:
+    return constant(expr.value, expr.dtype)
+
+
+def _variable(body: Body, expr: e.Var) -> Value:
+    value = body.env.get(expr)
+    if value is None:
+        raise CodegenError("llvm", f"variable {expr.name} is read outside its scope", advice="bind it by a loop or let")
+    return materialise(body, value, value_type(expr.dtype)) if isinstance(value, Linear) else value
+
+
+def _cast(body: Body, expr: e.Cast) -> Value:
+    return cast(body, evaluate(body, expr.value), expr.value.dtype, expr.dtype)
+
+
+def _add(body: Body, expr: e.Add) -> Value:
+    a, b = expr.a, expr.b
+    if expr.dtype.is_float:
+        if isinstance(b, e.Mul):
+            left = evaluate(body, a)
+            return multiply_add(body, evaluate(body, b.a), evaluate(body, b.b), left)
+        if isinstance(a, e.Mul):
+            right = evaluate(body, b)
+            return multiply_add(body, evaluate(body, a.a), evaluate(body, a.b), right)
+    return binary(body, "add", evaluate(body, a), evaluate(body, b))
+
+
+def _binary(op: str) -> Callable[[Body, Any], Value]:
+    return lambda body, expr: binary(body, op, evaluate(body, expr.a), evaluate(body, expr.b))
+
+
+def _divide(apply: Callable[..., Value]) -> Callable[[Body, Any], Value]:
+    def evaluate_division(body: Body, expr: e.FloorDiv | e.FloorMod) -> Value:
+        divisor: int | Value = evaluate(body, expr.b)
+        if isinstance(expr.b, e.Const) and int(expr.b.value) > 0:
+            divisor = int(expr.b.value)
+        return apply(body, evaluate(body, expr.a), divisor, expr.dtype)
+
+    return evaluate_division
+
+
+def _extreme(lesser: bool) -> Callable[[Body, Any], Value]:
+    return lambda body, expr: extreme(body, evaluate(body, expr.a), evaluate(body, expr.b), expr.dtype, lesser)
+
+
+def _comparison(body: Body, expr: e.Comparison) -> Value:
+    op, holds = _COMPARE[type(expr)]
+    dtype = expr.a.dtype
+    if dtype not in INDEX_TYPES:
+        return compare(body, op, evaluate(body, expr.a), evaluate(body, expr.b), dtype)
+    a, b = linear(body, expr.a), linear(body, expr.b)
+    if is_constant(a) and is_constant(b):
+        known = tuple(map(holds, lanes_of(a, body.lanes), lanes_of(b, body.lanes)))
+        if all(known) or not any(known):
+            return TRUE if known[0] else FALSE
+        return Value(lane_literal(tuple(map(int, known)), "i1"), "i1", body.lanes)
+    elem = value_type(dtype)
+    return compare(body, op, materialise(body, a, elem), materialise(body, b, elem), dtype)
+
+
+def _and(body: Body, expr: e.And) -> Value:
+    return lazily(body, evaluate(body, expr.a), lambda: evaluate(body, expr.b), lambda: FALSE, expr.b)
+
+
+def _or(body: Body, expr: e.Or) -> Value:
+    return lazily(body, evaluate(body, expr.a), lambda: TRUE, lambda: evaluate(body, expr.b), expr.b)
+
+
+def _not(body: Body, expr: e.Not) -> Value:
+    return negation(body, evaluate(body, expr.a))
+
+
+def _select(body: Body, expr: e.Select) -> Value:
+    condition = evaluate(body, expr.condition)
+    if condition.text in ("true", "false"):
+        return evaluate(body, expr.then if condition == TRUE else expr.otherwise)
+    return select(body, condition, evaluate(body, expr.then), evaluate(body, expr.otherwise))
+
+
+def _if_then_else(body: Body, expr: e.IfThenElse) -> Value:
+    condition = evaluate(body, expr.condition)
+    then, otherwise = expr.then, expr.otherwise
+    return lazily(body, condition, lambda: evaluate(body, then), lambda: evaluate(body, otherwise), then, otherwise)
+
+
+def is_safe(body: Body, expr: Expr) -> bool:
+    """Tell whether `expr` may be evaluated where it is not wanted: it neither reads memory, nor divides, nor calls."""
+
+    def unsafe(node: Any) -> bool:
+        match node:
+            case e.Load(buffer=buffer):
+                return buffer not in body.registers
+            case e.FloorDiv(_, e.Const()) | e.FloorMod(_, e.Const()):
+                return False
+            case e.FloorDiv() | e.FloorMod() | e.Call():
+                return True
+            case _:
+                return False
+
+    return not any(unsafe(node) for node in walk(expr))
+
+
+def lazily(
+    body: Body, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value], *guarded: Expr
+) -> Value:
+    """Give one of two values and evaluate only that one: by a branch, or in the lanes that want it."""
+    if condition.text in ("true", "false"):
+        return then() if condition == TRUE else otherwise()
+    if condition.lanes > 1:
+        with body.masked(narrowed(body, condition)):
+            a = then()
+        with body.masked(narrowed(body, negation(body, condition))):
+            b = otherwise()
+        return select(body, condition, a, b)
+    if all(is_safe(body, x) for x in guarded):
+        return select(body, condition, then(), otherwise())
+    return _branch(body, condition, then, otherwise)
+
+
+def narrowed(body: Body, condition: Value) -> Value:
+    """Give the active lanes in which the condition holds."""
+    return condition if body.mask is None else conjunction(body, body.mask, condition)
+
+
+def _branch(body: Body, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value]) -> Value:
+    code = body.code
+    before = code.place()
+    yes, no, after = code.label("then"), code.label("else"), code.label("after")
+    code.effect(f"br i1 {condition.text}, label %{yes}, label %{no}")
+    ends: list[tuple[Value, Lines, str]] = []
+    for label, value_of in ((yes, then), (no, otherwise)):
+        code.begin(label)
+        with body.region(before, (), False):
+            value = value_of()
+        ends.append((value, code.place(), code.block))
+        code.effect(f"br label %{after}")
+    code.begin(after)
+    lanes = max(value.lanes for value, _, _ in ends)
+    incoming = [(_spread_at(code, place, value, lanes), block) for value, place, block in ends]
+    elem = ends[0][0].elem
+    listed = ", ".join(f"[ {text}, %{block} ]" for text, block in incoming)
+    return Value(code.result(f"phi {vector(elem, lanes)} {listed}"), elem, lanes)
+
+
+def _spread_at(code: Code, place: Lines, value: Value, lanes: int) -> str:
+    """Give the value in every lane, broadcast at a place in a block that is already written."""
+    if value.lanes == lanes:
+        return value.text
+    kind = vector(value.elem, lanes)
+    one, all_lanes = code.fresh(), code.fresh()
+    place.append(f"  {one} = insertelement {kind} poison, {value.type} {value.text}, i64 0")
+    zeros = f"<{lanes} x i32> zeroinitializer"
+    place.append(f"  {all_lanes} = shufflevector {kind} {one}, {kind} poison, {zeros}")
+    return all_lanes
+
+
+def _load(body: Body, expr: e.Load) -> Value:
+    return load(body, expr)
+
+
+def _call(body: Body, expr: e.Call) -> Value:
+    return call(body, expr, evaluate)
+
+
+_EVALUATE: dict[type[Expr], Callable[[Body, Any], Value]] = {
+    e.Const: _constant,
+    e.Var: _variable,
+    e.Cast: _cast,
+    e.Add: _add,
+    e.Sub: _binary("sub"),
+    e.Mul: _binary("mul"),
+    e.Div: _binary("fdiv"),
+    e.FloorDiv: _divide(floor_divide),
+    e.FloorMod: _divide(floor_modulo),
+    e.Min: _extreme(True),
+    e.Max: _extreme(False),
+    e.Eq: _comparison,
+    e.Ne: _comparison,
+    e.Lt: _comparison,
+    e.Le: _comparison,
+    e.And: _and,
+    e.Or: _or,
+    e.Not: _not,
+    e.Select: _select,
+    e.IfThenElse: _if_then_else,
+    e.Load: _load,
+    e.Call: _call,
+}
+_SUMS = frozenset({e.Var, e.Add, e.Sub, e.Mul, e.FloorDiv, e.FloorMod})
+
+

@@ -1,0 +1,246 @@
+"""Loads and stores: scalar, contiguous, strided, gathered, masked, or of a register cell."""
+
+from __future__ import annotations
+
+from ...ir.buffer import Buffer
+from ...ir.dtype import DType, bfloat16, boolean, float16, int4
+from ...ir.expr import Load
+from ...ir.stmt import Store
+from .address import alignment, flat_offset, pointer
+from .body import Body, Linear
+from .index import broadcast, lanes_of, materialise
+from .registers import read_register, write_register
+from .types import Value, memory_type, suffix, value_type, vector
+
+WINDOWS = 4  # vector loads that still cost less than one gather
+
+
+def load(body: Body, access: Load) -> Value:
+    """Give the element, or one element per lane; lanes that are not active are undefined."""
+    buffer = access.buffer
+    offset = flat_offset(body, access)
+    if buffer in body.registers:
+        return read_register(body, buffer, offset)
+    known = body.loaded.setdefault(buffer, {})
+    key = (offset, body.lanes, body.mask)
+    found = known.get(key)
+    if found is None:
+        found = known[key] = widen(body, _read(body, buffer, offset), buffer.dtype)
+    return found
+
+
+def is_varying(offset: Linear) -> bool:
+    """Tell whether lanes differ."""
+    return bool(offset.stride or offset.pattern or any(v.lanes > 1 for v, _ in offset.terms))
+
+
+def _read(body: Body, buffer: Buffer, offset: Linear) -> Value:
+    if not is_varying(offset):
+        return _read_scalar(body, buffer, offset)
+    if any(v.lanes > 1 for v, _ in offset.terms):
+        return _gather(body, buffer, offset)
+    if offset.stride == 1 and not offset.pattern:
+        return _read_vector(body, buffer, offset, body.lanes, body.mask)
+    if body.mask is None:
+        lanes = lanes_of(offset, body.lanes)
+        if max(lanes) - min(lanes) < WINDOWS * body.lanes:
+            return _shuffled(body, buffer, offset, lanes)
+    return _gather(body, buffer, offset)
+
+
+def _read_scalar(body: Body, buffer: Buffer, offset: Linear) -> Value:
+    elem = memory_type(buffer.dtype)
+    address = pointer(body, buffer, offset)
+    if body.mask is not None:  # no lane may be active: then nothing may be read
+        mask = body.mask
+        any_lane = f"@llvm.vector.reduce.or.{suffix('i1', mask.lanes)}"
+        active = body.code.pure(f"call i1 {any_lane}({mask.type} {mask.text})", mask.text)
+        address = body.code.local(f"select i1 {active}, ptr {address}, ptr {body.spare_slot()}")
+    name = body.code.result(f"load {elem}, ptr {address}, align {buffer.dtype.bytes}")
+    return Value(name, elem)
+
+
+def _read_vector(body: Body, buffer: Buffer, offset: Linear, lanes: int, mask: Value | None) -> Value:
+    elem = memory_type(buffer.dtype)
+    kind = vector(elem, lanes)
+    address = pointer(body, buffer, offset)
+    align = alignment(body, buffer, offset)
+    if mask is None:
+        return Value(body.code.result(f"load {kind}, ptr {address}, align {align}"), elem, lanes)
+    symbol = f"@llvm.masked.load.{suffix(elem, lanes)}.p0"
+    call = f"call {kind} {symbol}(ptr align {align} {address}, {mask.type} {mask.text}, {kind} poison)"
+    return Value(body.code.result(call), elem, lanes)
+
+
+def _shuffled(body: Body, buffer: Buffer, offset: Linear, lanes: tuple[int, ...]) -> Value:
+    """Read windows that cover all lanes, none beyond the last element, and pick the lanes from them."""
+    width, elem, first = body.lanes, memory_type(buffer.dtype), min(lanes)
+    span = max(lanes) - first + 1
+    size = min(span, width)
+    starts = [min(k, span - size) for k in range(0, span, size)]
+    base = Linear(0, offset.terms)
+    windows = [_read_vector(body, buffer, base._replace(constant=first + s), size, None) for s in starts]
+    picks = [(min((x - first) // size, len(starts) - 1), x - first) for x in lanes]
+    result = Value("poison", elem, width)
+    for number in range(0, len(starts), 2):
+        result = _pick(body, result, windows[number : number + 2], starts, number, picks)
+    return result
+
+
+def _pick(
+    body: Body, result: Value, windows: list[Value], starts: list[int], number: int, picks: list[tuple[int, int]]
+) -> Value:
+    """Take from one or two windows the lanes that lie in them, the others from `result`."""
+    size, width = windows[0].lanes, len(picks)
+    chosen = [
+        (w - number) * size + position - starts[w] if number <= w < number + len(windows) else None
+        for w, position in picks
+    ]
+    mask = ", ".join("i32 poison" if c is None else f"i32 {c}" for c in chosen)
+    kind = windows[0].type
+    other = windows[1].text if len(windows) > 1 else "poison"
+    both = body.code.result(f"shufflevector {kind} {windows[0].text}, {kind} {other}, <{width} x i32> <{mask}>")
+    if result.text == "poison":
+        return Value(both, result.elem, width)
+    blend = ", ".join(f"i32 {k if c is None else width + k}" for k, c in enumerate(chosen))
+    name = body.code.result(
+        f"shufflevector {result.type} {result.text}, {result.type} {both}, <{width} x i32> <{blend}>"
+    )
+    return Value(name, result.elem, width)
+
+
+def _lane_addresses(body: Body, buffer: Buffer, offset: Linear) -> Value:
+    scalar = Linear(offset.constant, tuple(t for t in offset.terms if t[0].lanes == 1))
+    varying = Linear(0, tuple(t for t in offset.terms if t[0].lanes > 1), offset.stride, offset.pattern)
+    base = pointer(body, buffer, scalar)
+    steps = broadcast(body, materialise(body, varying, "i64"), body.lanes)
+    name = body.code.pure(
+        f"getelementptr {memory_type(buffer.dtype)}, ptr {base}, {steps.type} {steps.text}", base, steps.text
+    )
+    return Value(name, "ptr", body.lanes)
+
+
+def _mask(body: Body) -> Value:
+    return body.mask or Value("splat (i1 true)", "i1", body.lanes)
+
+
+def _gather(body: Body, buffer: Buffer, offset: Linear) -> Value:
+    elem, lanes = memory_type(buffer.dtype), body.lanes
+    addresses, mask, kind = _lane_addresses(body, buffer, offset), _mask(body), vector(elem, body.lanes)
+    symbol = f"@llvm.masked.gather.{suffix(elem, lanes)}.{suffix('ptr', lanes)}"
+    where = f"{addresses.type} align {buffer.dtype.bytes} {addresses.text}"
+    call = f"call {kind} {symbol}({where}, {mask.type} {mask.text}, {kind} poison)"
+    return Value(body.code.result(call), elem, lanes)
+
+
+def store(body: Body, access: Store, value: Value) -> None:
+    """Write `value`, one element or one per active lane."""
+    buffer = access.buffer
+    offset = flat_offset(body, access)
+    if buffer in body.registers:
+        write_register(body, buffer, offset, rounded(body, value, buffer.dtype))
+        return
+    body.loaded.pop(buffer, None)
+    stored = narrow(body, value, buffer.dtype)
+    if body.lanes == 1:
+        _write(body, buffer, offset, stored)
+    elif offset.stride == 1 and not offset.pattern and all(v.lanes == 1 for v, _ in offset.terms):
+        _write(body, buffer, offset, broadcast(body, stored, body.lanes))
+    elif not is_varying(offset) and body.mask is None:
+        _write(body, buffer, offset, last_lane(body, stored))
+    else:
+        _scatter(body, buffer, offset, broadcast(body, stored, body.lanes))
+
+
+def last_lane(body: Body, value: Value) -> Value:
+    """Give the lane that is written last."""
+    if value.lanes == 1:
+        return value
+    name = body.code.pure(f"extractelement {value.type} {value.text}, i64 {value.lanes - 1}", value.text)
+    return Value(name, value.elem)
+
+
+def _write(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
+    address = pointer(body, buffer, offset)
+    align = alignment(body, buffer, offset) if value.lanes > 1 else buffer.dtype.bytes
+    mask = body.mask
+    if mask is None:
+        body.code.effect(f"store {value.type} {value.text}, ptr {address}, align {align}")
+        return
+    symbol = f"@llvm.masked.store.{suffix(value.elem, value.lanes)}.p0"
+    body.code.effect(
+        f"call void {symbol}({value.type} {value.text}, ptr align {align} {address}, {mask.type} {mask.text})"
+    )
+
+
+def _scatter(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
+    addresses, mask = _lane_addresses(body, buffer, offset), _mask(body)
+    symbol = f"@llvm.masked.scatter.{suffix(value.elem, value.lanes)}.{suffix('ptr', value.lanes)}"
+    where = f"{addresses.type} align {buffer.dtype.bytes} {addresses.text}"
+    body.code.effect(f"call void {symbol}({value.type} {value.text}, {where}, {mask.type} {mask.text})")
+
+
+def widen(body: Body, value: Value, dtype: DType) -> Value:
+    """Give what was read from memory as a value to compute with."""
+    code, lanes, text = body.code, value.lanes, value.text
+    elem = value_type(dtype)
+    kind = vector(elem, lanes)
+    if dtype == float16:
+        return Value(code.pure(f"fpext {value.type} {text} to {kind}", text), elem, lanes)
+    if dtype == bfloat16:
+        word = vector("i32", lanes)
+        wide = code.pure(f"zext {value.type} {text} to {word}", text)
+        high = code.pure(f"shl {word} {wide}, {_same('i32', 16, lanes)}", wide)
+        return Value(code.pure(f"bitcast {word} {high} to {kind}", high), elem, lanes)
+    if dtype == int4:
+        return Value(code.pure(f"sext {value.type} {text} to {kind}", text), elem, lanes)
+    if dtype == boolean:
+        return Value(code.pure(f"icmp ne {value.type} {text}, {_same('i8', 0, lanes)}", text), elem, lanes)
+    return value
+
+
+def _same(elem: str, number: int, lanes: int) -> str:
+    return str(number) if lanes == 1 else f"splat ({elem} {number})"
+
+
+def rounded(body: Body, value: Value, dtype: DType) -> Value:
+    """Give the value as it is read back after a store."""
+    if dtype in (float16, bfloat16, int4):
+        return widen(body, narrow(body, value, dtype), dtype)
+    return value
+
+
+def narrow(body: Body, value: Value, dtype: DType) -> Value:
+    """Give a computed value as it lies in memory: floats rounded to nearest even, integers wrapped."""
+    code, lanes, text = body.code, value.lanes, value.text
+    elem = memory_type(dtype)
+    kind = vector(elem, lanes)
+    if dtype == float16:
+        return Value(code.pure(f"fptrunc {value.type} {text} to {kind}", text), elem, lanes)
+    if dtype == bfloat16:
+        return _narrow_bfloat(body, value)
+    if dtype == int4:
+        low = code.pure(f"trunc {value.type} {text} to {kind}", text)
+        high = code.pure(f"shl {kind} {low}, {_same('i8', 4, lanes)}", low)
+        return Value(code.pure(f"ashr {kind} {high}, {_same('i8', 4, lanes)}", high), elem, lanes)
+    if dtype == boolean:
+        return Value(code.pure(f"zext {value.type} {text} to {kind}", text), elem, lanes)
+    return value
+
+
+def _narrow_bfloat(body: Body, value: Value) -> Value:
+    """Round by adding half of the last kept bit; a NaN keeps its high bits and becomes quiet."""
+    code, lanes = body.code, value.lanes
+    word, short = vector("i32", lanes), vector("i16", lanes)
+    bits = code.pure(f"bitcast {value.type} {value.text} to {word}", value.text)
+    high = code.pure(f"lshr {word} {bits}, {_same('i32', 16, lanes)}", bits)
+    odd = code.pure(f"and {word} {high}, {_same('i32', 1, lanes)}", high)
+    bias = code.pure(f"add {word} {odd}, {_same('i32', 0x7FFF, lanes)}", odd)
+    total = code.pure(f"add {word} {bits}, {bias}", bits, bias)
+    round_up = code.pure(f"lshr {word} {total}, {_same('i32', 16, lanes)}", total)
+    quiet = code.pure(f"or {word} {high}, {_same('i32', 0x40, lanes)}", high)
+    is_nan = code.pure(f"fcmp uno {value.type} {value.text}, {value.text}", value.text)
+    chosen = code.pure(
+        f"select {vector('i1', lanes)} {is_nan}, {word} {quiet}, {word} {round_up}", is_nan, quiet, round_up
+    )
+    return Value(code.pure(f"trunc {word} {chosen} to {short}", chosen), "i16", lanes)

@@ -1,0 +1,135 @@
+"""Local buffers that become registers: which ones, cut in which cells, and their loads and stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...ir.buffer import Buffer
+from ...ir.expr import Address, Call, Const, Expr, Load, Var
+from ...ir.stmt import Allocate, For, ForKind, Stmt, Store
+from ...ir.visit import children
+from .address import Access, flat_form
+from .body import Body, Linear
+from .cells import Cell
+from .chunks import chunks_of, is_written_out, lane_chunks
+from .types import Value
+
+CELL_LIMIT = 256  # cells of one buffer
+
+
+@dataclass
+class _Span:
+    """Where one access may fall: the first elements, and how many lanes there are from each."""
+
+    starts: set[int]
+    lanes: int
+
+
+def plan_registers(body: Body, allocate: Allocate) -> dict[int, Cell] | None:
+    """Cut a local buffer in cells, by first element; None where some access is not constant or cells overlap."""
+    buffer = allocate.buffer
+    if not all(isinstance(dim, Const) for dim in buffer.shape):
+        return None
+    spans: list[_Span] = []
+    if not _collect(body, buffer, allocate.body, {}, spans):
+        return None
+    vectors = {(s, span.lanes) for span in spans if span.lanes > 1 for s in span.starts}
+    covered = {s + k for s, lanes in vectors for k in range(lanes)}
+    if len(covered) != sum(lanes for _, lanes in vectors):
+        return None
+    scalars = {s for span in spans if span.lanes == 1 for s in span.starts} - covered
+    cells = [Cell(buffer, s, lanes) for s, lanes in vectors] + [Cell(buffer, s, 1) for s in scalars]
+    if len(cells) > CELL_LIMIT:
+        return None
+    return {cell.first + k: cell for cell in cells for k in range(cell.lanes)}
+
+
+def _collect(body: Body, buffer: Buffer, node: Stmt | Expr, loops: dict[Var, For], spans: list[_Span]) -> bool:
+    """Add the spans of all accesses below `node`; False where one is no constant under its loops."""
+    match node:
+        case For(var, _, inner, kind):
+            if kind is ForKind.PARALLEL and buffer in body.touched(inner):
+                return False
+            return _collect(body, buffer, inner, {**loops, var: node}, spans)
+        case Load(buffer=b) | Store(buffer=b) if b is buffer:
+            if not _add_spans(body, node, loops, None, spans):
+                return False
+        case Address(buffer=b):
+            return b is not buffer
+        case Call(name=name, args=(Address(buffer=b) as first, *rest)) if b is buffer and name.startswith("dot4_"):
+            lanes = rest[-1]
+            if not isinstance(lanes, Const) or not _add_spans(body, first, loops, int(lanes.value), spans):
+                return False
+            return all(_collect(body, buffer, x, loops, spans) for x in rest)
+    return all(_collect(body, buffer, child, loops, spans) for child in children(node))
+
+
+def _add_spans(body: Body, access: Access, loops: dict[Var, For], lanes: int | None, spans: list[_Span]) -> bool:
+    form = flat_form(body, access)
+    if form is None:
+        return False
+    constant, atoms = form
+    starts, chunks = {constant}, ((0, 1),) if lanes is None else chunks_of(lanes, body.vector_bits // 32)
+    for var, scale in atoms:
+        loop = loops.get(var) if isinstance(var, Var) else None
+        if loop is None:
+            known = body.env.get(var) if isinstance(var, Var) else None
+            if not isinstance(known, Linear) or known.terms or known.stride or known.pattern:
+                return False
+            starts = {s + known.constant * scale for s in starts}
+        elif not isinstance(loop.extent, Const):
+            return False
+        elif is_written_out(body, loop):
+            starts = {s + scale * k for s in starts for k in range(int(loop.extent.value))}
+        elif loop.kind is ForKind.VECTORIZED and scale == 1 and lanes is None:
+            chunks = lane_chunks(body, loop)
+        else:
+            return False
+    for first, width in chunks:
+        spans.append(_Span({s + first for s in starts}, width))
+    return True
+
+
+def read_register(body: Body, buffer: Buffer, offset: Linear) -> Value:
+    """Give the cell at a constant offset, or the element of it that a scalar access names."""
+    cell = body.registers[buffer][offset.constant]
+    value = cell_value(body, cell)
+    if offset.stride or cell.lanes == 1:
+        return value
+    name = body.code.pure(f"extractelement {value.type} {value.text}, i64 {offset.constant - cell.first}", value.text)
+    return Value(name, value.elem)
+
+
+def cell_value(body: Body, cell: Cell) -> Value:
+    """Give the current value of a cell."""
+    return Value(body.cells.read(cell), body.elem_of(cell.buffer), cell.lanes)
+
+
+def write_register(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
+    """Set the cell at a constant offset, or one element of it; lanes that are not active keep their value."""
+    from .index import broadcast
+    from .memory import last_lane
+
+    cell = body.registers[buffer][offset.constant]
+    code = body.code
+    if offset.stride or cell.lanes == 1:
+        new = broadcast(body, value, cell.lanes) if cell.lanes > 1 else last_lane(body, value)
+    else:
+        old, one = cell_value(body, cell), last_lane(body, value)
+        position = offset.constant - cell.first
+        name = code.pure(
+            f"insertelement {old.type} {old.text}, {one.type} {one.text}, i64 {position}", old.text, one.text
+        )
+        new = Value(name, old.elem, old.lanes)
+    mask = body.mask
+    if mask is not None:
+        old = cell_value(body, cell)
+        assert new.lanes == mask.lanes, "a masked store to a register writes whole cells"
+        name = code.pure(
+            f"select {mask.type} {mask.text}, {new.type} {new.text}, {old.type} {old.text}",
+            mask.text, new.text, old.text,
+        )  # fmt: skip
+        new = Value(name, new.elem, new.lanes)
+    body.cells.write(cell, new.text)
+
+
