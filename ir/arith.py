@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import NoReturn
 
 from . import expr as e
 from .dtype import DType, Kind, boolean, dtype_of, float32, float64, int32, int64, promote
@@ -63,7 +62,9 @@ def as_expr(value: e.Expr | int | float | bool, dtype: DType | None = None) -> e
     item = getattr(value, "item", None)
     if item is not None and not getattr(value, "shape", ()):
         return const(item(), dtype or dtype_of(str(value.dtype)))
-    raise TypeMismatch("expression", f"{value!r} is no expression or number", advice="use tensors' elements and numbers")
+    raise TypeMismatch(
+        "expression", f"{value!r} is no expression or number", advice="use tensors' elements and numbers"
+    )
 
 
 def operands(step: str, a: object, b: object) -> tuple[e.Expr, e.Expr]:
@@ -139,7 +140,9 @@ def div(a: Operand, b: Operand) -> e.Expr:
     """Give a / b of floats.  Raises TypeMismatch for two integers, where `/` could mean two things."""
     a, b = operands("/", a, b)
     if not a.dtype.is_float:
-        raise TypeMismatch("/", f"both operands are {a.dtype}", advice="`//` for the floor, or .astype('float32') first")
+        raise TypeMismatch(
+            "/", f"both operands are {a.dtype}", advice="`//` for the floor, or .astype('float32') first"
+        )
     return e.Div(a, b)
 
 
@@ -288,9 +291,9 @@ def bitwise(name: str, a: Operand, b: Operand) -> e.Expr:
     return e.Call(name, (a, b), a.dtype)
 
 
-def refuse_truth(x: e.Expr) -> NoReturn:
-    """Refuse to give an expression a Python truth value, which it has only when the kernel runs."""
-    raise ExpressionError(
+def truth_refusal(x: e.Expr) -> ExpressionError:
+    """Give the error for asking an expression's Python truth value, which it has only when the kernel runs."""
+    return ExpressionError(
         "condition",
         f"`{x}` has no truth value before the kernel runs",
         advice="te.if_then_else(...), te.all(...) and te.any(...) in place of if, and, or",

@@ -97,7 +97,7 @@ class Expr:
         return arith.bitwise("bitwise_xor", self, other)
 
     def __bool__(self) -> bool:
-        arith.refuse_truth(self)
+        raise arith.truth_refusal(self)
 
     def equal(self, other: Expr | Number) -> Expr:
         """Give the comparison `self == other` as an expression (`==` itself compares Python objects)."""
@@ -355,5 +355,3 @@ class Call(Expr):
     name: str
     args: tuple[Expr, ...]
     dtype: DType  # type: ignore[assignment]
-
-

@@ -49,7 +49,9 @@ def walk(node: Node) -> Iterator[Node]:
         stack.extend(reversed(list(children(here))))
 
 
-Memo = dict[int, tuple[Node, Node]]  # identity -> (the node itself, kept alive so that its identity stays taken; result)
+Memo = dict[
+    int, tuple[Node, Node]
+]  # identity -> (the node itself, kept alive so that its identity stays taken; result)
 
 
 def rewrite(node: N, rule: Callable[[Node], Node | None], memo: Memo | None = None) -> N:

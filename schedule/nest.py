@@ -11,9 +11,8 @@ from ..ir.expr import Expr, Load, Var
 from ..ir.interval import Interval
 from ..ir.printer import stmt_text
 from ..ir.simplify import simplify
-from ..ir.stmt import Allocate, For, If, Let, Seq, Stmt
+from ..ir.stmt import Allocate, For, If, Let, Seq, Stmt, seq
 from ..ir.stmt import Store as StoreStmt
-from ..ir.stmt import seq
 from ..ir.visit import Memo, Node, free_vars, rewrite, substitute
 from ..te.axis import Axis
 from ..te.nodes import Read, Reduce, is_unconditional
@@ -220,7 +219,9 @@ class NestBuilder:
                 fresh[var] = copy
                 loops.append((copy, axis))
         conditions = [
-            g for g in derived.guards if not self._mentions_reduction(derived, g) and self._position(derived, g) >= first
+            g
+            for g in derived.guards
+            if not self._mentions_reduction(derived, g) and self._position(derived, g) >= first
         ]
         body = _guarded([substitute(g, fresh) for g in conditions], substitute(reset, fresh))
         for copy, axis in reversed(loops):

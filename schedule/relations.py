@@ -53,7 +53,9 @@ def values_of(relations: tuple[Relation, ...], extents: Extents, leaves: Mapping
     return values
 
 
-def guards_of(relations: tuple[Relation, ...], extents: Extents, values: Mapping[Axis, Expr]) -> list[tuple[Axis, Expr]]:
+def guards_of(
+    relations: tuple[Relation, ...], extents: Extents, values: Mapping[Axis, Expr]
+) -> list[tuple[Axis, Expr]]:
     """Give the conditions `value < extent` of the axes whose splits overshoot, outermost cut first.
 
     The outer part of a guarded axis needs no guard of its own: where it overshoots, its parent does.

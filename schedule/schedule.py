@@ -193,5 +193,3 @@ def _listed(value: object) -> list:
 
 def _concerns(step: Step, error: ScheduleError) -> bool:
     return f" {step.stage} " in f" {error.fact} "
-
-

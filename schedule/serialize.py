@@ -59,7 +59,9 @@ def _step(number: int, row: Any) -> Step:
     name, *values = row if isinstance(row, list) and row else [None]
     cls = STEPS.get(name)
     if cls is None:
-        raise ScheduleError("from_json", f"step {number} is of unknown kind {name!r}", advice=f"one of {', '.join(STEPS)}")
+        raise ScheduleError(
+            "from_json", f"step {number} is of unknown kind {name!r}", advice=f"one of {', '.join(STEPS)}"
+        )
     if len(values) != len(fields(cls)):
         fact = f"step {number} ({name}) has {len(values)} fields, not {len(fields(cls))}"
         raise ScheduleError("from_json", fact, advice="text that Schedule.to_json wrote")

@@ -117,9 +117,7 @@ class Stage:
         """
         self._schedule.apply(Reorder(self._id, tuple(self._key(a, "reorder") for a in _flat(axes))))
 
-    def tile(
-        self, x_parent: Axis, y_parent: Axis, x_factor: int, y_factor: int
-    ) -> tuple[Axis, Axis, Axis, Axis]:
+    def tile(self, x_parent: Axis, y_parent: Axis, x_factor: int, y_factor: int) -> tuple[Axis, Axis, Axis, Axis]:
         """Cut two loops in tiles of `x_factor` by `y_factor`: two splits and a reorder.
 
             for x in range(n):             for x_o ...:

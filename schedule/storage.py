@@ -136,5 +136,3 @@ def _strides(stage: StageState, extent: tuple[Expr, ...]) -> tuple[Expr, ...] | 
 def _turn(result: Derivation, stage: StageState) -> Expr:
     around = result.stages[stage.id].enclosing
     return arith.floormod(around[-1], 2) if around else ZERO
-
-

@@ -1,10 +1,10 @@
 """The stage table: what the steps of a schedule have decided so far.  Immutable; a step gives a new table.
 
-    Table
-    +-- StageState      one operator: its axes as they are split and fused, where it is computed, where it is kept
-        +-- Split, Fuse   how axes became other axes
-        +-- Loop          how one axis is executed
-        +-- At, Root, Inline   where the stage is computed
+Table
++-- StageState      one operator: its axes as they are split and fused, where it is computed, where it is kept
+    +-- Split, Fuse   how axes became other axes
+    +-- Loop          how one axis is executed
+    +-- At, Root, Inline   where the stage is computed
 """
 
 from __future__ import annotations

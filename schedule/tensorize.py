@@ -24,7 +24,6 @@ from ..te.axis import Axis
 from ..te.intrin import TensorIntrin
 from ..te.nodes import Read, Reduce, Reducer
 from ..te.operation import ComputeOp
-from ..te.tensor import Tensor
 from .derive import ZERO, Derived
 from .storage import Key, Store
 from .table import is_reduce_axis
@@ -86,7 +85,8 @@ class _Matcher:
         """Compare, then place the intrinsic's statements.  Raises ScheduleError."""
         op = self.derived.stage.op
         assert isinstance(op, ComputeOp)
-        inner = [v for v in (self.derived.loops[a] for a in self.derived.stage.leaves[self.position :]) if v is not ZERO]
+        leaves = self.derived.stage.leaves[self.position :]
+        inner = [v for v in (self.derived.loops[a] for a in leaves) if v is not ZERO]
         for guard in self.derived.guards:
             if any(v in inner for v in free_vars(guard)):
                 raise self._refusal(f"the tile is not always full: {guard} is not proved", "factors that divide")
@@ -166,7 +166,7 @@ class _Matcher:
                     and self._same(mine.condition, declared.condition, variables)
                     and all(self._same(a, b, variables) for a, b in zip(mine.values, declared.values, strict=True))
                 )
-            case (Add() | Mul() | Min() | Max() | Eq() | Ne()), _ if type(mine) is type(declared):
+            case ((Add() | Mul() | Min() | Max() | Eq() | Ne()), _) if type(mine) is type(declared):
                 a, b = children(mine)
                 c, d = children(declared)
                 return self._both(a, b, c, d, variables) or self._both(a, b, d, c, variables)
@@ -198,7 +198,7 @@ class _Matcher:
         """Find the window that makes both reads the same element, and keep it equal for all reads of one tensor."""
         if mine.dtype != declared.dtype:
             return False
-        zeros = {v: ZERO for v in variables}
+        zeros = dict.fromkeys(variables, ZERO)
         base = tuple(self.builder.simple(substitute(i, zeros)) for i in mine.indices)
         offsets = [self.builder.simple(arith.sub(i, b)) for i, b in zip(mine.indices, base, strict=True)]
         moving = [d for d, o in enumerate(offsets) if not arith.is_const(o, 0)]

@@ -19,6 +19,9 @@ class AxisKind(Enum):
     OPAQUE = "opaque"  # inside an extern operator or a tensorized body
 
 
+_FIRST = arith.const(0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Axis:
     """A dimension `start <= var < start + extent` of an operator, or a loop that a schedule step made of one.
@@ -31,7 +34,7 @@ class Axis:
     var: Var
     extent: Expr
     kind: AxisKind = AxisKind.SPATIAL
-    start: Expr = arith.const(0)
+    start: Expr = _FIRST
     thread: str = ""
 
     @property

@@ -1,10 +1,10 @@
 """Operators: what gives tensors their values.
 
-    Operation
-    +-- PlaceholderOp    given by the caller
-    +-- ComputeOp        an expression for each element
-    +-- ScanOp           a recurrence along the first dimension
-    +-- ExternOp         statements, or somebody else's function
+Operation
++-- PlaceholderOp    given by the caller
++-- ComputeOp        an expression for each element
++-- ScanOp           a recurrence along the first dimension
++-- ExternOp         statements, or somebody else's function
 """
 
 from __future__ import annotations

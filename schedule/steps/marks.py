@@ -160,7 +160,9 @@ def refuse_second_mark(step: Step, table: Table, stage: StageState, axis: Axis) 
     loop = stage.loop(axis)
     if loop.kind is not ForKind.SERIAL or loop.intrinsic is not None:
         what = loop.thread or (f"tensorize {loop.intrinsic.name}" if loop.intrinsic else loop.kind.name.lower())
-        raise step.refuse(table, stage, axis, f"axis {axis.name} is already {what} (step {loop.step})", "one mark a loop")
+        raise step.refuse(
+            table, stage, axis, f"axis {axis.name} is already {what} (step {loop.step})", "one mark a loop"
+        )
 
 
 def refuse_race(step: Step, table: Table, stage: StageState, axis: Axis) -> None:
@@ -177,5 +179,3 @@ def refuse_race(step: Step, table: Table, stage: StageState, axis: Axis) -> None
             f"s.rfactor({stage.id}, {axis.name}) makes it a spatial axis of a partial result",
             RaceError,
         )
-
-

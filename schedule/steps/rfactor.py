@@ -87,9 +87,7 @@ class RFactor(Step):
         kind = AxisKind.SPATIAL if factored else AxisKind.REDUCE
         return Axis(Var(axis.name), extents[axis], kind)
 
-    def _factored(
-        self, body: Expr, axes: tuple[Axis, ...], replaced: Mapping[Var, Expr], guards: list[Expr]
-    ) -> Expr:
+    def _factored(self, body: Expr, axes: tuple[Axis, ...], replaced: Mapping[Var, Expr], guards: list[Expr]) -> Expr:
         assert isinstance(body, Reduce)
         values = tuple(substitute(v, replaced) for v in body.values)
         condition = arith.logical_and(substitute(body.condition, replaced), *guards)
@@ -98,9 +96,7 @@ class RFactor(Step):
         identity = body.reducer.identity[body.component]
         return arith.if_then_else(condition, values[body.component], identity)
 
-    def _final(
-        self, stage: StageState, op: ComputeOp, axis: Axis, partial: ComputeOp
-    ) -> tuple[ComputeOp, Axis]:
+    def _final(self, stage: StageState, op: ComputeOp, axis: Axis, partial: ComputeOp) -> tuple[ComputeOp, Axis]:
         """Give the operator that combines the partial results, and its reduction axis."""
         first = op.body[0]
         assert isinstance(first, Reduce)

@@ -1,17 +1,24 @@
-"""Steps about where and how results are kept: set_scope, storage_align, double_buffer, transform_layout, store predicate."""
+"""Steps about how results are kept: set_scope, storage_align, double_buffer, transform_layout, set_store_predicate."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
 from typing import ClassVar
 
+from ...ir.arith import const
 from ...ir.errors import ParseError
-from ...ir.expr import Expr
+from ...ir.expr import Const, Expr, FloorDiv, FloorMod, Var
 from ...ir.parser import parse_expr
+from ...ir.simplify import simplify
+from ...ir.visit import substitute
+from ...te.axis import Axis
 from ...te.operation import ComputeOp
 from ..table import At, StageState, Table
 from .place import refuse_fixed
-from .step import Step
+from .step import Step, const_extent
 
 SCOPES = ("global", "local", "shared")
 
@@ -97,6 +104,11 @@ class TransformLayout(Step):
         if not isinstance(stage.op, ComputeOp):
             raise self.refuse(table, stage, None, f"{stage.id} is no compute", "a stage with an expression")
         layout = tuple(self._parsed(table, stage, text) for text in self.layout)
+        if not is_one_to_one(stage.op.axis, layout):
+            fact = f"the mapping to [{', '.join(self.layout)}] cannot be proved one to one"
+            raise self.refuse(
+                table, stage, None, fact, "a permutation of the dimensions, each whole or as d // n and d % n"
+            )
         return table.updated(replace(stage, storage=replace(stage.storage, layout=layout)))
 
     def _parsed(self, table: Table, stage: StageState, text: str) -> Expr:
@@ -105,6 +117,48 @@ class TransformLayout(Step):
             return parse_expr(text, names)
         except ParseError as error:
             raise self.refuse(table, stage, None, error.fact, f"expressions in {', '.join(names)}") from None
+
+
+EXHAUSTIVE_ELEMENTS = 4096
+
+
+def is_one_to_one(axes: Sequence[Axis], layout: Sequence[Expr]) -> bool:
+    """Tell whether different elements are sure to keep different places, none of them negative.
+
+    True if every dimension stands among the new indices whole, or as both `d // n` and `d % n`; small tensors of
+    constant shape are tried out.
+    """
+    if all(_recoverable(a.var, layout) for a in axes):
+        return True
+    sizes = [const_extent(a) for a in axes]
+    known = [n for n in sizes if n is not None]
+    if len(known) < len(sizes) or prod(known) > EXHAUSTIVE_ELEMENTS:
+        return False
+    places: set[tuple[int, ...]] = set()
+    for point in product(*(range(n) for n in known)):
+        values = {a.var: const(i) for a, i in zip(axes, point, strict=True)}
+        place = [simplify(substitute(e, values)) for e in layout]
+        numbers = tuple(int(p.value) for p in place if isinstance(p, Const))
+        if len(numbers) < len(place) or min(numbers, default=0) < 0 or numbers in places:
+            return False
+        places.add(numbers)
+    return True
+
+
+def _recoverable(var: Var, layout: Sequence[Expr]) -> bool:
+    quotients: set[int] = set()
+    remainders: set[int] = set()
+    for expression in layout:
+        match expression:
+            case Var() if expression is var:
+                return True
+            case FloorDiv(a, Const(n)) if a is var and n > 0:
+                quotients.add(int(n))
+            case FloorMod(a, Const(n)) if a is var and n > 0:
+                remainders.add(int(n))
+            case _:
+                pass
+    return bool(quotients & remainders)
 
 
 @dataclass(frozen=True, slots=True)
