@@ -1,0 +1,163 @@
+"""The machine that this process runs on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from dataclasses import dataclass, fields, replace
+from functools import cache
+
+import llvmlite
+from llvmlite import binding as llvm
+
+from ..ir.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a measurement depends on besides the program; equal machines give comparable times.
+
+    cores  processors this process may run on
+    """
+
+    cpu: str  # LLVM's name
+    model: str  # the vendor's
+    features: str  # hash of LLVM's feature string
+    cores: int
+    os: str
+    llvm: str
+
+    @property
+    def key(self) -> str:
+        """Give 16 hexadecimal digits that are the same for equal machines, in any process."""
+        text = "\n".join(str(getattr(self, field.name)) for field in fields(self))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return f"{self.model} ({self.cpu}, {self.cores} cores), {self.os}, LLVM {self.llvm}"
+
+
+@cache
+def host_target() -> Target:
+    """Give the target of this machine, with no field left blank."""
+    features = _host_features()
+    return Target(
+        kind="llvm",
+        triple=llvm.get_default_triple(),
+        cpu=llvm.get_host_cpu_name(),
+        features=_flatten(features),
+        vector_bits=_vector_bits(platform.machine(), features),
+        registers=_registers(platform.machine(), features),
+    )
+
+
+def resolve(target: str | Target) -> Target:
+    """Give `target` with its blank fields filled: from this machine where it names no other processor.
+
+    A target with a triple or a processor of its own is not this machine: its features stay as they are, and blank
+    vector fields become those that every processor of the architecture has.
+    """
+    asked = Target.parse(target)
+    host = host_target()
+    if asked.kind != "llvm":
+        return asked
+    elsewhere = asked.triple not in ("", host.triple) or asked.cpu not in ("", host.cpu)
+    if not elsewhere:
+        return replace(
+            asked,
+            triple=host.triple,
+            cpu=host.cpu,
+            features=",".join(filter(None, (host.features, asked.features))) if asked.features != host.features
+            else host.features,
+            vector_bits=asked.vector_bits or host.vector_bits,
+            registers=asked.registers or host.registers,
+        )  # fmt: skip
+    triple = asked.triple or host.triple
+    cpu = asked.cpu or "generic"
+    arch = triple.split("-")[0]
+    features = _named(cpu, asked.features)
+    return replace(
+        asked,
+        triple=triple,
+        cpu=cpu,
+        vector_bits=asked.vector_bits or _vector_bits(arch, features),
+        registers=asked.registers or _registers(arch, features),
+    )
+
+
+def cpu_count() -> int:
+    """Give the number of processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def machine() -> Machine:
+    """Give the fingerprint of this machine, as it was when first asked."""
+    target = host_target()
+    return Machine(
+        cpu=target.cpu,
+        model=_model(),
+        features=hashlib.sha256(target.features.encode()).hexdigest()[:16],
+        cores=cpu_count(),
+        os=f"{platform.system()} {platform.machine()}",
+        llvm=f"{'.'.join(map(str, llvm.llvm_version_info))} (llvmlite {llvmlite.__version__})",
+    )
+
+
+def _host_features() -> frozenset[str]:
+    try:
+        found = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM cannot tell on this system
+        return frozenset()
+    return frozenset(name for name, present in found.items() if present)
+
+
+def _flatten(features: frozenset[str]) -> str:
+    return ",".join(f"+{name}" for name in sorted(features))
+
+
+def _named(cpu: str, features: str) -> frozenset[str]:
+    """Give what the name of a processor and a feature string promise about vectors."""
+    on = {word[1:] for word in features.split(",") if word.startswith("+")}
+    off = {word[1:] for word in features.split(",") if word.startswith("-")}
+    if cpu in _AVX512_CPUS:
+        on.add("avx512f")
+    if cpu in _AVX2_CPUS:
+        on.add("avx")
+    return frozenset(on - off)
+
+
+_AVX512_CPUS = frozenset({
+    "x86-64-v4", "skylake-avx512", "cascadelake", "cooperlake", "icelake-client", "icelake-server", "tigerlake",
+    "rocketlake", "sapphirerapids", "emeraldrapids", "graniterapids", "znver4", "znver5",
+})  # fmt: skip
+_AVX2_CPUS = _AVX512_CPUS | {
+    "x86-64-v3", "haswell", "broadwell", "skylake", "alderlake", "raptorlake", "znver1", "znver2", "znver3",
+}  # fmt: skip
+
+
+def _vector_bits(arch: str, features: frozenset[str]) -> int:
+    if arch in ("x86_64", "AMD64", "i686"):
+        return 512 if "avx512f" in features else 256 if "avx" in features else 128
+    return 128
+
+
+def _registers(arch: str, features: frozenset[str]) -> int:
+    if arch in ("x86_64", "AMD64"):
+        return 32 if "avx512f" in features else 16
+    return 8 if arch == "i686" else 16 if arch.startswith("arm") and arch != "arm64" else 32
+
+
+def _model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name.strip() in ("model name", "Model"):
+                    return value.strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
