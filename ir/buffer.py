@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .dtype import DType
+from .errors import ExpressionError
 
 if TYPE_CHECKING:
-    from .expr import Expr
+    from .expr import Address, Expr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,3 +29,25 @@ class Buffer:
     scope: str = "global"
     strides: tuple[Expr, ...] | None = None
     align: int = 64
+
+    def access_ptr(self, access_mask: str = "rw", *, offset: Expr | int = 0) -> Address:
+        """Give the place of the element `offset` steps after the first, for a call that reads or writes from there on.
+
+        access_mask  "r", "w" or "rw"
+        Raises ExpressionError for any other.
+        """
+        from .expr import Address  # expressions name buffers
+
+        if access_mask not in ("r", "w", "rw"):
+            raise ExpressionError("access_ptr", f"unknown access {access_mask!r}", advice='"r", "w" or "rw"')
+        return Address(self, self.unflatten(offset))
+
+    def unflatten(self, offset: Expr | int) -> tuple[Expr, ...]:
+        """Give the indices of the element `offset` steps after the first, in row-major order."""
+        from . import arith  # expressions name buffers
+
+        rest, indices = arith.as_expr(offset), []
+        for size in reversed(self.shape[1:]):
+            indices.append(arith.floormod(rest, size))
+            rest = arith.floordiv(rest, size)
+        return (*([rest] if self.shape else []), *reversed(indices))

@@ -154,7 +154,9 @@ def _size(step: str, value: object, least: int | None) -> Expr:
     return size
 
 
-def _axis_names(step: str, fcompute: Callable[..., object], ndim: int, varargs_names: Sequence[str] | None) -> list[str]:
+def _axis_names(
+    step: str, fcompute: Callable[..., object], ndim: int, varargs_names: Sequence[str] | None
+) -> list[str]:
     """Give the axes' names from the function's arguments; arguments with defaults are the user's own."""
     parameters = inspect.signature(fcompute).parameters.values()
     names = [p.name for p in parameters if p.kind <= p.POSITIONAL_OR_KEYWORD and p.default is p.empty]

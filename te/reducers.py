@@ -14,6 +14,7 @@ from .axis import Axis, AxisKind
 from .nodes import Reduce, Reducer
 
 Result = Expr | tuple[Expr, ...]
+ReducerOf = Callable[[tuple[DType, ...]], Reducer]
 
 
 def comm_reducer(
@@ -67,9 +68,7 @@ def _components(name: str, function: str, values: object, dtypes: tuple[DType, .
     return tuple(arith.cast(t, n) if isinstance(n, Const) else n for n, t in zip(nodes, dtypes, strict=True))
 
 
-def _reduction(
-    name: str, reducer_of: Callable[[tuple[DType, ...]], Reducer], expr: object, axis: object, where: object, init: object
-) -> Result:
+def _reduction(name: str, reducer_of: ReducerOf, expr: object, axis: object, where: object, init: object) -> Result:
     axes = _reduce_axes(name, axis)
     values = tuple(arith.as_expr(v) for v in (expr if isinstance(expr, (tuple, list)) else (expr,)))  # type: ignore[union-attr]
     for value in values:
@@ -78,11 +77,16 @@ def _reduction(
     reducer = reducer_of(dtypes)
     condition = Const(True, boolean) if where is None else arith.condition(name, where)
     start = () if init is None else _components(name, "init", init, dtypes)
-    for given, dtype, what in [*zip(start, dtypes, ["init"] * len(start)), *zip(reducer.result, dtypes, ["fcombine"] * len(dtypes))]:
-        if given.dtype != dtype:
-            raise TypeMismatch(name, f"{what} gives {given.dtype} where the value is {dtype}", advice=f".astype('{dtype}')")
+    for what, given in (("fcombine", reducer.result), ("init", start)):
+        _check_dtypes(name, what, given, dtypes)
     reduces = tuple(Reduce(reducer, values, axes, condition, start, i) for i in range(len(values)))
     return reduces[0] if len(reduces) == 1 else reduces
+
+
+def _check_dtypes(name: str, what: str, given: tuple[Expr, ...], dtypes: tuple[DType, ...]) -> None:
+    for one, dtype in zip(given, dtypes, strict=bool(given)):
+        if one.dtype != dtype:
+            raise TypeMismatch(name, f"{what} gives {one.dtype} for {dtype} values", advice=f".astype('{dtype}')")
 
 
 def _reduce_axes(name: str, axis: object) -> tuple[Axis, ...]:

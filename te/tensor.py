@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..ir import arith
 from ..ir.dtype import DType
 from ..ir.errors import ExpressionError
 from ..ir.expr import Expr
+from .arithmetic import Arithmetic
 from .nodes import Read
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tensor:
+class Tensor(Arithmetic):
     """One result of an operator.
 
     shape  extents, outermost first
@@ -34,7 +35,8 @@ class Tensor:
         """Give the number of dimensions."""
         return len(self.shape)
 
-    def __call__(self, *indices: object) -> Expr:
+    def __call__(self, *indices: object) -> Any:
+        """Give the element at `indices`, as `self[indices]` does."""
         return self[indices]
 
     def __getitem__(self, indices: object) -> Expr | TensorSlice:
@@ -57,12 +59,17 @@ class Tensor:
         """Give the element of a tensor without dimensions.  Raises ExpressionError for any other."""
         return TensorSlice(self, ()).as_expr()
 
+    def _combine(self, operation: Any, a: object, b: object) -> Tensor:
+        from .broadcast import broadcast  # it declares tensors
+
+        return broadcast(operation, a, b, name=f"T_{operation.__name__}")
+
     def __repr__(self) -> str:
         return f"Tensor({self.name}, [{', '.join(map(str, self.shape))}], {self.dtype})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TensorSlice:
+class TensorSlice(Arithmetic):
     """A tensor with its first indices given, as in `A[i][j]`."""
 
     tensor: Tensor
@@ -81,3 +88,6 @@ class TensorSlice:
                 advice=f"one index for each of {tuple(map(str, self.tensor.shape))}",
             )
         return Read(self.tensor, tuple(arith.as_expr(i) for i in self.indices))  # type: ignore[arg-type]
+
+    def _combine(self, operation: Any, a: object, b: object) -> Expr:
+        return operation(arith.as_expr(a) if a is self else a, arith.as_expr(b) if b is self else b)  # type: ignore[arg-type]
