@@ -345,7 +345,7 @@ class _Printer:
     def _loop(self, loop: s.For) -> str:
         words = [f'"{loop.thread}"'] if loop.thread else []
         words.append(self.expr(loop.extent))
-        if loop.var.minimum is not None or loop.var.dtype != loop.extent.dtype:
+        if loop.var.minimum not in (None, 0) or loop.var.dtype != loop.extent.dtype:
             words.append(_var_type(loop.var))
         plain: set[str] = set()
         for annotation in loop.annotations:
