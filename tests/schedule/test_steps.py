@@ -250,7 +250,7 @@ def test_compute_at_with_a_consumer_outside_is_refused_with_the_line_of_the_step
     a = te.placeholder((16,), name="A")
     b = te.compute((16,), lambda i: a[i] + 1.0, name="B")
     c = te.compute((16,), lambda j: b[j] * 2.0, name="C")
-    d = te.compute((16,), lambda l: b[l] + c[l], name="D")
+    d = te.compute((16,), lambda m: b[m] + c[m], name="D")
     s = create_schedule(d.op)
     s[b].compute_at(s[c], c.op.axis[0])
     with pytest.raises(ScheduleError, match="but D, which is outside of it, reads B") as refusal:
@@ -389,7 +389,7 @@ def test_store_predicate_guards_the_store():
 def test_pragma_annotates_the_loop():
     _, b, s = vector()
     s[b].pragma(b.op.axis[0], "auto_unroll_max_step", 8)
-    assert nest(s)[0] == "for i in range(16, pragma_auto_unroll_max_step=8):"
+    assert nest(s)[0] == "for i in range(16, auto_unroll_max_step=8):"
 
 
 def test_unknown_pragma_is_refused():
