@@ -21,12 +21,12 @@ BATCH = 16  # trials that a crash of the machine's power or a kill can lose
 BATCH_S = 1.0
 
 _TABLES = """
-create table tasks (
+create table if not exists tasks (
     digest text primary key, expression text not null, target text not null, machine text not null,
     codegen text not null, template text not null, space text not null, threads integer not null,
     name text not null, args text not null, flop real not null
 );
-create table trials (
+create table if not exists trials (
     task text not null references tasks(digest), config_index text not null, status text not null,
     entities text not null, steps text not null, seconds text not null, median_s real, low_s real, high_s real,
     error text not null, max_rel_error real, gflops real not null, peak_gflops real not null,
@@ -34,7 +34,7 @@ create table trials (
     timestamp real not null, session text not null, seed integer not null,
     unique (task, session, config_index, phase, effort, timestamp)
 );
-create index trials_by_task on trials(task, status, median_s);
+create index if not exists trials_by_task on trials(task, status, median_s);
 """
 _TASK_COLUMNS = (*(f.name for f in fields(TaskKey)), "name", "args", "flop")
 _TRIAL_COLUMNS = (

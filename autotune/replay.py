@@ -21,6 +21,7 @@ from .space import ConfigSpace
 from .strategies.strategy import Strategy
 
 FORMAT = 1
+GOOD = 0.95  # share of the best throughput that counts as found
 _KINDS = {"sp": SplitFragment, "re": ReorderFragment, "an": AnnotateFragment, "ot": OptionFragment}
 
 
@@ -156,10 +157,19 @@ def _knobs_of(space: ConfigSpace) -> list[Any]:
     return knobs
 
 
-def replay(recorded: RecordedSpace, strategy: Strategy, trials: int, batch: int = 16) -> np.ndarray:
-    """Give the least time in seconds after each of `trials` trials: (trials,); infinite before the first success."""
+def replay(
+    recorded: RecordedSpace, strategy: Strategy, trials: int, batch: int = 16, enough: tuple[int, float] | None = None
+) -> np.ndarray:
+    """Give the least time in seconds after each of `trials` trials: (trials,); infinite before the first success.
+
+    enough  (count, share): stop after `count` trials once `share` of the recorded best is reached, to save time; the
+            curve stays flat from there on
+    """
+    least, share = enough or (trials, 1.0)
     costs: list[float] = []
     while len(costs) < trials:
+        if len(costs) >= least and min(costs) * share <= recorded.best_s:
+            break
         proposed = strategy.propose(min(batch, trials - len(costs)))
         if not proposed:
             break
@@ -171,13 +181,18 @@ def replay(recorded: RecordedSpace, strategy: Strategy, trials: int, batch: int 
 
 
 def regret_curves(
-    recorded: RecordedSpace, make: Callable[[ConfigSpace, int], Strategy], trials: int, seeds: Sequence[int]
+    recorded: RecordedSpace,
+    make: Callable[[ConfigSpace, int], Strategy],
+    trials: int,
+    seeds: Sequence[int],
+    enough: tuple[int, float] | None = None,
 ) -> np.ndarray:
     """Give best-so-far throughput as a share of the recorded best: (seeds, trials)."""
-    return np.array([recorded.best_s / replay(recorded, make(recorded.space, seed), trials) for seed in seeds])
+    curves = [replay(recorded, make(recorded.space, seed), trials, enough=enough) for seed in seeds]
+    return recorded.best_s / np.array(curves)
 
 
-def trials_to(curves: np.ndarray, share: float = 0.95) -> np.ndarray:
+def trials_to(curves: np.ndarray, share: float = GOOD) -> np.ndarray:
     """Give for each row of `curves` the number of trials until `share` is reached, or one more than there are."""
     reached = curves >= share
     return np.where(reached.any(axis=1), reached.argmax(axis=1), curves.shape[1]) + 1
@@ -208,7 +223,8 @@ def compare(
 ) -> Comparison:
     """Run both strategies for up to `limit` trials with each seed."""
     trials = min(limit, len(recorded.indices))
-    curves = [regret_curves(recorded, make, trials, seeds) for make in (first, second)]
+    enough = (max(at), GOOD)
+    curves = [regret_curves(recorded, make, trials, seeds, enough) for make in (first, second)]
     medians = [tuple(float(np.median(c[:, n - 1])) for n in at) for c in curves]
     logs = [np.log(trials_to(c)).mean() for c in curves]
     return Comparison(at, medians[0], medians[1], float(np.exp(logs[1] - logs[0])))

@@ -402,7 +402,7 @@ class Config(Knobs):
         return type(other) is Config and self.entities == other.entities
 
     def __hash__(self) -> int:
-        return hash(tuple(self.entities))
+        return hash(repr(self.entities))  # values need not be hashable
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={e.to_json()[1]}" for name, e in self.entities.items())  # type: ignore[index]

@@ -1,0 +1,98 @@
+"""Tasks: a template with its arguments, for one target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from ..ir.errors import TuneError
+from ..ir.target import Target
+from ..runtime.host import machine, resolve
+from ..schedule.schedule import Schedule
+from ..te.canonical import content_hash
+from ..te.tensor import Tensor
+from .fingerprint import codegen_fingerprint
+from .flop import count_flop
+from .space import ConfigSpace, Knobs
+from .template import Situation, Template, find_template, in_force
+from .trial import TaskKey
+
+
+class Task:
+    """Something to tune.
+
+    name, args    template and its arguments; together the workload
+    target        with its blanks filled
+    threads       threads that a kernel may use
+    config_space  the template's knobs
+    flop          floating-point operations of one call: declared by the template, else counted
+    tensors       the tensors of a call, in order, of the default configuration
+    outputs       those that are computed
+    """
+
+    def __init__(self, made: Template, args: Sequence[Any], target: Target | str = "llvm", threads: int = 1) -> None:
+        self.template = made
+        self.name = made.name
+        self.args = _plain(made.name, args)
+        self.target = resolve(Target.parse(target))
+        self.threads = threads
+        self.config_space = ConfigSpace()
+        schedule, self.tensors = self.instantiate(self.config_space)
+        self.outputs: tuple[Tensor, ...] = schedule.outputs
+        self.flop = self.config_space.flop or count_flop(self.outputs)
+
+    def instantiate(self, config: Knobs) -> tuple[Schedule, list[Tensor]]:
+        """Give the schedule of a configuration, and the tensors in call order.
+
+        Raises Error, most often a ScheduleError, where the template or one of its steps refuses.
+        """
+        with in_force(Situation(config, self.target, self.threads)):
+            schedule, tensors = self.template.function(*self.args)
+        return schedule, list(tensors)
+
+    @property
+    def workload(self) -> str:
+        """Give the name and arguments as JSON text, AutoTVM's workload key."""
+        return json.dumps([self.name, *self.args])
+
+    @cached_property
+    def key(self) -> TaskKey:
+        """Give what must be equal for records to be comparable."""
+        return TaskKey(
+            expression=content_hash(self.outputs),
+            target=str(self.target),
+            machine=machine().key,
+            codegen=codegen_fingerprint(),
+            template=f"{self.name}.{self.template.version}",
+            space=self.config_space.fingerprint,
+            threads=self.threads,
+        )
+
+    def gflops(self, seconds: float) -> float:
+        """Give the rate of one call that takes `seconds`, in 1e9 floating-point operations per second."""
+        return self.flop / seconds / 1e9
+
+    def __repr__(self) -> str:
+        return f"Task({self.workload}, target={str(self.target)!r}, threads={self.threads})"
+
+
+def create(name: str, args: Sequence[Any], target: Target | str = "llvm", *, threads: int = 1) -> Task:
+    """Give the task of the template `name` with `args`.
+
+    Raises TuneError for an unknown template or arguments that are not plain data.
+    """
+    return Task(find_template(name), args, target, threads)
+
+
+def _plain(name: str, args: Sequence[Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(_frozen(json.loads(json.dumps(list(args)))))
+    except TypeError as error:
+        advice = "numbers, strings, and tuples of them"
+        raise TuneError("task", f"arguments of {name} are not plain data: {error}", advice=advice) from None
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if type(value) is list else value
