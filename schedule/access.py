@@ -7,6 +7,7 @@ from ..ir.errors import ExpressionError
 from ..ir.expr import And, Expr, IfThenElse, Le, Lt, Not, Or, Var
 from ..ir.interval import Interval, const_bounds, prove
 from ..ir.visit import Node, children
+from ..te.axis import Axis
 from ..te.nodes import Read, Reduce
 from ..te.operation import ComputeOp, Operation
 
@@ -14,8 +15,10 @@ Ranges = dict[Var, Interval]
 Facts = tuple[Expr, ...]  # each at least 0 where it is known
 
 
-def check_accesses(op: Operation) -> None:
+def check_accesses(op: Operation, step: Axis | None = None) -> None:
     """Refuse a compute with an access that is not proved in bounds.
+
+    step  the step axis of the scan that the operator is part of: its first dimension then runs over the steps alone
 
     Schedules keep the iterations of an operator, so one proof serves all of them.  Conditions of if_then_else and of
     `where=` count; those of select do not, since both sides of a select may be evaluated.
@@ -25,6 +28,8 @@ def check_accesses(op: Operation) -> None:
         return
     ranges: Ranges = {a.var: Interval(a.start, arith.sub(arith.add(a.start, a.extent), 1)) for a in op.axis}
     ranges |= {a.var: Interval(a.start, arith.sub(arith.add(a.start, a.extent), 1)) for a in op.reduce_axis}
+    if step is not None and op.axis:
+        ranges[op.axis[0].var] = Interval(step.start, arith.sub(arith.add(step.start, step.extent), 1))
     done: set[tuple[int, Facts]] = set()
     for body in op.body:
         _check(op, body, ranges, (), done)

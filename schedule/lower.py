@@ -14,7 +14,7 @@ from ..te.tensor import Tensor
 from .nest import build_nest
 from .schedule import Schedule
 from .storage import Key
-from .table import Table
+from .table import Table, identifier, unused
 
 Argument = Tensor | Var
 
@@ -22,7 +22,7 @@ Argument = Tensor | Var
 def lower(schedule: Schedule, args: Sequence[Argument], name: str = "main") -> Function:
     """Give the loop nest of a schedule as a function of `args`: tensors of the program and symbolic sizes.
 
-    Every input and every output must be among the arguments, in any order.
+    Every input, and of every output operator at least one result, must be among the arguments, in any order.
     Raises ScheduleError for a missing, foreign or repeated argument, and for whatever the nest cannot be.
     """
     with schedule.blaming_steps():
@@ -43,6 +43,9 @@ def _parameters(table: Table, args: Sequence[Argument]) -> tuple[tuple[Buffer | 
             case Var():
                 params.append(arg)
                 names.add(arg.name)
+                continue
+            case Tensor(op=PlaceholderOp()) if id(arg.op) not in table.aliases:
+                params.append(_unused_input(arg, names))
                 continue
             case Tensor():
                 key = _key(table, arg, position)
@@ -72,11 +75,16 @@ def _buffer(table: Table, key: Key, names: set[str]) -> Buffer:
     stage, component = key
     op = table.stages[stage].op
     shape, dtype = op.results[component]
-    name = stage if op.num_outputs == 1 else f"{stage}_v{component}"
-    while name in names:
-        name += "_"
+    name = unused(stage if op.num_outputs == 1 else f"{stage}_v{component}", names)
     names.add(name)
     return Buffer(name, shape, dtype)
+
+
+def _unused_input(tensor: Tensor, names: set[str]) -> Buffer:
+    """Give the buffer of a placeholder that the program does not read, so that call signatures can be kept."""
+    name = unused(identifier(tensor.name), names)
+    names.add(name)
+    return Buffer(name, tensor.shape, tensor.dtype)
 
 
 def caller_buffers(table: Table) -> dict[Key, Buffer]:
@@ -97,8 +105,11 @@ def _state_stages(table: Table) -> set[str]:
 
 
 def _check_complete(table: Table, buffers: dict[Key, Buffer]) -> None:
+    """Refuse to leave out an input, or all results of an output operator."""
+    given = {name for name, _ in buffers}
     for (name, component), buffer in caller_buffers(table).items():
-        if (name, component) not in buffers:
-            kind = "input" if isinstance(table.stages[name].op, PlaceholderOp) else "output"
+        is_input = isinstance(table.stages[name].op, PlaceholderOp)
+        if (name, component) not in buffers and (is_input or name not in given):
+            kind = "input" if is_input else "output"
             fact = f"{kind} {buffer.name} is not among the arguments"
             raise ScheduleError("lower", fact, advice=f"lower(s, [..., {buffer.name}])")

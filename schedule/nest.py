@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..ir import arith
@@ -28,11 +29,13 @@ from .tensorize import Match, matched
 class NestBuilder:
     """Builds the statements of all stages of one derivation.
 
-    marks  the loop made for each leaf, so that errors can point at it
+    params  the buffers of the caller's tensors
+    marks   the loop made for each leaf, so that errors can point at it
     """
 
     result: Derivation
     stores: dict[Key, Store]
+    params: Mapping[Key, Buffer]
     marks: dict[tuple[str, Axis], Stmt] = field(default_factory=dict)
     _memos: dict[str, Memo] = field(default_factory=dict)
 
@@ -41,9 +44,10 @@ class NestBuilder:
         roots = [d for d in self._in_order() if isinstance(d.stage.place, Root)]
         body = self._allocated(roots, [self.stage(d) for d in roots])
         for derived in roots:  # the first steps of a scan are stored before the scan itself begins
-            if isinstance(derived.stage.op, ScanOp) and not derived.stage.is_output:
-                for component in range(derived.stage.op.num_outputs):
-                    body = Allocate(self.stores[derived.stage.id, component].buffer, body)
+            if isinstance(derived.stage.op, ScanOp):
+                keys = ((derived.stage.id, c) for c in range(derived.stage.op.num_outputs))
+                for key in keys:
+                    body = body if key in self.params else Allocate(self.stores[key].buffer, body)
         return body
 
     def _in_order(self) -> list[Derived]:
@@ -62,9 +66,10 @@ class NestBuilder:
 
     def _own_buffers(self, derived: Derived) -> list[Buffer]:
         stage = derived.stage
-        if stage.is_output or stage.is_placeholder or isinstance(stage.op, ScanOp) or self._shares(stage):
+        if stage.is_placeholder or isinstance(stage.op, ScanOp) or self._shares(stage):
             return []
-        return [self.stores[stage.id, c].buffer for c in reversed(range(stage.op.num_outputs))]
+        keys = ((stage.id, c) for c in reversed(range(stage.op.num_outputs)))
+        return [self.stores[key].buffer for key in keys if key not in self.params]
 
     def _shares(self, stage: StageState) -> bool:
         """Tell whether the stage writes the buffer of a scan."""
@@ -277,10 +282,10 @@ def _stores(name: str, targets: list[tuple[Store, tuple[Expr, ...]]], results: l
     return body
 
 
-def build_nest(table: Table, params: dict[Key, object] | None = None) -> NestBuilder:
+def build_nest(table: Table, params: Mapping[Key, Buffer]) -> NestBuilder:
     """Give the builder of a table's nest, with bounds inferred.  Raises ScheduleError."""
     result = derive(inlined(table))
-    return NestBuilder(result, stores_of(result, params or {}))
+    return NestBuilder(result, stores_of(result, params), params)
 
 
 def marked_text(table: Table, stage: StageState, axis: Axis | None) -> str:

@@ -61,6 +61,13 @@ class Loop:
     intrinsic: TensorIntrin | None = None
     step: int = -1
 
+    def __str__(self) -> str:
+        if self.intrinsic is not None:
+            return f"tensorized by {self.intrinsic.name}"
+        if self.kind is ForKind.SERIAL:
+            return " and ".join(f"annotated with {a.name}" for a in self.annotations) or "serial"
+        return f"bound to {self.thread}" if self.thread else self.kind.name.lower()
+
 
 @dataclass(frozen=True, slots=True)
 class Root:
@@ -224,6 +231,40 @@ class Table:
     def unused_name(self, name: str) -> str:
         """Give `name`, with a number behind it if a stage has that name."""
         return unused(name, self.stages)
+
+
+def scan_part(table: Table, stage: StageState) -> tuple[str, str]:
+    """Give which part of which scan a stage is: ("init" | "update" | "body", scan), or two empty strings.
+
+    The body is what depends on the state besides the update: it exists one step at a time.
+    """
+    for scan in table.stages.values():
+        match scan.op:
+            case ScanOp(init=init, update=update, state=state):
+                for part, tensors in (("init", init), ("update", update)):
+                    if any(table.stage_of(t).id == stage.id for t in tensors):
+                        return part, scan.id
+                states = {table.aliases[id(t.op)] for t in state if id(t.op) in table.aliases}
+                if stage is not scan and _reaches(table, stage, states):
+                    return "body", scan.id
+            case _:
+                pass
+    return "", ""
+
+
+def _reaches(table: Table, stage: StageState, wanted: set[str]) -> bool:
+    """Tell whether `stage` reads one of the wanted stages, directly or through stages that are no scans."""
+    seen: set[str] = set()
+    todo = [stage]
+    while todo:
+        for tensor in reads(todo.pop().op):
+            producer = table.stage_of(tensor)
+            if producer.id in wanted:
+                return True
+            if producer.id not in seen and not isinstance(producer.op, ScanOp):
+                seen.add(producer.id)
+                todo.append(producer)
+    return False
 
 
 def reads(op: Operation) -> tuple[Tensor, ...]:

@@ -11,9 +11,21 @@ from ...ir.expr import Expr, Var
 from ...ir.visit import Node, rewrite
 from ...te.axis import Axis
 from ...te.nodes import Read
-from ...te.operation import ComputeOp
+from ...te.operation import ComputeOp, ScanOp
 from ...te.tensor import Tensor
-from ..table import Fuse, Relation, Split, StageState, Storage, Table, is_reduce_axis
+from ..table import (
+    At,
+    Fuse,
+    Place,
+    Relation,
+    Root,
+    Split,
+    StageState,
+    Storage,
+    Table,
+    is_reduce_axis,
+    scan_part,
+)
 from .step import Step
 from .storage import check_scope
 
@@ -43,7 +55,9 @@ class CacheRead(Step):
         axes = tuple(Axis(Var(f"ax{d}"), extent) for d, extent in enumerate(tensor.shape))
         copy = ComputeOp(self.cache, axes, (Read(tensor, tuple(a.var for a in axes)),))
         cached = copy.output(0)
-        stage = replace(StageState.of(copy, self.cache), storage=Storage(scope=self.scope))
+        stage = replace(
+            StageState.of(copy, self.cache), storage=Storage(scope=self.scope), place=place_of(table, source)
+        )
         first = next(name for name in table.stages if name in self.readers)
         table = table.inserted(stage, before=first)
         redirect = self._redirect(table, source.id, cached)
@@ -60,6 +74,20 @@ class CacheRead(Step):
                     return None
 
         return rule
+
+
+def place_of(table: Table, stage: StageState) -> Place:
+    """Give where a stage made from `stage` is computed at first: within the scan that it belongs to, else whole."""
+    for scan in table.stages.values():
+        match scan.op:
+            case ScanOp(scan_axis=axis, state=state):
+                states = [table.aliases[id(t.op)] for t in state if id(t.op) in table.aliases]
+                part, name = scan_part(table, stage)
+                if stage.id in states or (part in ("body", "update") and name == scan.id):
+                    return At(scan.id, axis)
+            case _:
+                pass
+    return Root()
 
 
 def with_body(op: ComputeOp, rule: Callable[[Node], Node | None]) -> ComputeOp:
@@ -100,6 +128,7 @@ class CacheWrite(Step):
             tuple(fresh.get(a, a) for a in stage.leaves),
             tuple(_moved(r, fresh) for r in stage.relations),
             MappingProxyType({fresh.get(a, a): loop for a, loop in stage.loops.items()}),
+            place=place_of(table, stage),
             storage=Storage(scope=self.scope),
             taken=MappingProxyType({fresh.get(a, a): n for a, n in stage.taken.items()}),
         )

@@ -128,8 +128,7 @@ def refuse_if_used(step: Step, table: Table, stage: StageState, axis: Axis) -> N
                 pass
     loop = stage.loop(axis)
     if loop != Loop():
-        what = loop.thread or (f"tensorize {loop.intrinsic.name}" if loop.intrinsic else loop.kind.name.lower())
-        fact = f"axis {axis.name} is already marked {what} (step {loop.step})"
+        fact = f"axis {axis.name} is already {loop} (step {loop.step})"
         raise step.refuse(table, stage, axis, fact, f"{step.NAME} first, then mark one of the new axes")
     if axis.kind is AxisKind.SCAN:
         raise step.refuse(table, stage, axis, "the steps of a scan run one after the other", "other axes")

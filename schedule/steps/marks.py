@@ -135,7 +135,7 @@ class Pragma(Step):
             raise self.refuse(table, stage, axis, fact, f"one of {', '.join(PRAGMAS)}")
         loop = stage.loop(axis)
         annotations = (*loop.annotations, Annotation(self.pragma, self.value))
-        return table.updated(stage.with_loop(axis, replace(loop, annotations=annotations)))
+        return table.updated(stage.with_loop(axis, replace(loop, annotations=annotations, step=number)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +159,8 @@ def refuse_second_mark(step: Step, table: Table, stage: StageState, axis: Axis) 
     """Refuse to mark a loop that is marked already."""
     loop = stage.loop(axis)
     if loop.kind is not ForKind.SERIAL or loop.intrinsic is not None:
-        what = loop.thread or (f"tensorize {loop.intrinsic.name}" if loop.intrinsic else loop.kind.name.lower())
-        raise step.refuse(
-            table, stage, axis, f"axis {axis.name} is already {what} (step {loop.step})", "one mark a loop"
-        )
+        fact = f"axis {axis.name} is already {loop} (step {loop.step})"
+        raise step.refuse(table, stage, axis, fact, "one mark for each loop")
 
 
 def refuse_race(step: Step, table: Table, stage: StageState, axis: Axis) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ...ir.stmt import ForKind
 from ...te.operation import ComputeOp, Operation
-from ..table import At, Inline, Root, StageState, Table, is_reduction, reads
+from ..table import At, Inline, Root, StageState, Table, is_reduction, reads, scan_part
 from .step import Step
 
 
@@ -25,6 +25,7 @@ class ComputeAt(Step):
         stage, host = self.state(table), self.state(table, self.host)
         axis = self.leaf(table, self.axis, self.host)
         refuse_fixed(self, table, stage)
+        refuse_outside_scan(self, table, stage, host)
         if host.id == stage.id or not depends(table, host, stage):
             fact = f"stage {host.id} does not read {stage.id}"
             consumers = ", ".join(c.id for c in table.consumers(stage)) or "none"
@@ -65,18 +66,31 @@ class ComputeRoot(Step):
     def apply(self, table: Table, number: int) -> Table:
         """Set the place."""
         stage = self.state(table)
-        if stage.is_placeholder:
+        if stage.is_placeholder or scan_part(table, stage)[0] == "update":
             refuse_fixed(self, table, stage)
+        refuse_outside_scan(self, table, stage, None)
         return table.updated(replace(stage, place=Root(), placed_by=number))
 
 
 def refuse_fixed(step: Step, table: Table, stage: StageState) -> None:
-    """Refuse to move what the caller passes in or takes out."""
+    """Refuse to move what the caller passes in or takes out, and what a scan stores in its result."""
     if stage.is_placeholder:
         raise step.refuse(table, stage, None, f"{stage.id} is given, not computed", "a stage that computes")
     if stage.is_output:
         fact = f"{stage.id} is an output: all of it is wanted"
         raise step.refuse(table, stage, None, fact, "cache_write it, and place the cache")
+    part, scan = scan_part(table, stage)
+    if part in ("init", "update"):
+        fact = f"{stage.id} is the {part} of scan {scan} and writes into its result"
+        raise step.refuse(table, stage, None, fact, "cache_write it, and place the cache")
+
+
+def refuse_outside_scan(step: Step, table: Table, stage: StageState, host: StageState | None) -> None:
+    """Refuse to compute what depends on the state of a scan anywhere but within the scan's steps."""
+    part, scan = scan_part(table, stage)
+    if part == "body" and (host is None or (host.id != scan and scan_part(table, host)[1] != scan)):
+        fact = f"{stage.id} depends on the state of scan {scan}, which exists one step at a time"
+        raise step.refuse(table, stage, None, fact, f"a loop of the update, or the step axis of {scan}")
 
 
 def depends(table: Table, consumer: StageState, producer: StageState) -> bool:

@@ -15,6 +15,7 @@ from ...te.nodes import Read, Reduce
 from ...te.operation import ComputeOp
 from ..relations import extents_of, guards_of, values_of
 from ..table import StageState, Table, is_reduce_axis, is_reduction
+from .cache import place_of
 from .step import Step, axis_key
 
 
@@ -44,7 +45,8 @@ class RFactor(Step):
         loops = MappingProxyType({a: loop for a, loop in stage.loops.items() if not is_reduce_axis(a)})
         gone = [a for a in stage.axes if is_reduce_axis(a)]
         combined = replace(stage, op=final, leaves=leaves, relations=spatial, loops=loops).with_taken(number, *gone)
-        return table.inserted(StageState.of(partial, self.partial), before=stage.id).updated(combined)
+        made = replace(StageState.of(partial, self.partial), place=place_of(table, stage))
+        return table.inserted(made, before=stage.id).updated(combined)
 
     def _check(self, table: Table, stage: StageState, axis: Axis) -> None:
         if not is_reduction(stage) or not is_reduce_axis(axis):

@@ -13,6 +13,7 @@ from tilewright.ir.stmt import ForKind
 from tilewright.schedule import Schedule, create_schedule, lower
 from tilewright.schedule.steps.marks import PRAGMAS
 from tilewright.schedule.steps.storage import SCOPES
+from tilewright.schedule.table import At
 from tilewright.te.operation import ComputeOp, PlaceholderOp
 
 from .programs import Program
@@ -55,12 +56,17 @@ def _attempt(rng: Random, program: Program, drawn: Drawn, name: str) -> None:
         drawn.refused[name] += 1
         drawn.schedule.steps, drawn.schedule.table, drawn.schedule._sites = before, table, sites
         return
-    for step in drawn.schedule.steps[len(before) :]:
-        drawn.taken[step.NAME] += 1
+    drawn.taken[name] += len(drawn.schedule.steps) > len(before)
 
 
 def _stage(rng: Random, s: Schedule):
     return rng.choice([x for x in s.stages if not isinstance(x.op, PlaceholderOp)])
+
+
+def _inner_stage(rng: Random, s: Schedule):
+    """Give a stage that is neither given nor wanted, so that it may be moved; or None."""
+    stages = [x for x in s.stages if not isinstance(x.op, PlaceholderOp) and not x.state.is_output]
+    return rng.choice(stages) if stages else None
 
 
 def _axis(rng: Random, stage):
@@ -82,9 +88,10 @@ def _split(rng: Random, s: Schedule, stage, axis) -> None:
 
 def _fuse(rng: Random, s: Schedule, stage, axis) -> object:
     leaves = stage.leaf_iter_vars
-    at = leaves.index(axis)
-    if at + 1 >= len(leaves):
+    pairs = [i for i in range(len(leaves) - 1) if leaves[i].kind is leaves[i + 1].kind]
+    if not pairs:
         return False
+    at = rng.choice(pairs)
     stage.fuse(*leaves[at : at + rng.choice((2, 2, 2, 3))])
     return None
 
@@ -111,7 +118,7 @@ def _bind(rng: Random, s: Schedule, stage, axis) -> None:
     stage.bind(axis, te.thread_axis(tag) if rng.random() < 0.5 else tag)
 
 
-def _align(rng: Random, s: Schedule, stage, axis) -> object:
+def _align(rng: Random, s: Schedule, stage) -> object:
     if not stage.op.axis:
         return False
     factor = rng.choice((2, 4, 8, 16))
@@ -135,10 +142,10 @@ def _predicate(rng: Random, s: Schedule, stage, axis) -> object:
 
 
 def _compute_at(rng: Random, program: Program, s: Schedule) -> object:
-    stage = _stage(rng, s)
-    consumers = s.table.consumers(stage.state)
-    if not consumers:
+    stage = _inner_stage(rng, s)
+    if stage is None:
         return False
+    consumers = s.table.consumers(stage.state)
     host = s[rng.choice(consumers).op]
     axis = _axis(rng, host)
     if axis is None:
@@ -148,7 +155,19 @@ def _compute_at(rng: Random, program: Program, s: Schedule) -> object:
 
 
 def _on_stage(act: Callable) -> Callable[[Random, Program, Schedule], object]:
-    return lambda rng, program, s: act(rng, s, _stage(rng, s))
+    def draw(rng: Random, program: Program, s: Schedule) -> object:
+        stage = _inner_stage(rng, s)
+        return False if stage is None else act(rng, s, stage)
+
+    return draw
+
+
+def _double_buffer(rng: Random, program: Program, s: Schedule) -> object:
+    attached = [x for x in s.stages if isinstance(x.state.place, At) and not x.state.is_output]
+    if not attached:
+        return _compute_at(rng, program, s)
+    rng.choice(attached).double_buffer()
+    return None
 
 
 def _transform(rng: Random, s: Schedule, stage) -> object:
@@ -225,13 +244,13 @@ DRAWS: dict[str, Callable[[Random, Program, Schedule], object]] = {
     "parallel": _on_axis(lambda rng, s, stage, axis: stage.parallel(axis)),
     "bind": _on_axis(_bind),
     "pragma": _on_axis(_pragma),
-    "storage_align": _on_axis(_align),
+    "storage_align": _on_stage(_align),
     "set_store_predicate": _on_axis(_predicate),
     "compute_at": _compute_at,
     "compute_inline": _on_stage(lambda rng, s, stage: stage.compute_inline()),
     "compute_root": _on_stage(lambda rng, s, stage: stage.compute_root()),
     "set_scope": _on_stage(lambda rng, s, stage: stage.set_scope(rng.choice(SCOPES))),
-    "double_buffer": _on_stage(lambda rng, s, stage: stage.double_buffer()),
+    "double_buffer": _double_buffer,
     "transform_layout": _on_stage(_transform),
     "cache_read": _cache_read,
     "cache_write": _cache_write,
