@@ -34,9 +34,9 @@ def _known(value: Expr) -> int | Expr:
 
 def flat_offset(body: Body, access: Access) -> Linear:
     """Give the offset in elements of an access from the start of its buffer."""
-    found = body.forms.get(id(access))
+    found = body.offsets.get(id(access))
     if found is None:
-        found = body.forms[id(access)] = (access, flat_form(body, access))
+        found = body.offsets[id(access)] = (access, flat_form(body, access))
     form = found[1]
     if form is None:
         return _symbolic_offset(body, access)

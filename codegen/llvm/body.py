@@ -96,7 +96,8 @@ class Body:
     statements: int = 0
     loaded: dict[Buffer, dict[tuple, Value]] = field(default_factory=dict)
     registers: dict[Buffer, dict[int, Cell]] = field(default_factory=dict)  # by element
-    forms: dict[int, tuple] = field(default_factory=dict)  # affine forms by identity of the access or expression
+    forms: dict[int, tuple] = field(default_factory=dict)  # affine forms, by identity of the expression
+    offsets: dict[int, tuple] = field(default_factory=dict)  # affine forms of offsets, by identity of the access
     _spare: str = ""
     _facts: dict[tuple[str, int], tuple[object, object]] = field(default_factory=dict)
 

@@ -46,7 +46,7 @@ def _collect(expr: Expr, scale: int, terms: dict[Expr, int]) -> int:
 def linear(body: Body, expr: Expr) -> Linear:
     """Give the value of an int32 or int64 expression as a sum."""
     constant, atoms = affine_form(body, expr)
-    return combine(constant, [(atom(body, atom), scale) for atom, scale in atoms])
+    return combine(constant, [(atom(body, part), scale) for part, scale in atoms])
 
 
 def combine(constant: int, parts: list[tuple[Linear, int]]) -> Linear:
