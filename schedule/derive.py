@@ -161,19 +161,33 @@ def _region(result: Derivation, stage: StageState, enclosing: tuple[Var, ...], r
 
 def _relaxed(result: Derivation, stage: StageState, reader: Derived, enclosing: tuple[Var, ...]) -> Ranges:
     """Give the ranges of the reader's loops that run within one computation of `stage`."""
-    around = reader.enclosing + reader.own_loops
-    if around[: len(enclosing)] != enclosing:
-        assert isinstance(stage.place, At)
+    place = stage.place
+    if isinstance(place, At) and not _is_within(result.table, reader.stage, place):
         fact = (
-            f"stage {stage.id} is computed within axis {stage.place.axis.name} of {stage.place.stage}, "
+            f"stage {stage.id} is computed within axis {place.axis.name} of {place.stage}, "
             f"but {reader.stage.id}, which is outside of it, reads {stage.id}"
         )
         raise ScheduleError("compute_at", fact, advice=f"compute {stage.id} at a loop around all its consumers")
+    around = reader.enclosing + reader.own_loops
     ranges = {v: result.ranges[v] for v in around[len(enclosing) :]}
     if isinstance(reader.stage.op, ScanOp):
         for tensor in reader.stage.op.update:
             ranges |= {a.var: Interval(ZERO, a.extent - 1) for a in tensor.op.axis[1:]}
     return ranges
+
+
+def _is_within(table: Table, stage: StageState, place: At) -> bool:
+    """Tell whether a stage is computed inside the loop that `place` names."""
+    while stage.id != place.stage:
+        match stage.place:
+            case At(host, axis):
+                if host == place.stage:
+                    leaves = table.stages[host].leaves
+                    return leaves.index(axis) >= leaves.index(place.axis)
+                stage = table.stages[host]
+            case _:
+                return False
+    return True
 
 
 def _union(a: Interval | None, b: Interval, ranges: Ranges) -> Interval | None:

@@ -163,9 +163,11 @@ def _on_stage(act: Callable) -> Callable[[Random, Program, Schedule], object]:
 
 
 def _double_buffer(rng: Random, program: Program, s: Schedule) -> object:
-    attached = [x for x in s.stages if isinstance(x.state.place, At) and not x.state.is_output]
+    attached = [x for x in s.stages if isinstance(x.state.place, At) and not x.state.storage.double_buffer]
     if not attached:
-        return _compute_at(rng, program, s)
+        if _compute_at(rng, program, s) is False:
+            return False
+        attached = [x for x in s.stages if isinstance(x.state.place, At)]
     rng.choice(attached).double_buffer()
     return None
 
@@ -222,6 +224,8 @@ def _tensorize(rng: Random, program: Program, s: Schedule) -> object:
         return False
     tensor, factors, intrinsic = rng.choice(program.intrinsics)
     stage = s[tensor]
+    if any(stage.state.loop(a).intrinsic for a in stage.leaf_iter_vars):
+        return False
     inner = []
     for axis in list(stage.leaf_iter_vars):
         factor = factors.get(axis.name)
