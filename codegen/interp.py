@@ -48,7 +48,8 @@ def interpret(
     shapes = {b: tuple(_dimension(x, values) for x in b.shape) for b in function.buffers}
     _check_arrays(function, arrays, shapes)
     source = translate(function, values, externs, backwards=order == "reversed")
-    held = [_Held(p, a, shapes[p], values) for p, a in zip(function.params, arrays, strict=True) if p in shapes]
+    given = [a for a in arrays if isinstance(a, np.ndarray)]
+    held = [_Held(b, a, shapes[b], values) for b, a in zip(function.buffers, given, strict=True)]
     with np.errstate(all="ignore"):
         _run(function, source, [h.elements for h in held])
     for h in held:
@@ -91,14 +92,17 @@ def _check_arrays(function: Function, arrays: Sequence[Argument], shapes: Mappin
     for param, given in zip(function.params, arrays, strict=True):
         if not isinstance(param, Buffer):
             continue
-        shape, dtype = getattr(given, "shape", None), getattr(given, "dtype", None)
+        if not isinstance(given, np.ndarray):
+            fact = f"{param.name} is a buffer, the argument is {type(given).__name__}"
+            raise ArgumentError("interpret", fact, advice="a NumPy array")
+        shape, dtype = given.shape, given.dtype
         if shape != shapes[param]:
             fact = f"{param.name} has shape {shapes[param]}, the array has {shape}"
             raise ArgumentError("interpret", fact, advice="an array of the parameter's shape")
         if dtype != scalar.array_dtype(param.dtype):
             fact = f"{param.name} is {param.dtype}, the array is {dtype}"
             raise ArgumentError("interpret", fact, advice=f"an array of {scalar.array_dtype(param.dtype)}")
-        if param in function.outputs and not given.flags.writeable:  # type: ignore[union-attr]
+        if param in function.outputs and not given.flags.writeable:
             raise ArgumentError("interpret", f"{param.name} is written, the array is read-only", advice="a copy of it")
 
 
@@ -145,4 +149,3 @@ def _error(function: Function, source: Source, error: BaseException, name: str, 
         trace = trace.tb_next
     where = place_text(function, source.places[at]) if at else ""
     return CodegenError("interpret", fact, where=where, advice=advice)
-

@@ -74,7 +74,7 @@ def truncated(x: Scalar) -> int:
 def float32_of_int(x: int) -> np.float32:
     """Give `x` rounded once to float32."""
     kind = np.uint64 if x > 0x7FFFFFFFFFFFFFFF else np.int64
-    return np.array(x, kind).astype(np.float32)[()]
+    return np.float32(kind(x))
 
 
 def lesser(a: Scalar, b: Scalar) -> Scalar:
