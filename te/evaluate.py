@@ -1,0 +1,227 @@
+"""Direct evaluation of tensor expressions in NumPy: the meaning that every schedule and backend is checked against.
+
+It knows nothing of schedules, loop nests and code generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ..ir import expr as e
+from ..ir.errors import ArgumentError, ExpressionError
+from ..ir.stmt import Function
+from ..ir.visit import walk
+from .extern import buffer_like
+from .grid import Grid, Run
+from .machine import Array, Machine, array_dtype
+from .nodes import Reduce
+from .operation import ComputeOp, ExternOp, Operation, PlaceholderOp, ScanOp
+from .reduction import Reduction
+from .tensor import Tensor
+
+Feeds = Mapping[Any, Array]  # from a placeholder's tensor, operator or name
+Sizes = Mapping[Any, int | float]  # from a variable or its name
+Interpreter = Callable[[Function, Sequence[Array]], None]
+_NOTHING: Mapping[str, Callable[..., Any]] = {}
+
+
+def evaluate(
+    outputs: Tensor | Sequence[Tensor],
+    feeds: Feeds,
+    sizes: Sizes | None = None,
+    *,
+    accumulate: Literal["declared", "float64"] = "declared",
+    externs: Mapping[str, Callable[..., Any]] = _NOTHING,
+    interpret: Interpreter | None = None,
+) -> list[Array]:
+    """Give the values of `outputs`, one array each; bfloat16 as uint16 bits, int4 as int8, one element each.
+
+    feeds       an array for each placeholder, by tensor, operator or name
+    sizes       values of variables that no fed array's shape tells, by variable or name
+    accumulate  "float64" computes and keeps float32 as float64 up to the last rounding, as a reference for errors
+    externs     functions of NumPy arrays for calls that are no intrinsics; for an extern operator of that name, a
+                function of its inputs that gives its results
+    interpret   runs an extern operator's statements: `codegen.interp.interpret`
+    Raises ArgumentError for arrays that do not fit, ExpressionError for a read out of bounds and an unbound variable.
+    """
+    wanted = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    order = operations(wanted)
+    run = _Evaluation(Machine(accumulate == "float64"), externs, interpret)
+    with np.errstate(all="ignore"):
+        run.feed(order, feeds, sizes or {})
+        within_scans = {inner for op in order if isinstance(op, ScanOp) for inner in states_and_updates(op)}
+        for op in order:
+            if op not in within_scans:
+                run.compute(op)
+        return [run.machine.store(run.tensor(t), t.dtype) for t in wanted]
+
+
+def operations(outputs: Sequence[Tensor]) -> list[Operation]:
+    """Give the operators that `outputs` need, producers first, each once."""
+    order: dict[Operation, None] = {}
+    stack: list[tuple[Operation, bool]] = [(t.op, False) for t in reversed(outputs)]
+    while stack:
+        op, ready = stack.pop()
+        if op in order:
+            continue
+        if ready:
+            order[op] = None
+            continue
+        stack.append((op, True))
+        stack.extend((t.op, False) for t in reversed(op.inputs) if t.op not in order)
+    return list(order)
+
+
+@dataclass(slots=True)
+class _Evaluation:
+    """The values so far, in working types."""
+
+    machine: Machine
+    externs: Mapping[str, Callable[..., Any]]
+    interpret: Interpreter | None
+    sizes: dict[e.Var, int | float] = field(default_factory=dict)
+    arrays: dict[tuple[Operation, int], Array] = field(default_factory=dict)
+
+    def tensor(self, tensor: Tensor) -> Array:
+        """Give a tensor's values."""
+        return self.arrays[tensor.op, tensor.component]
+
+    def feed(self, order: list[Operation], feeds: Feeds, sizes: Sizes) -> None:
+        """Take the caller's arrays, and the sizes that their shapes tell."""
+        placeholders = [op for op in order if isinstance(op, PlaceholderOp)]
+        given = {k.op if isinstance(k, Tensor) else k: np.asarray(v) for k, v in feeds.items()}
+        arrays = {op: given[k] for op in placeholders for k in (op.name, op) if k in given}
+        for var in _variables(order):
+            self.sizes.update({var: sizes[k] for k in (var.name, var) if k in sizes})
+        for op, array in arrays.items():
+            for dim, extent in zip(op.shape, array.shape, strict=False):
+                if isinstance(dim, e.Var):
+                    self.sizes.setdefault(dim, extent)
+        for op, array in arrays.items():
+            self.arrays[op, 0] = self.machine.load(self._checked(op, array), op.dtype)
+
+    def _checked(self, op: PlaceholderOp, array: Array) -> Array:
+        """Give the array in the type that holds `op.dtype`, refused where it does not fit."""
+        shape = self.shape(op.shape)
+        if array.shape != shape:
+            fact = f"{op.name} has shape {shape}, the array has {array.shape}"
+            raise ArgumentError("evaluate", fact, advice="an array of the placeholder's shape")
+        expected = array_dtype(op.dtype)
+        if array.dtype.name == str(op.dtype) and array.dtype != expected:  # an extension type of the same name
+            return array.view(expected) if op.dtype.bits == 16 else array.astype(expected)
+        if array.dtype != expected:
+            fact = f"{op.name} is {op.dtype}, the array is {array.dtype}"
+            raise ArgumentError("evaluate", fact, advice=f"an array of {expected}")
+        return array
+
+    def shape(self, dims: Sequence[e.Expr]) -> tuple[int, ...]:
+        """Give extents as numbers."""
+        grid = self.grid(0, self.sizes)
+        return tuple(int(grid.index(d)) for d in dims)  # type: ignore[arg-type]  # without axes, all are numbers
+
+    def grid(self, ndim: int, env: Mapping[e.Var, Any]) -> Grid:
+        """Give a grid of so many dimensions for expressions to be evaluated on."""
+        return Grid(ndim, env, self.machine, self.tensor, self.externs)
+
+    def compute(self, op: Operation) -> None:
+        """Find the values of an operator's results."""
+        match op:
+            case PlaceholderOp():
+                if (op, 0) not in self.arrays:
+                    fact = f"no array for the placeholder {op.name}"
+                    raise ArgumentError("evaluate", fact, advice="feeds={tensor: array}, one for each placeholder")
+            case ComputeOp():
+                self.arrays |= {(op, i): value for i, value in enumerate(self.elements(op))}
+            case ScanOp():
+                self.recur(op)
+            case ExternOp():
+                self.arrays |= {(op, i): value for i, value in enumerate(self.external(op))}
+
+    def elements(self, op: ComputeOp, step: int | None = None) -> list[Array]:
+        """Give all elements of a compute's results, or those at `step` of the first dimension."""
+        env: dict[e.Var, Any] = dict(self.sizes)
+        axes = op.axes
+        if step is not None:
+            env[axes[0].var] = step
+            axes = axes[1:]
+        extents = self.shape([a.extent for a in axes])
+        env |= {a.var: Run(d, 0, 1, n) if n > 1 else 0 for d, (a, n) in enumerate(zip(axes, extents, strict=True))}
+        first = op.body[0]
+        if isinstance(first, Reduce):
+            values = Reduction(first, extents, env, self.grid, self.machine).values()
+        else:
+            grid = self.grid(len(extents), env)
+            values = [grid.value(x) for x in op.body]
+        full = [np.ascontiguousarray(np.broadcast_to(v, extents)) for v in values]
+        return [self.machine.kept(v, x.dtype).reshape(extents) for v, x in zip(full, op.body, strict=True)]
+
+    def recur(self, op: ScanOp) -> None:
+        """Find the values of a scan, step by step."""
+        for i, (state, init) in enumerate(zip(op.state, op.init, strict=True)):
+            values = np.zeros(self.shape(state.shape), self.machine.working(state.dtype))
+            values[: len(self.tensor(init))] = self.tensor(init)
+            self.arrays[op, i] = self.arrays[state.op, state.component] = values
+        inside = dependent(op)
+        for inner in inside:
+            for i, (shape, dtype) in enumerate(inner.results):
+                self.arrays[inner, i] = np.zeros(self.shape(shape), self.machine.working(dtype))
+        start, extent = self.shape([op.scan_axis.start, op.scan_axis.extent])
+        for step in range(start, start + extent):
+            for inner in inside:
+                for i, value in enumerate(self.elements(inner, step)):
+                    self.arrays[inner, i][step] = value
+            for i, update in enumerate(op.update):
+                self.arrays[op, i][step] = self.tensor(update)[step]
+
+    def external(self, op: ExternOp) -> list[Array]:
+        """Give the results of an extern operator: by its function among `externs`, or by its statements."""
+        inputs = [self.machine.store(self.tensor(t), t.dtype) for t in op.reads]
+        function = self.externs.get(op.name)
+        if function is not None:
+            given = function(*inputs)
+            arrays = list(given) if isinstance(given, (tuple, list)) else [given]
+        elif self.interpret is not None:
+            arrays = [np.zeros(self.shape(shape), array_dtype(dtype)) for shape, dtype in op.shapes]
+            ins = tuple(buffer_like(t) for t in op.reads)
+            outs = tuple(buffer_like(op.output(i)) for i in range(op.num_outputs))
+            self.interpret(Function(op.name, (*ins, *outs), op.body(ins, outs), outs), [*inputs, *arrays])
+        else:
+            fact = f"the operator {op.name} is given by statements"
+            raise ExpressionError(
+                "evaluate", fact, advice="interpret=codegen.interp.interpret, or a function in externs"
+            )
+        return [self.machine.load(a, dtype) for a, (_, dtype) in zip(arrays, op.shapes, strict=True)]
+
+
+def dependent(scan: ScanOp) -> list[ComputeOp]:
+    """Give the computes between a scan's states and its updates, producers first."""
+    states = {s.op for s in scan.state}
+    found: dict[ComputeOp, None] = {}
+    for op in operations(scan.update):
+        if any(t.op in states or t.op in found for t in op.inputs):
+            if not isinstance(op, ComputeOp):
+                raise ExpressionError(
+                    scan.name, f"{op.name} depends on its state", advice="computes only, within a scan"
+                )
+            found[op] = None
+    found.update((t.op, None) for t in scan.update if isinstance(t.op, ComputeOp))
+    return list(found)
+
+
+def states_and_updates(scan: ScanOp) -> set[Operation]:
+    """Give the operators that only have values within a scan."""
+    return {s.op for s in scan.state} | set(dependent(scan))
+
+
+def _variables(order: Sequence[Operation]) -> set[e.Var]:
+    """Give the variables of all shapes and bodies."""
+    roots: list[e.Expr] = []
+    for op in order:
+        roots += [dim for shape, _ in op.results for dim in shape]
+        roots += [bound for axis in op.reduce_axis for bound in (axis.start, axis.extent)]
+        roots += op.body if isinstance(op, ComputeOp) else ()
+    return {node for root in roots for node in walk(root) if isinstance(node, e.Var)}

@@ -1,0 +1,272 @@
+"""Evaluating one expression at all points of a grid at once.
+
+A grid has one dimension per axis.  Values are NumPy arrays that broadcast over it; an index that runs along one
+dimension in equal steps stays a `Run`, so that `A[i, k]` is a view of A and no gather.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..ir import expr as e
+from ..ir.errors import ExpressionError
+from .machine import Array, Machine, greater, lesser
+from .nodes import Read
+from .tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The values start, start + step, ... along one dimension of the grid; `step` is not 0 and `count` not 0."""
+
+    dim: int
+    start: int
+    step: int
+    count: int
+
+    @property
+    def last(self) -> int:
+        """Give the last value."""
+        return self.start + self.step * (self.count - 1)
+
+    def array(self, ndim: int) -> Array:
+        """Give the values as an array that broadcasts over a grid of `ndim` dimensions."""
+        shape = [1] * ndim
+        shape[self.dim] = self.count
+        return (self.start + self.step * np.arange(self.count, dtype=np.int64)).reshape(shape)
+
+    def slice(self) -> slice:
+        """Give the slice that takes these positions."""
+        end = self.last + (1 if self.step > 0 else -1)
+        return slice(self.start, None if end < 0 else end, self.step)
+
+
+Index = int | Run | Array
+Mask = Array | None  # the points where a value is needed; None for all
+
+
+@dataclass(slots=True)
+class Grid:
+    """The points that expressions are evaluated at.
+
+    ndim     number of dimensions
+    env      what variables stand for: numbers, a Run, or an array that broadcasts over the grid
+    tensors  gives the values of a tensor, in working types
+    externs  vectorised functions for calls that are no intrinsics
+    """
+
+    ndim: int
+    env: Mapping[e.Var, Any]
+    machine: Machine
+    tensors: Callable[[Tensor], Array]
+    externs: Mapping[str, Callable[..., Any]]
+    memo: dict[tuple[int, int], tuple[Any, Any]] = field(default_factory=dict)
+
+    def value(self, node: e.Expr, mask: Mask = None) -> Any:
+        """Give the value of `node` at all points, in the working type of its data type.
+
+        Raises ExpressionError for an index out of bounds at a point of `mask`, and an unbound variable.
+        """
+        key = (id(node), id(mask))
+        found = self.memo.get(key)
+        if found is None:
+            result = _VALUES[type(node)](self, node, mask)
+            self.memo[key] = (result, mask)  # keeps the mask alive, so that its identity stays taken
+            return result
+        return found[0]
+
+    def index(self, node: e.Expr, mask: Mask = None) -> Index:
+        """Give the value of an integer expression, as a number or a Run where it is one."""
+        match node:
+            case e.Const(value):
+                return int(value)
+            case e.Var():
+                bound = self.bound(node)
+                return bound if isinstance(bound, Run) else _plain(bound)
+            case e.Add(a, b):
+                return _plus(self.index(a, mask), self.index(b, mask), self.ndim)
+            case e.Sub(a, b):
+                return _plus(self.index(a, mask), _times(self.index(b, mask), -1, self.ndim), self.ndim)
+            case e.Mul(a, b):
+                return _times(self.index(a, mask), self.index(b, mask), self.ndim)
+            case _:
+                return _plain(self.value(node, mask))
+
+    def bound(self, var: e.Var) -> Any:
+        """Give what a variable stands for."""
+        if var not in self.env:
+            raise ExpressionError(
+                "evaluate",
+                f"the variable {var.name} has no value: no axis of the operator, no size of a fed array",
+                advice="list it among the reduction's axes, or give sizes={'" + var.name + "': ...}",
+            )
+        return self.env[var]
+
+    def read(self, node: Read, mask: Mask) -> Any:
+        """Give the elements of a tensor."""
+        array = self.tensors(node.tensor)
+        indices = [self.index(i, mask) for i in node.indices]
+        for dim, (index, extent) in enumerate(zip(indices, array.shape, strict=True)):
+            if _first(index) < 0 or _last(index) >= extent:
+                indices[dim] = self._clipped(node, dim, index, extent, mask)
+        runs = [i for i in indices if isinstance(i, Run)]
+        if any(isinstance(i, np.ndarray) for i in indices) or len({r.dim for r in runs}) != len(runs):
+            return array[tuple(i.array(self.ndim) if isinstance(i, Run) else i for i in indices)]
+        view = array[tuple(i.slice() if isinstance(i, Run) else i for i in indices)]
+        if not runs:
+            return view
+        order = sorted(range(len(runs)), key=lambda n: runs[n].dim)
+        dims = {r.dim for r in runs}
+        return view.transpose(order)[tuple(slice(None) if d in dims else None for d in range(self.ndim))]
+
+    def _clipped(self, node: Read, dim: int, index: Index, extent: int, mask: Mask) -> Array:
+        """Give `index` within bounds; it may only leave them where no value is needed."""
+        array = np.asarray(index.array(self.ndim) if isinstance(index, Run) else index)
+        outside = (array < 0) | (array >= extent)
+        needed = outside if mask is None else outside & mask
+        if needed.any() or extent == 0:
+            wrong = int(np.broadcast_to(array, needed.shape)[needed].flat[0]) if needed.any() else 0
+            raise ExpressionError(
+                "evaluate",
+                f"{node.tensor.name} is read at {wrong} of dimension {dim}, which has {extent} elements",
+                where=f"  {node}",
+                advice="te.if_then_else around the read; te.select evaluates both sides",
+            )
+        return np.clip(array, 0, extent - 1)
+
+    def choose(self, node: e.IfThenElse, mask: Mask) -> Any:
+        """Give the branches that are chosen; a branch is only evaluated where it is."""
+        condition = self.value(node.condition, mask)
+        if np.ndim(condition) == 0:
+            return self.value(node.then if condition else node.otherwise, mask)
+        then = self.value(node.then, narrowed(mask, condition))
+        return np.where(condition, then, self.value(node.otherwise, narrowed(mask, ~condition)))
+
+    def connect(self, node: e.And | e.Or, mask: Mask) -> Any:
+        """Give a connective; its right side is only evaluated where the left one does not decide."""
+        left = self.value(node.a, mask)
+        conjunction = isinstance(node, e.And)
+        if np.ndim(left) == 0:
+            return self.value(node.b, mask) if bool(left) is conjunction else left
+        right = self.value(node.b, narrowed(mask, left if conjunction else ~left))
+        return left & right if conjunction else left | right
+
+    def variable(self, node: e.Var) -> Any:
+        """Give a variable as a value of its data type."""
+        bound = self.bound(node)
+        plain = bound.array(self.ndim) if isinstance(bound, Run) else bound
+        return np.asarray(plain).astype(self.machine.working(node.dtype), copy=False)[()]
+
+    def call(self, node: e.Call, mask: Mask) -> Any:
+        """Give the result of a function."""
+        operands = [(self.value(x, mask), x.dtype) for x in node.args]
+        result = self.machine.call(node.name, operands, node.dtype)
+        if result is not None:
+            return result
+        function = self.externs.get(node.name)
+        if function is None:
+            raise ExpressionError(
+                "evaluate",
+                f"{node.name} is an external function",
+                where=f"  {node}",
+                advice="externs={'" + node.name + "': a function of NumPy arrays}",
+            )
+        return np.asarray(function(*[x for x, _ in operands])).astype(self.machine.working(node.dtype))
+
+
+def narrowed(mask: Mask, condition: Array) -> Array:
+    """Give the points of `mask` where `condition` holds."""
+    return condition if mask is None else mask & condition
+
+
+def _plain(value: Any) -> Index:
+    return int(value) if np.ndim(value) == 0 else np.asarray(value).astype(np.int64, copy=False)
+
+
+def _expanded(index: Index, ndim: int) -> int | Array:
+    return index.array(ndim) if isinstance(index, Run) else index
+
+
+def _plus(a: Index, b: Index, ndim: int) -> Index:
+    match a, b:
+        case (int(), int()):
+            return a + b
+        case (Run(dim, start, step, count), int()):
+            return Run(dim, start + b, step, count)
+        case (int(), Run(dim, start, step, count)):
+            return Run(dim, start + a, step, count)
+        case (Run(), Run()) if a.dim == b.dim and a.step + b.step != 0:
+            return Run(a.dim, a.start + b.start, a.step + b.step, a.count)
+        case _:
+            return _expanded(a, ndim) + _expanded(b, ndim)
+
+
+def _times(a: Index, b: Index, ndim: int) -> Index:
+    match a, b:
+        case (int(), int()):
+            return a * b
+        case (Run(dim, start, step, count), int()) | (int(), Run(dim, start, step, count)):
+            factor = b if isinstance(b, int) else a
+            assert isinstance(factor, int)
+            return Run(dim, start * factor, step * factor, count) if factor else 0
+        case _:
+            return _expanded(a, ndim) * _expanded(b, ndim)
+
+
+def _first(index: Index) -> int:
+    match index:
+        case int():
+            return index
+        case Run():
+            return min(index.start, index.last)
+        case _:
+            return int(index.min()) if index.size else 0
+
+
+def _last(index: Index) -> int:
+    match index:
+        case int():
+            return index
+        case Run():
+            return max(index.start, index.last)
+        case _:
+            return int(index.max()) if index.size else -1
+
+
+def _binary(function: Callable[[Any, Any], Any]) -> Callable[[Grid, Any, Mask], Any]:
+    return lambda grid, node, mask: function(grid.value(node.a, mask), grid.value(node.b, mask))
+
+
+def _select(grid: Grid, node: e.Select, mask: Mask) -> Any:
+    then, otherwise = grid.value(node.then, mask), grid.value(node.otherwise, mask)
+    return np.where(grid.value(node.condition, mask), then, otherwise)
+
+
+_VALUES: dict[type, Callable[[Grid, Any, Mask], Any]] = {
+    e.Const: lambda grid, node, mask: grid.machine.working(node.dtype).type(node.value),
+    e.Var: lambda grid, node, mask: grid.variable(node),
+    e.Cast: lambda grid, n, mask: grid.machine.convert(grid.value(n.value, mask), n.value.dtype, n.dtype),
+    e.Add: _binary(np.add),
+    e.Sub: _binary(np.subtract),
+    e.Mul: _binary(np.multiply),
+    e.Div: _binary(np.true_divide),
+    e.FloorDiv: _binary(np.floor_divide),
+    e.FloorMod: _binary(np.remainder),
+    e.Min: _binary(lesser),
+    e.Max: _binary(greater),
+    e.Eq: _binary(np.equal),
+    e.Ne: _binary(np.not_equal),
+    e.Lt: _binary(np.less),
+    e.Le: _binary(np.less_equal),
+    e.And: Grid.connect,
+    e.Or: Grid.connect,
+    e.Not: lambda grid, node, mask: np.logical_not(grid.value(node.a, mask)),
+    e.Select: _select,
+    e.IfThenElse: Grid.choose,
+    e.Call: Grid.call,
+    Read: Grid.read,
+}
