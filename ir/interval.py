@@ -195,10 +195,15 @@ def negated(condition: Expr) -> Expr | None:
         case Not(a):
             return a
         case And(a, b):
-            return Or(negated(a) or Not(a), negated(b) or Not(b))
+            return Or(_opposite(a), _opposite(b))
         case Or(a, b):
-            return And(negated(a) or Not(a), negated(b) or Not(b))
+            return And(_opposite(a), _opposite(b))
     return None
+
+
+def _opposite(condition: Expr) -> Expr:
+    known = negated(condition)
+    return Not(condition) if known is None else known
 
 
 Ends = tuple[Affine | None, Affine | None]
