@@ -213,23 +213,21 @@ class NestBuilder:
 
     def _init_loops(self, derived: Derived, reset: Stmt, first: int, upto: int) -> Stmt:
         """Wrap the start of a reduction in fresh copies of the spatial loops that run inside the reduction."""
-        leaves = [a for a in derived.stage.leaves[first:upto] if not is_reduce_axis(a)]
         fresh: dict[Var, Expr] = {}
-        loops: list[tuple[Var, Axis]] = []
-        for axis in leaves:
+        loops: list[tuple[int, Var]] = []
+        for position, axis in enumerate(derived.stage.leaves[first:upto], first):
             var = derived.loops[axis]
-            if isinstance(var, Var):
+            if isinstance(var, Var) and not is_reduce_axis(axis):
                 copy = Var(self._unused(f"{var.name}_init"), var.dtype, 0)
                 self.result.ranges[copy] = self.result.ranges[var]
                 fresh[var] = copy
-                loops.append((copy, axis))
-        conditions = [
-            g
-            for g in derived.guards
-            if not self._mentions_reduction(derived, g) and self._position(derived, g) >= first
-        ]
-        body = _guarded([substitute(g, fresh) for g in conditions], substitute(reset, fresh))
-        for copy, axis in reversed(loops):
+                loops.append((position, copy))
+        guards = self._guards_by_position(derived)
+        body = substitute(reset, fresh)
+        for position, copy in reversed(loops):
+            axis = derived.stage.leaves[position]
+            conditions = [g for g in guards.get(position, []) if not self._mentions_reduction(derived, g)]
+            body = _guarded([substitute(g, fresh) for g in conditions], body)
             loop = derived.stage.loop(axis)
             body = For(copy, self.simple(derived.extents[axis]), body, loop.kind, loop.thread)
         return body
