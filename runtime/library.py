@@ -49,12 +49,13 @@ def library_text(target: Target) -> str:
     scratch comes from `malloc`.
     """
     arch, _, system = target.triple.partition("-")
+    head = f'target triple = "{target.triple}"\n'
     machine = pool_text.LINUX.get(arch) if "linux" in system else None
     if machine is not None:
         clock = timing_text.timing_text(timing_text.CLOCKS["linux"])
-        return pool_text.pool_text(machine) + alloc_text.cached_text() + timing_text.ELAPSED + clock
+        return head + pool_text.pool_text(machine) + alloc_text.cached_text() + timing_text.ELAPSED + clock
     clock = timing_text.timing_text(timing_text.CLOCKS["darwin" if "darwin" in system else "linux"])
-    return _SERIAL_HEAD + pool_text.SERIAL_TEXT + alloc_text.plain_text() + timing_text.ELAPSED + clock
+    return head + _SERIAL_HEAD + pool_text.SERIAL_TEXT + alloc_text.plain_text() + timing_text.ELAPSED + clock
 
 
 _SERIAL_HEAD = """

@@ -1,0 +1,136 @@
+"""From a schedule to callable code: `build(s, [A, B, C])`."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..codegen.llvm.compile import ObjectCode, compile_ir
+from ..codegen.llvm.emit import emit
+from ..codegen.pipeline import lower as lower_for
+from ..ir.errors import ArgumentError, CodegenError
+from ..ir.expr import Var
+from ..ir.stmt import Function
+from ..ir.target import Target
+from ..schedule.lower import lower
+from ..schedule.schedule import Schedule
+from ..te.tensor import Tensor
+from .externs import extern_names
+from .host import resolve
+from .module import Module
+from .signature import signature_of
+
+CACHE_ENTRIES = 256
+CODEGEN_VERSION = 1  # part of the keys of caches and records; raised when the same nest gets other code
+
+
+@dataclass(slots=True)
+class CacheStats:
+    """What the compile cache did since the process began or `clear_cache` was called."""
+
+    hits: int = 0
+    misses: int = 0
+    entries: int = 0
+
+
+_cache: OrderedDict[str, ObjectCode] = OrderedDict()
+_stats = CacheStats()
+_lock = threading.Lock()
+
+
+def build(
+    schedule: Schedule | Function | Sequence[Function],
+    args: Sequence[Tensor | Var] | None = None,
+    target: str | Target = "llvm",
+    name: str = "main",
+    effort: str = "full",
+) -> Module:
+    """Compile a schedule, or functions that are lowered already, and load the code.
+
+    args    the kernel's parameters, for a schedule: its inputs and outputs, and sizes
+    name    of the kernel, for a schedule
+    effort  "quick" for candidates, "full" for code that is kept
+    Raises ScheduleError and CodegenError for what cannot be lowered or expressed.
+    """
+    functions = _functions(schedule, args, name)
+    full_target = resolve(target)
+    if full_target.kind != "llvm":
+        raise CodegenError("build", f"no code for target kind {full_target.kind!r}", advice='"llvm"')
+    code = compile_functions(functions, full_target, effort)
+    signatures = tuple(map(signature_of, functions))
+    recompile = _Recompile(tuple(functions), full_target, effort)
+    return Module(code, signatures, full_target, extern_names(functions), recompile)
+
+
+def compile_functions(
+    functions: Sequence[Function], target: Target, effort: str = "full", pic: bool = False
+) -> ObjectCode:
+    """Compile functions for a target without blanks; what was compiled before comes from the cache."""
+    key = cache_key(functions, target, effort, pic)
+    with _lock:
+        found = _cache.get(key)
+        if found is not None:
+            _stats.hits += 1
+            _cache.move_to_end(key)
+            return found
+        _stats.misses += 1
+    text = emit([lower_for(f, target) for f in functions], target)
+    code = compile_ir(text, target, effort=effort, pic=pic)
+    with _lock:
+        _cache[key] = code
+        while len(_cache) > CACHE_ENTRIES:
+            _cache.popitem(last=False)
+    return code
+
+
+def cache_key(functions: Sequence[Function], target: Target, effort: str, pic: bool = False) -> str:
+    """Give a hash of all that the machine code depends on."""
+    parts = [str(CODEGEN_VERSION), repr(target), effort, str(pic), *map(str, functions)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def cache_stats() -> CacheStats:
+    """Give a copy of the compile cache's counters."""
+    with _lock:
+        return CacheStats(_stats.hits, _stats.misses, len(_cache))
+
+
+def clear_cache() -> None:
+    """Forget all compiled code; loaded modules stay usable."""
+    with _lock:
+        _cache.clear()
+        _stats.hits = _stats.misses = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Recompile:
+    """Compiles the module's functions again, as a shared library needs them."""
+
+    functions: tuple[Function, ...]
+    target: Target
+    effort: str
+
+    def __call__(self) -> ObjectCode:
+        return compile_functions(self.functions, self.target, self.effort, pic=True)
+
+
+def _functions(
+    schedule: Schedule | Function | Sequence[Function], args: Sequence[Tensor | Var] | None, name: str
+) -> list[Function]:
+    match schedule:
+        case Schedule():
+            if args is None:
+                raise ArgumentError("build", "a schedule needs args", advice="build(s, [A, B, C])")
+            return [lower(schedule, args, name)]
+        case Function():
+            return [schedule]
+    functions = list(schedule)
+    names = [f.name for f in functions]
+    twins = sorted({n for n in names if names.count(n) > 1})
+    if twins or not functions:
+        fact = f"two functions are called {twins[0]}" if twins else "no functions"
+        raise ArgumentError("build", fact, advice="functions with names of their own")
+    return functions

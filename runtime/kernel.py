@@ -1,0 +1,125 @@
+"""Compiled functions that can be called with arrays."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable
+from typing import NoReturn
+
+from .arguments import ArgumentCheck, slot_format
+from .externs import raise_pending
+from .library import library
+from .pool import check_threads
+from .signature import ArrayParam, ScalarParam, Signature
+from .timing import Timing, measure
+
+_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_char_p)  # releases the GIL
+_address_of_bytes = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)
+_Limited = Callable[[int, bytes, int], int]
+
+
+class Kernel:
+    """A compiled function.
+
+    signature  its parameters
+    entry      address of `i32 entry(ptr argv)`, which takes the arguments from 8-byte slots
+    """
+
+    def __init__(self, signature: Signature, entry: int, owner: object, limited: int = 0) -> None:
+        """Wrap machine code.
+
+        owner    keeps the code in memory
+        limited  address of `tilewright_call` of the library that the code runs its loops on, 0 for the process's
+        """
+        self.signature, self.entry, self._owner = signature, entry, owner
+        self._check = ArgumentCheck(signature)
+        self._pack = struct.Struct("".join(map(_slot, (*signature.params, *signature.sizes)))).pack
+        self._enter = _ENTRY(entry)
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32)
+        self._enter_limited: _Limited = prototype(limited or library().addresses["tilewright_call"])
+
+    @property
+    def name(self) -> str:
+        """Give the function's name."""
+        return self.signature.name
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.signature}>"
+
+    def __call__(self, *arguments: object, threads: int | None = None) -> None:
+        """Run the kernel on arrays and numbers, in the order of its parameters, outputs included.
+
+        threads  for its parallel loops, in this call; None for what `set_num_threads` says
+        Raises ArgumentError, with nothing written, for arguments that do not fit; MemoryError where there is no memory
+        for scratch.
+        """
+        checked = self._check(arguments)
+        slots = self._pack(*checked.values)
+        if threads is None:
+            status = self._enter(slots)
+        else:
+            check_threads(self.name, threads)
+            status = self._enter_limited(self.entry, slots, threads)
+        if status:
+            fail(self.name, status)
+        raise_pending()
+
+    def bind(self, *arguments: object, threads: int | None = None) -> BoundCall:
+        """Check arguments once and give a call without arguments.
+
+        The arrays must keep their memory (no `resize`) as long as the bound call is used; it holds references to them.
+        """
+        if threads is not None:
+            check_threads(self.name, threads)
+        checked = self._check(arguments)
+        return BoundCall(self, self._pack(*checked.values), checked.arrays, threads or 0)
+
+    def time_evaluator(
+        self, number: int = 10, repeat: int = 1, min_repeat_ms: float = 0.0, flush_bytes: int = 0
+    ) -> Callable[..., Timing]:
+        """Give a function that takes the kernel's arguments and gives its times, as `timing.measure` describes."""
+
+        def evaluate(*arguments: object, threads: int | None = None) -> Timing:
+            return measure(self.bind(*arguments, threads=threads), number, repeat, min_repeat_ms, flush_bytes)
+
+        return evaluate
+
+
+class BoundCall:
+    """A kernel with its arguments, checked and ready: `bound()` runs it.
+
+    name, entry, argv, threads  what `timing` needs; argv is the address of the argument slots
+    """
+
+    __slots__ = ("_arrays", "_enter", "_kernel", "_slots", "argv", "entry", "name", "threads")
+
+    def __init__(self, kernel: Kernel, slots: bytes, arrays: list, threads: int) -> None:
+        self._kernel, self._slots, self._arrays = kernel, slots, arrays
+        self.name, self.entry, self.threads = kernel.name, kernel.entry, threads
+        self.argv = ctypes.cast(ctypes.c_char_p(slots), ctypes.c_void_p).value or 0
+        self._enter = kernel._enter
+
+    def __call__(self) -> None:
+        """Run the kernel; raises as the kernel does."""
+        if self.threads:
+            status = self._kernel._enter_limited(self.entry, self._slots, self.threads)
+        else:
+            status = self._enter(self._slots)
+        if status:
+            fail(self.name, status)
+        raise_pending()
+
+
+def fail(name: str, status: int) -> NoReturn:
+    """Raise what a status other than 0 means."""
+    raise_pending()
+    raise MemoryError(f"{name}: status {status}, no memory for the scratch it needs")
+
+
+def _slot(param: ArrayParam | ScalarParam) -> str:
+    match param:
+        case ArrayParam():
+            return "Q"
+        case ScalarParam(_, dtype):
+            return slot_format(dtype)

@@ -1,0 +1,221 @@
+"""Compiled code with the signatures of its functions: callable here, or written to files."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from ..codegen.llvm.compile import ObjectCode
+from ..ir.errors import ArgumentError, TargetError
+from ..ir.target import Target
+from . import export
+from .externs import registered
+from .host import host_target
+from .jit import load
+from .kernel import Kernel
+from .library import EXPORTS, GENERATED_CODE_CALLS, Library, bind_functions, library
+from .pool import adopt
+from .signature import Signature, from_json, to_json
+
+Kernels = dict[str, Kernel]
+
+
+class Module:
+    """Kernels that were compiled together.
+
+    `module["name"]` is a kernel; a module with one kernel can be called like it.  Code for another machine than this
+    one can be written to files but not called.
+    """
+
+    def __init__(
+        self,
+        code: ObjectCode,
+        signatures: Sequence[Signature],
+        target: Target,
+        externs: Sequence[str] = (),
+        recompile: Callable[[], ObjectCode] | None = None,
+    ) -> None:
+        """Wrap compiled code, which is loaded when a kernel is first asked for.
+
+        externs    names of the outside functions that the code calls
+        recompile  gives position-independent code, for shared libraries; None where the code is that already
+        """
+        self.code, self.signatures, self.target, self.externs = code, tuple(signatures), target, tuple(externs)
+        self._recompile = recompile
+
+    def __getitem__(self, name: str) -> Kernel:
+        found = self.kernels.get(name)
+        if found is None:
+            raise _unknown(name, self.kernels)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(signature.name for signature in self.signatures)
+
+    def __call__(self, *arguments: object, threads: int | None = None) -> None:
+        """Run the only kernel; raises as it does, and ArgumentError where there are several."""
+        self.kernel(*arguments, threads=threads)
+
+    def __repr__(self) -> str:
+        return f"<module {', '.join(map(str, self.signatures))} for {self.target.cpu or self.target.triple}>"
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """Give the only kernel."""
+        return _only(self.kernels)
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        """Give all kernels by name; loads the code.
+
+        Raises TargetError for another machine's code, CodegenError for a call of a function that is found nowhere.
+        """
+        _check_runs_here(self.target)
+        externs = registered(self.externs)
+        calls = {name: library().addresses[name] for name in GENERATED_CODE_CALLS}
+        symbols = calls | {name: extern.address for name, extern in externs.items()}
+        entries = [export.packed(s.name) for s in self.signatures]
+        loaded = load(self.code.code, entries, symbols)
+        owner = (loaded, externs)
+        return {s.name: Kernel(s, loaded.addresses[export.packed(s.name)], owner) for s in self.signatures}
+
+    @property
+    def llvm_ir(self) -> str:
+        """Give the LLVM IR text that was compiled."""
+        return self.code.text
+
+    @property
+    def assembly(self) -> str:
+        """Give the machine code as assembly text."""
+        return self.code.assembly
+
+    def get_source(self, form: str = "ll") -> str:
+        """Give the code as text: "ll" for LLVM IR, "asm" or "s" for assembly."""
+        texts = {"": self.llvm_ir, "ll": self.llvm_ir, "asm": self.assembly, "s": self.assembly}
+        if form not in texts:
+            raise ArgumentError("get_source", f"no text of the form {form!r}", advice='"ll" or "asm"')
+        return texts[form]
+
+    def time_evaluator(
+        self, name: str | None = None, number: int = 10, repeat: int = 1, min_repeat_ms: float = 0.0, flush_bytes: int = 0
+    ) -> Callable:
+        """Give a function that times the kernel called `name`, or the only one; see `Kernel.time_evaluator`."""
+        kernel = self.kernel if name is None else self[name]
+        return kernel.time_evaluator(number, repeat, min_repeat_ms, flush_bytes)
+
+    def export_object(self, path: str | Path) -> tuple[Path, Path]:
+        """Write the kernels as a relocatable object, and beside it `tilewright_runtime.o`, which they are linked with.
+
+        Gives both paths.  No linker is needed.
+        """
+        return export.write_objects(Path(path), self._pic_code().code, self.target)
+
+    def export_library(self, path: str | Path) -> Path:
+        """Write a shared library that needs nothing of this package, and a C header of the same name beside it.
+
+        Gives the header's path.  Raises TargetError where no linker is found or the code is for another processor,
+        ArgumentError where a kernel calls a function of this process.
+        """
+        local = sorted(registered(self.externs))
+        if local:
+            raise ArgumentError(
+                "export_library", f"{local[0]} exists in this process only", advice="a function of a shared library"
+            )
+        return export.write_library(Path(path), self._pic_code().code, self.signatures, self.target)
+
+    def save(self, path: str | Path) -> None:
+        """Write the module to one file, which `load_module` reads without a linker."""
+        code = self._pic_code()
+        about = {"target": str(self.target), "externs": self.externs}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("module.json", json.dumps(about))
+            file.writestr("signatures.json", to_json(self.signatures))
+            file.writestr("code.o", code.code)
+            file.writestr("code.ll", code.text)
+            file.writestr("code.s", code.assembly)
+
+    def _pic_code(self) -> ObjectCode:
+        return self._recompile() if self._recompile else self.code
+
+
+class LibraryModule:
+    """Kernels of a shared library that `Module.export_library` wrote; its parallel loops run on its own pool."""
+
+    def __init__(self, path: Path) -> None:
+        """Load a library.  Raises ArgumentError for one that has no kernels of this package."""
+        try:
+            self._library = ctypes.CDLL(str(path))
+            text = ctypes.c_char.in_dll(self._library, export.METADATA)
+        except (OSError, ValueError) as error:
+            raise ArgumentError("load_module", f"{path}: {error}", advice="a file of Module.export_library") from None
+        self.signatures = from_json(ctypes.string_at(ctypes.addressof(text)).decode())
+        addresses = {name: self._address(name) for name in EXPORTS}
+        adopt(Library(addresses, bind_functions(addresses)))
+        self.kernels: Kernels = {
+            s.name: Kernel(s, self._address(export.packed(s.name)), self._library, addresses["tilewright_call"])
+            for s in self.signatures
+        }
+
+    def _address(self, name: str) -> int:
+        return ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value or 0
+
+    def __getitem__(self, name: str) -> Kernel:
+        found = self.kernels.get(name)
+        if found is None:
+            raise _unknown(name, self.kernels)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kernels)
+
+    def __call__(self, *arguments: object, threads: int | None = None) -> None:
+        """Run the only kernel; raises as it does, and ArgumentError where there are several."""
+        _only(self.kernels)(*arguments, threads=threads)
+
+
+def load_module(path: str | Path) -> Module | LibraryModule:
+    """Read a file that `Module.save` or `Module.export_library` wrote.
+
+    Raises ArgumentError for a file that is missing or is neither; TargetError, on first use, for another machine's.
+    """
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise ArgumentError("load_module", f"{path} does not exist", advice="a file of Module.save or export_library")
+    if not zipfile.is_zipfile(file):
+        return LibraryModule(file)
+    try:
+        with zipfile.ZipFile(file) as parts:
+            about = json.loads(parts.read("module.json"))
+            signatures = from_json(parts.read("signatures.json").decode())
+            code = ObjectCode(parts.read("code.o"), parts.read("code.s").decode(), parts.read("code.ll").decode())
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ArgumentError("load_module", f"{path} is damaged: {error}", advice="save the module again") from None
+    return Module(code, signatures, Target.parse(about["target"]), about["externs"])
+
+
+def _check_runs_here(target: Target) -> None:
+    host = host_target()
+    missing = _features(target) - _features(host)
+    if target.triple.split("-")[0] != host.triple.split("-")[0] or missing:
+        fact = f"the code is for {target.cpu or target.triple}, this machine is {host.cpu}"
+        where = f"  missing here: {', '.join(sorted(missing))}" if missing else ""
+        raise TargetError("load", fact, where, "build it for this machine, or export it")
+
+
+def _features(target: Target) -> set[str]:
+    return {word for word in target.features.split(",") if word.startswith("+")}
+
+
+def _unknown(name: str, kernels: Kernels) -> ArgumentError:
+    return ArgumentError("module", f"no kernel called {name!r}", advice=f"one of {', '.join(kernels)}")
+
+
+def _only(kernels: Kernels) -> Kernel:
+    if len(kernels) != 1:
+        names = ", ".join(kernels)
+        raise ArgumentError("module", f"has {len(kernels)} kernels", advice=f'module["name"] with one of {names}')
+    return next(iter(kernels.values()))
