@@ -69,13 +69,6 @@ def conjunction(body: Body, a: Value, b: Value) -> Value:
     return b if a.text == "true" else a if b.text == "true" else binary(body, "and", a, b)
 
 
-def disjunction(body: Body, a: Value, b: Value) -> Value:
-    """Give a or b."""
-    if TRUE.text in (a.text, b.text):
-        return TRUE
-    return b if a.text == "false" else a if b.text == "false" else binary(body, "or", a, b)
-
-
 def negation(body: Body, a: Value) -> Value:
     """Give not a."""
     if a.text in ("true", "false"):
@@ -187,5 +180,3 @@ def _conversion(source: DType, target: DType) -> str:
     if source.bits == target.bits:
         return ""
     return "trunc" if source.bits > target.bits else "sext" if signed else "zext"
-
-

@@ -9,13 +9,13 @@ from ...ir.buffer import Buffer
 from ...ir.dtype import int64
 from ...ir.expr import Const, Expr
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store
+from .arithmetic import binary, compare, negation
 from .body import Body, LaneLoop, Linear
 from .cells import Cell
 from .chunks import is_written_out, lane_chunks
 from .expressions import evaluate, narrowed
 from .index import INDEX_TYPES, is_constant, linear, materialise, of_value, resize
 from .memory import store
-from .arithmetic import binary, compare, negation
 from .registers import plan_registers
 from .types import TRUE, Value, vector
 
@@ -265,4 +265,3 @@ _WRITE: dict[type[Stmt], Callable[[Body, Any], None]] = {
     For: _for,
     Allocate: _allocate,
 }
-

@@ -15,13 +15,11 @@ from .arithmetic import (
     compare,
     conjunction,
     constant,
-    disjunction,
     extreme,
     floor_divide,
     floor_modulo,
     multiply_add,
     negation,
-
     select,
 )
 from .body import Body, Linear
@@ -241,5 +239,3 @@ _EVALUATE: dict[type[Expr], Callable[[Body, Any], Value]] = {
     e.Call: _call,
 }
 _SUMS = frozenset({e.Var, e.Add, e.Sub, e.Mul, e.FloorDiv, e.FloorMod})
-
-

@@ -79,7 +79,9 @@ def _inner(body: Body, stmt: For, name: str, captured: list[Value]) -> str:
     some = compare(inner, "lt", begin, end, int64)
     branch(inner, some.text, (stmt, lambda: loop(inner, stmt, begin, end)), None)
     parameters = ", ".join([f"{v.type}{' noalias' if v.type == 'ptr' else ''} {v.text}" for v in captured])
-    head = f"define internal i32 @{quoted(name + '.body')}({parameters}{', ' if captured else ''}i64 %begin, i64 %end) #0"
+    head = (
+        f"define internal i32 @{quoted(name + '.body')}({parameters}{', ' if captured else ''}i64 %begin, i64 %end) #0"
+    )
     return f"{head} {{\nentry:\n{inner.code.text()}\n  ret i32 0\n}}\n\n"
 
 

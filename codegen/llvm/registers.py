@@ -131,5 +131,3 @@ def write_register(body: Body, buffer: Buffer, offset: Linear, value: Value) -> 
         )  # fmt: skip
         new = Value(name, new.elem, new.lanes)
     body.cells.write(cell, new.text)
-
-

@@ -1,4 +1,4 @@
-"""Running generated code in a test: the host as a target, kernels over NumPy arrays, serial stand-ins of the runtime."""
+"""Running generated code in a test: the host as a target, kernels over arrays, serial stand-ins of the runtime."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def host() -> Target:
     llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features().flatten()
     bits = 512 if "+avx512f" in features else 256 if "+avx2" in features else 128
-    return Target("llvm", llvm.get_default_triple(), llvm.get_host_cpu_name(), features, bits, 32 if bits == 512 else 16)
+    return Target(
+        "llvm", llvm.get_default_triple(), llvm.get_host_cpu_name(), features, bits, 32 if bits == 512 else 16
+    )
 
 
 @cache

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from machine import Loaded
 from tilewright.ir import arith
 from tilewright.ir import expr as e
 from tilewright.ir.buffer import Buffer
@@ -30,13 +29,17 @@ from tilewright.ir.dtype import (
 from tilewright.ir.expr import Call, Const, Expr, Load, Var
 from tilewright.ir.stmt import For, ForKind, Function, Stmt, Store, seq
 
+from .machine import Loaded
+
 LANES = (1, 2, 3, 4, 8, 16, 32)
 INTEGERS = (int8, int16, int32, int64, uint8, uint16, uint32, uint64)
 FLOATS = (float32, float64)
 Case = tuple[Callable[[Expr, Expr], Expr], Callable[[np.ndarray, np.ndarray], np.ndarray]]
 
 
-def run(cases: list[Case], inputs: list[tuple[np.ndarray, DType]], results: list[DType], lanes: int) -> list[np.ndarray]:
+def run(
+    cases: list[Case], inputs: list[tuple[np.ndarray, DType]], results: list[DType], lanes: int
+) -> list[np.ndarray]:
     """Store each case's value of the inputs, element by element, and give the arrays written."""
     n = len(inputs[0][0])
     i = Var("i")
@@ -138,9 +141,13 @@ FLOAT_CASES: list[Case] = [
     *(
         (lambda a, b, name=name: Call(name, (a,), a.dtype), lambda a, b, f=f: f(a))
         for name, f in (
-            ("sqrt", np.sqrt), ("floor", np.floor), ("ceil", np.ceil), ("trunc", np.trunc), ("nearbyint", np.rint),
+            ("sqrt", np.sqrt),
+            ("floor", np.floor),
+            ("ceil", np.ceil),
+            ("trunc", np.trunc),
+            ("nearbyint", np.rint),
             ("abs", np.abs),
-        )  # fmt: skip
+        )
     ),
     (lambda a, b: Call("copysign", (a, b), a.dtype), np.copysign),
 ]
