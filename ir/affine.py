@@ -44,7 +44,7 @@ from .expr import (
     Var,
 )
 from .intrinsics import INTRINSICS, Effect
-from .visit import map_children, walk
+from .visit import children, map_children, walk
 
 LARGEST_PRODUCT = 24  # terms; a longer product stays an atom
 LONGEST_SUM = 256  # nodes of a sum that are walked without remembering them
@@ -210,6 +210,20 @@ class Affine:
         if any(atom.dtype.bits > 32 for mono in self.terms for atom in mono):
             return int64
         return int32 if int32.min_value <= self.constant <= int32.max_value else int64
+
+    @property
+    def is_atom(self) -> Atom | None:
+        """Give the atom if the form is just that, else None."""
+        if len(self.terms) != 1 or self.constant:
+            return None
+        (mono, c), *_ = self.terms.items()
+        return mono[0] if c == 1 and len(mono) == 1 else None
+
+    @property
+    def leading(self) -> int:
+        """Give the coefficient of the term of highest degree and largest stride, 0 without terms."""
+        order = sorted(self.terms.items(), key=lambda t: (-len(t[0]), -abs(t[1]), [atom.name for atom in t[0]]))
+        return order[0][1] if order else 0
 
     def coefficient(self, var: Var) -> int:
         """Give the coefficient of `var` standing alone; `i * n` and `i // 2` do not count (see `depends_on`)."""
@@ -388,7 +402,7 @@ def _divided(a: Affine, number: int, mono: Monomial) -> Affine:
 
 def _wraps(a: Affine) -> bool:
     """Tell whether the value of `a` may differ from the integer that its terms add up to."""
-    return a.data and not (len(a.terms) == 1 and not a.constant and next(iter(a.terms.values())) == 1)
+    return a.data and a.is_atom is None
 
 
 def _positive(a: Affine) -> bool:
@@ -498,7 +512,7 @@ def _extremum(op: type[Expr], a: Affine, b: Affine) -> Affine:
     return common + of_atom(Opaque(op, (a, b), frozenset((a, b)), data=a.data or b.data))
 
 
-def _recombined(a: Affine) -> Affine:
+def recombined(a: Affine) -> Affine:
     """Give the form with each pair c*m*(x // m) + c*(x % m) replaced by c*x."""
     for mono, c in a.terms.items():
         for at, atom in enumerate(mono):
@@ -510,7 +524,7 @@ def _recombined(a: Affine) -> Affine:
             if len(quotient.terms) == 1 and not quotient.constant:
                 (partner, coefficient), *_ = quotient.terms.items()
                 if a.terms.get(partner) == coefficient:
-                    return _recombined(a - quotient - Affine({mono: c}) + x * others)
+                    return recombined(a - quotient - Affine({mono: c}) + x * others)
     return a
 
 
@@ -596,7 +610,7 @@ class _Normaliser:
             for mono, c in part.terms.items():
                 terms[mono] = terms.get(mono, 0) + scale * c
         result = Affine(_without_zeros(terms), constant)
-        return _recombined(result) if nonlinear and len(result.terms) > 1 else result
+        return recombined(result) if nonlinear and len(result.terms) > 1 else result
 
     def part(self, node: Expr) -> Affine:
         """Give the form of a node, worked out once."""
@@ -666,7 +680,17 @@ def product(a: Affine, b: Affine) -> Affine:
 
 def reads_memory(node: Expr) -> bool:
     """Tell whether the value depends on anything but variables: on memory, tensors, or what a call does."""
-    return any(type(n) not in _OF_VARIABLES and not (type(n) is Call and _is_pure(n)) for n in walk(node))
+    stack: list[Any] = [node]
+    while stack:
+        here = stack.pop()
+        cls = type(here)
+        if cls in _OPERATORS:
+            stack += (here.a, here.b)
+        elif cls is not Var and cls is not Const:
+            if cls not in _OF_VARIABLES and not (cls is Call and _is_pure(here)):
+                return True
+            stack += children(here)
+    return False
 
 
 def _is_pure(call: Call) -> bool:
@@ -674,9 +698,8 @@ def _is_pure(call: Call) -> bool:
     return known is not None and known.effect is Effect.PURE
 
 
-_OF_VARIABLES = frozenset(
-    {Add, And, Cast, Const, Div, Eq, FloorDiv, FloorMod, IfThenElse, Le, Lt, Max, Min, Mul, Ne, Not, Or, Select, Sub, Var}
-)
+_OPERATORS = frozenset({Add, And, Div, Eq, FloorDiv, FloorMod, Le, Lt, Max, Min, Mul, Ne, Or, Sub})
+_OF_VARIABLES = frozenset({Cast, IfThenElse, Not, Select})
 _FIELDS: dict[type, tuple[str, ...]] = {}  # class -> names of its fields
 _BUILDERS: dict[type, Callable[[_Normaliser, Any], Affine]] = {
     Add: _Normaliser.sum,

@@ -77,7 +77,7 @@ def bounds(expr: Expr, ranges: Ranges) -> Interval:
     if not is_index(expr.dtype):
         lo, hi = const_bounds(expr, ranges)
         return Interval(*[None if x is None else arith.const(x, expr.dtype) for x in (lo, hi)])
-    solver = _Solver(Known(ranges))
+    solver = Solver(Known(ranges))
     form = affine_of(expr)
     lo, hi = (-form, form) if form.data else (solver.greatest(-form, False), solver.greatest(form, False))
     if form.data:
@@ -89,7 +89,7 @@ def bounds(expr: Expr, ranges: Ranges) -> Interval:
 
 def const_bounds(expr: Expr, ranges: Ranges) -> tuple[int | None, int | None]:
     """Give integer bounds of `expr`; a variable not in `ranges` is only known to be at least its `minimum`."""
-    solver = _Solver(Known(ranges))
+    solver = Solver(Known(ranges))
     if is_index(expr.dtype):
         form = affine_of(expr)
         return solver.floor(form), solver.ceiling(form)
@@ -173,12 +173,7 @@ class Known:
 
     def proves(self, condition: Expr) -> bool:
         """Tell whether `condition` follows."""
-        return _Solver(self).holds(condition)
-
-    def span(self, form: Affine) -> tuple[int | None, int | None]:
-        """Give integer bounds of a form."""
-        solver = _Solver(self)
-        return solver.floor(form), solver.ceiling(form)
+        return Solver(self).proves(condition)
 
 
 def negated(condition: Expr) -> Expr | None:
@@ -210,8 +205,8 @@ Ends = tuple[Affine | None, Affine | None]
 Span = tuple[int | None, int | None]
 
 
-class _Solver:
-    """Answers one question; remembers the ends of ranges it has looked at."""
+class Solver:
+    """Answers questions about one place; remembers the ends of ranges it has looked at."""
 
     __slots__ = ("_ends", "_spans", "known", "ranges", "splits")
 
@@ -221,6 +216,21 @@ class _Solver:
         self.splits = MOST_SPLITS
         self._ends: dict[Var, Ends] = {}
         self._spans: dict[Var, Span | None] = {}
+
+    def span(self, form: Affine) -> Span:
+        """Give integer bounds of a form."""
+        self.splits = MOST_SPLITS
+        return self.floor(form), self.ceiling(form)
+
+    def proves(self, condition: Expr) -> bool:
+        """Tell whether a condition always holds."""
+        self.splits = MOST_SPLITS
+        return self.holds(condition)
+
+    def proves_at_least_0(self, form: Affine) -> bool:
+        """Tell whether a form is never negative."""
+        self.splits = MOST_SPLITS
+        return not form.data and self.at_least_0(form)
 
     # ------------------------------------------------------------ integer bounds
 
@@ -657,7 +667,7 @@ class _Solver:
         if self.holds(a) or self.holds(b):
             return True
         opposite = negated(a)
-        return opposite is not None and _Solver(self.known.assume(opposite)).holds(b)
+        return opposite is not None and Solver(self.known.assume(opposite)).holds(b)
 
     def fails(self, condition: Expr) -> bool:
         """Tell whether a condition never holds."""
@@ -694,10 +704,10 @@ def _multiplied(form: Affine, mono: Monomial, atom: Opaque) -> Affine:
 
 
 _CHOICES = frozenset({Min, Max, Select, IfThenElse})
-_ENDS: dict[type, Callable[[_Solver, Opaque, bool, bool], Affine | None]] = {
-    FloorDiv: _Solver.quotient_end,
-    FloorMod: _Solver.remainder_end,
-    Mul: _Solver.product_end,
+_ENDS: dict[type, Callable[[Solver, Opaque, bool, bool], Affine | None]] = {
+    FloorDiv: Solver.quotient_end,
+    FloorMod: Solver.remainder_end,
+    Mul: Solver.product_end,
 }
 _EXACT: dict[type, Callable[[int, int], int]] = {
     Add: lambda x, y: x + y,
@@ -706,7 +716,7 @@ _EXACT: dict[type, Callable[[int, int], int]] = {
     Min: min,
     Max: max,
 }
-_PROOFS: dict[type, Callable[[_Solver, Any], bool]] = {
+_PROOFS: dict[type, Callable[[Solver, Any], bool]] = {
     Const: lambda s, c: c.value is True,
     Lt: lambda s, c: s.ordered(c.a, c.b, 1),
     Le: lambda s, c: s.ordered(c.a, c.b, 0),
