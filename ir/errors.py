@@ -11,6 +11,7 @@
     +-- CodegenError          a loop nest that the backend cannot express
     +-- TargetError           a target that is unknown or lacks what is asked of it
     +-- ArgumentError         a kernel called with arguments that do not fit
+    +-- SettingError          an environment variable that means nothing
     +-- TuneError             a search that cannot go on
         +-- RecordError       a database that cannot be read or written
 
@@ -89,6 +90,10 @@ class TargetError(Error):
 
 class ArgumentError(Error):
     """A kernel called with arguments that do not fit."""
+
+
+class SettingError(Error):
+    """An environment variable that means nothing."""
 
 
 class TuneError(Error):

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from synthetic import gemm_recorded, gemm_seconds, gemm_space
+from .synthetic import gemm_recorded, gemm_seconds, gemm_space
 
 from tilewright.autotune.model import StumpRanker
 from tilewright.autotune.replay import RecordedSpace, compare, replay

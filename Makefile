@@ -1,0 +1,78 @@
+# Tilewright: `make tune` and `make test` do all the set-up on a machine with git, make, python3 (>= 3.11) and
+# python3-venv.  Everything is installed into .venv, and installed again only when setup.py or pyproject.toml changed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+# What to tune: `make tune LAYER=resnet18.C2 TIME=10m`.
+LAYER ?= resnet18.C6
+TIME ?= 60s
+
+.PHONY: help tune test check lint types layers sizes format install-check clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+tune: $(VENV)/installed ## tune one ResNet-18 layer for this CPU, about a minute
+	$(BIN)/autotune conv2d --target llvm --layer $(LAYER) --time $(TIME)
+
+test: $(VENV)/tested ## run the tests
+	@rm -f $(VENV)/passed
+	@before="$$($(contents))"; $(BIN)/python -m pytest tests -q; printf %s "$$before" > $(VENV)/passed
+
+check: lint types sizes layers ## lint, types, sizes, layers, and the tests where this tree has not passed them yet
+	@if [ -e $(VENV)/passed ] && [ "$$(cat $(VENV)/passed)" = "$$($(contents))" ]; \
+	then echo "tests: passed by these very files, see the last run of make test"; \
+	else $(MAKE) --no-print-directory test; fi
+
+lint: $(VENV)/checked ## ruff: layout and rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/checked ## pyright's type checker
+	$(BIN)/basedpyright --warnings
+
+sizes: $(VENV)/installed ## sizes of functions and files
+	$(BIN)/python tools/sizes.py
+
+layers: $(VENV)/tested ## the direction of imports
+	$(BIN)/python -m pytest tests/test_layers.py -q
+
+format: $(VENV)/checked ## lay out the code and apply the safe corrections
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+install-check: ## install into fresh environments, with and without an xgboost there; print time and size
+	$(PYTHON) tools/install_check.py
+
+clean: ## remove what is built and installed
+	rm -rf $(VENV) build dist *.egg-info
+
+# The bytes of every file of the checkout that git does not ignore, as one digest.
+contents = git ls-files --cached --others --exclude-standard -z | sort -zu | { xargs -0 sha256sum 2>&1 || true; } | sha256sum
+
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "Tilewright needs Python 3.11 or newer; try: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' \
+	|| { echo "this Python has no venv; try: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python setup.py pyproject.toml
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(PIP) install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/checked: $(VENV)/installed
+	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@
