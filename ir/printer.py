@@ -141,18 +141,19 @@ class _Printer:
 
     def _chain(self, node: e.Expr, level: int, hint: DType | None) -> str:
         """Write a left-leaning chain of operators of one level, without recursing along it."""
-        words: list[str] = []
-        associates = level != COMPARE
+        rights: list[tuple[str, e.Expr, DType | None]] = []
         while True:
-            symbol = INFIX[type(node)][0]
-            hint = None if level == COMPARE else hint
-            hint = boolean if level <= AND else self._shown(node.a, node.b) or hint  # type: ignore[attr-defined]
-            words += (self.expr(node.b, level + 1, hint), symbol)  # type: ignore[attr-defined]
-            node = node.a  # type: ignore[attr-defined]
-            if not associates or INFIX.get(type(node), ("", 0))[1] != level:
+            a, b = node.a, node.b  # type: ignore[attr-defined]
+            if level <= AND:
+                hint = boolean
+            else:
+                hint = self._shown(a, b) or (None if level == COMPARE else hint)
+            rights.append((INFIX[type(node)][0], b, hint))
+            node = a
+            if level == COMPARE or INFIX.get(type(node), ("", 0))[1] != level:
                 break
-        words.append(self.expr(node, level + 1, hint))
-        return " ".join(reversed(words))
+        text = self.expr(node, level + 1, hint)  # names are given in reading order, so the leftmost comes first
+        return " ".join([text, *(f"{symbol} {self.expr(b, level + 1, h)}" for symbol, b, h in reversed(rights))])
 
     def _form(self, node: e.Expr, level: int, hint: DType | None) -> str:
         match node:
