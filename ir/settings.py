@@ -60,7 +60,7 @@ class Settings:
     )
     num_threads: int = _setting(
         0,
-        _within(0, 4096),
+        _within(0, 256),
         "Threads of a parallel loop, where 0 is one for each processor that the process may run on.",
     )
     pin: str = _setting(
@@ -69,7 +69,7 @@ class Settings:
         "Where worker threads run: spread over the allowed processors, pinned to one each, or left to the system.",
     )
     spin_us: int = _setting(
-        100,
+        50,
         _within(0, 1_000_000),
         "Microseconds for which a thread of the pool waits for work in a loop before it sleeps.",
     )

@@ -25,24 +25,19 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest, update_golden: bool) -> Callable[[str, str], None]:
-    """Give `check(text, name)`, which compares `text` with the file `golden/<name>` beside the test."""
+def golden(request: pytest.FixtureRequest, update_golden: bool) -> Callable[[str, str | Path], None]:
+    """Give `check(text, name)`: compare with the file `golden/<name>` beside the test, or at an absolute path."""
     folder = Path(request.path).parent / "golden"
 
-    def check(text: str, name: str) -> None:
-        compare(folder / name, text, update=update_golden)
+    def check(text: str, name: str | Path) -> None:
+        path, text = folder / name, text.rstrip("\n") + "\n"
+        if update_golden:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert path.exists(), f"{path} is missing: run pytest with --update-golden"
+        assert text == path.read_text(), f"differs from {path}: if that is meant, run pytest with --update-golden"
 
     return check
-
-
-def compare(path: Path, text: str, update: bool) -> None:
-    """Compare `text` with the file, or write the file; both end in one newline."""
-    text = text.rstrip("\n") + "\n"
-    if update:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    assert path.exists(), f"{path} is missing: run pytest with --update-golden"
-    assert text == path.read_text(), f"differs from {path}: if that is meant, run pytest with --update-golden"
 
 
 @pytest.fixture(autouse=True)

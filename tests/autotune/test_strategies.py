@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from .synthetic import gemm_recorded, gemm_seconds, gemm_space
 
 from tilewright.autotune.model import StumpRanker
 from tilewright.autotune.replay import RecordedSpace, compare, replay
@@ -18,6 +17,8 @@ from tilewright.autotune.strategies.random import RandomStrategy
 from tilewright.autotune.strategies.strategy import Strategy
 from tilewright.autotune.strategies.xgb import XgbStrategy
 from tilewright.ir.errors import RecordError
+
+from .synthetic import gemm_recorded, gemm_seconds, gemm_space
 
 SHAPES = ((512, 512, 512), (784, 128, 1152), (196, 256, 2304), (128, 768, 768), (3136, 64, 576))
 ALL: dict[str, Callable[[ConfigSpace, int], Strategy]] = {
