@@ -30,9 +30,7 @@ def broadcast(operation: Callable[..., Expr], *operands: object, name: str) -> T
     def element(*i: Expr) -> Expr:
         return operation(*[_at(operand, i) for operand in operands])
 
-    result = compute(shape, element, name=name, tag=tag)
-    assert isinstance(result, Tensor)
-    return result
+    return compute(shape, element, name=name, tag=tag)
 
 
 def broadcast_shape(step: str, a: Sequence[Expr], b: Sequence[Expr]) -> tuple[Expr, ...]:

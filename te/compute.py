@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from ..ir import arith
 from ..ir.dtype import DType, dtype_of
@@ -42,7 +43,7 @@ def compute(
     tag: str = "",
     attrs: Attrs = None,
     varargs_names: Sequence[str] | None = None,
-) -> Tensor | tuple[Tensor, ...]:
+) -> Any:  # what the function gives decides between a tensor and a tuple of them
     """Give the tensor whose element at (i, j, ...) is `fcompute(i, j, ...)`; several when it gives a tuple or list.
 
     fcompute       one argument per dimension; their names become the names of the axes

@@ -96,7 +96,8 @@ class _Evaluation:
         given = {k.op if isinstance(k, Tensor) else k: np.asarray(v) for k, v in feeds.items()}
         arrays = {op: given[k] for op in placeholders for k in (op.name, op) if k in given}
         for var in _variables(order):
-            self.sizes.update({var: sizes[k] for k in (var.name, var) if k in sizes})
+            if var in sizes or var.name in sizes:
+                self.sizes[var] = sizes[var] if var in sizes else sizes[var.name]
         for op, array in arrays.items():
             for dim, extent in zip(op.shape, array.shape, strict=False):
                 if isinstance(dim, e.Var):
