@@ -170,8 +170,11 @@ class Workers:
             worker.deadline = worker.began + timeout_s
             self._busy.append(worker)
             self._selector.register(worker.stream, selectors.EVENT_READ, worker.pid)
-            with contextlib.suppress(ClosedStream):  # it died while idle: reading tells
+            try:
                 worker.stream.send(request)
+            except ClosedStream:  # it died while idle
+                self._bury(worker, worker.began, killed=False)
+                self._queue.appendleft((ticket, request, timeout_s))
 
     def _collect(self, ready: set[int], now: float) -> None:
         for worker in list(self._busy):

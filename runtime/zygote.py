@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
+import fcntl
+import gc
 import os
+import pickle
 import resource
 import signal
 import socket
@@ -74,7 +78,8 @@ def run_zygote(control: Stream, target: Callable[[Any], Any], limits: Limits) ->
     """Fork and reap workers as `control` asks, until it ends."""
     children: set[int] = set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the user interrupts the tuner, which then closes its workers
-    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.freeze()  # collections in workers leave the shared pages shared
     try:
         while True:
             match control.receive():
@@ -127,7 +132,10 @@ def _run_worker(stream: Stream, target: Callable[[Any], Any], limits: Limits, st
         while True:
             request = stream.receive()
             os.ftruncate(stderr, 0)
-            stream.send(_answer(target, request))
+            try:
+                stream.send(_answer(target, request))
+            except (pickle.PicklingError, TypeError, AttributeError) as error:
+                stream.send((Outcome.ERROR.value, None, f"the result cannot be sent: {error}"))
     except ClosedStream:
         pass
     finally:
@@ -149,7 +157,9 @@ def _prepare(limits: Limits, stderr: int, zygote: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != zygote:
             os._exit(0)
+    fcntl.fcntl(stderr, fcntl.F_SETFL, os.O_APPEND)  # it is emptied before each request
     os.dup2(stderr, 2)
+    faulthandler.disable()  # it would write to where the parent's stderr was
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.address_space_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (limits.address_space_bytes,) * 2)
