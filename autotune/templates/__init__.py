@@ -1,0 +1,1 @@
+"""Templates that come with the package: one file per family of operators."""

@@ -1,0 +1,109 @@
+"""What all templates of products share: a tile of results that stays in vector registers over the reduction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ...ir.target import Target
+from ...schedule.schedule import Schedule
+from ...te.axis import Axis
+from ...te.operation import ComputeOp
+from ...te.tensor import Tensor
+from ..space import Knobs
+
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 16, 20, 24, 28)  # sizes of a register tile worth trying
+UNROLLS = (1, 2, 4, 8, 16)
+
+
+def lanes_of(target: Target, bits: int = 32) -> int:
+    """Give the number of elements in one vector register."""
+    return max(1, (target.vector_bits or 128) // bits)
+
+
+def registers_of(target: Target) -> int:
+    """Give the number of vector registers."""
+    return target.registers or 16
+
+
+def row_candidates(extent: int, most: int = 28) -> list[tuple[int, int]]:
+    """Give the splits of a dimension in register-tile rows: divisors first, then sizes that leave a tail."""
+    sizes = [r for r in ROWS if r <= min(extent, most)]
+    divisors = [r for r in sizes if extent % r == 0]
+    return [(-1, r) for r in divisors + [r for r in sizes if r not in divisors]]
+
+
+def vector_candidates(extent: int, lanes: int, most: int = 6) -> list[tuple[int, int]]:
+    """Give the splits of a vectorized dimension in whole vectors; narrower ones where the dimension is short."""
+    if extent < lanes:
+        return [(-1, extent)]
+    found = [(-1, lanes * n) for n in range(1, most + 1) if lanes * n <= extent]
+    return [s for s in found if extent % s[1] == 0] or found
+
+
+def fits_registers(target: Target, rows: int, vectors: int) -> bool:
+    """Tell whether accumulators, one row of operands and a broadcast value fit (works on arrays, too)."""
+    return rows * vectors + vectors + 1 <= registers_of(target)
+
+
+def accumulate(schedule: Schedule, out: Tensor) -> Tensor:
+    """Compute `out` into registers: a local cache, to be attached at the loop around the register tile."""
+    cache = schedule.cache_write(out, "local")
+    assert isinstance(cache, Tensor)
+    return cache
+
+
+def split_lanes(
+    schedule: Schedule, out: Tensor, axis: Axis, lanes: int, extent: int | None = None
+) -> tuple[list[Axis], Axis]:
+    """Cut an axis in whole vectors and vectorize the inner loop; gives the loops over vectors, and the lanes.
+
+    extent  of the region that the axis will run over, where that is less than the axis' own
+    """
+    stage = schedule[out]
+    extent = extent or int(axis.extent.value)  # type: ignore[attr-defined]  # tile sizes are constant
+    if extent <= lanes and extent == int(axis.extent.value):  # type: ignore[attr-defined]
+        stage.vectorize(axis)
+        return [], axis
+    outer, inner = stage.split(axis, factor=lanes)
+    stage.vectorize(inner)
+    return [outer], inner
+
+
+def unroll_all(schedule: Schedule, out: Tensor, axes: Sequence[Axis]) -> None:
+    """Unroll every axis."""
+    for axis in axes:
+        schedule[out].unroll(axis)
+
+
+def parallel_outer(schedule: Schedule, out: Tensor, axes: Sequence[Axis]) -> Axis:
+    """Fuse the outermost loops and run them on threads; gives the fused loop."""
+    stage = schedule[out]
+    fused = stage.fuse(*axes) if len(axes) > 1 else axes[0]
+    stage.parallel(fused)
+    return fused
+
+
+def copy_stage(schedule: Schedule, copy: Tensor, lanes: int, parallel: bool) -> None:
+    """Schedule a copying stage (padding, packing): vector lanes innermost, threads outermost."""
+    stage = schedule[copy]
+    axes = list(stage.op.axis)
+    if int(axes[-1].extent.value) >= 2:  # type: ignore[attr-defined]
+        split_lanes(schedule, copy, axes[-1], lanes)
+    if parallel and len(axes) > 1:
+        parallel_outer(schedule, copy, axes[: max(1, len(axes) - 2)])
+
+
+def padded_input(out: Tensor) -> Tensor | None:
+    """Give the padding that an operator reads through, or None."""
+    return next((t for t in out.op.inputs if isinstance(t.op, ComputeOp)), None)
+
+
+def elements(tensor: Tensor) -> int:
+    """Give the number of elements of a tensor of constant shape."""
+    return prod(int(e.value) for e in tensor.shape)  # type: ignore[attr-defined]
+
+
+def define_reduction(cfg: Knobs, extent: int) -> None:
+    """Add the knob that unrolls the innermost reduction loop."""
+    cfg.define_knob("unroll_k", [u for u in UNROLLS if extent % u == 0], default=4 if extent % 4 == 0 else 1)
