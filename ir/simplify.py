@@ -134,6 +134,8 @@ class _Simplifier:
         else:
             rule = _EXPRESSIONS.get(cls)
             result = self.plain(node) if rule is None else rule(self, node)
+            if cls in _STRONGER and result is not node and reads_memory(node) and not reads_memory(result):
+                result = self.expr(result)  # what was read has cancelled
         if result is not node and same(result, node):
             result = node
         self.memo[id(node)] = (node, result)
@@ -448,6 +450,7 @@ def _divides_by_0(node: Any) -> bool:
 
 _INDEX = frozenset({Var, Add, Sub, Mul, FloorDiv, FloorMod, Min, Max, Cast})
 _COMPARED = frozenset({Lt, Le, Eq, Ne})
+_STRONGER = _INDEX | _COMPARED  # more is done to these where they do not read memory
 _COMBINE: dict[type, Callable[..., Affine]] = {
     FloorDiv: floordiv,
     FloorMod: floormod,
