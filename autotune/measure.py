@@ -1,0 +1,333 @@
+"""Building and measuring in worker processes: the next candidates are built while one is measured."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from ..runtime.host import cpu_count
+from ..runtime.peak import fma_peak
+from ..runtime.timing import Timing
+from ..runtime.worker import Limits, Outcome, Reply, Ticket, Workers
+from .builder import Built, build_candidate
+from .reference import Reference, make_reference
+from .runner import Measured, measure_candidate, remeasure
+from .space import Config
+from .task import Task
+from .trial import Status, Trial
+
+POLL_S = 0.002
+_BUILD_STATUS = {
+    Outcome.ERROR: Status.CODEGEN,
+    Outcome.CRASH: Status.LLVM_ABORT,
+    Outcome.TRAP: Status.LLVM_ABORT,
+    Outcome.ABORT: Status.LLVM_ABORT,
+    Outcome.TIMEOUT: Status.COMPILE_TIMEOUT,
+    Outcome.MEMORY: Status.MEMORY,
+}
+_RUN_STATUS = {
+    Outcome.ERROR: Status.CRASH,
+    Outcome.CRASH: Status.CRASH,
+    Outcome.TRAP: Status.CRASH,
+    Outcome.ABORT: Status.CRASH,
+    Outcome.TIMEOUT: Status.RUN_TIMEOUT,
+    Outcome.MEMORY: Status.MEMORY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureOptions:
+    """How candidates are built and measured; set by people, never tuned.
+
+    builders         processes that compile
+    build_timeout_s  for one candidate
+    run_timeout_s    for checking and timing one candidate, at most
+    memory_bytes     address space of a worker
+    max_spills       in the hot loop; more are a failure.  None for no limit
+    ahead            candidates that may wait, built, for the runner
+    pin              give the runner processors of its own, where there are enough
+    rounds           of the final re-measurement, at most
+    final_s          time for it, in seconds
+    """
+
+    builders: int = 1
+    build_timeout_s: float = 5.0
+    run_timeout_s: float = 5.0
+    memory_bytes: int = 16 << 30
+    max_spills: int | None = 0
+    ahead: int = 6
+    pin: bool = True
+    rounds: int = 25
+    final_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """A configuration to compile."""
+
+    config: Config
+    effort: str
+    max_spills: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A candidate to check and time.
+
+    best_s  least seconds so far
+    """
+
+    built: Built
+    best_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FinalRequest:
+    """Candidates to check and time in turn."""
+
+    built: tuple[Built, ...]
+    rounds: int
+    budget_s: float
+
+
+class Source(Protocol):
+    """Where candidates come from."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Tell whether there will be no further one."""
+        ...
+
+    def take_config(self) -> Config | None:
+        """Give the next one, or None if there is none at the moment."""
+        ...
+
+
+BuildWork = Callable[[BuildRequest], Built]
+RunWork = Callable[[RunRequest | FinalRequest], Any]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The two functions that workers run; tests put in faulty ones."""
+
+    build: BuildWork
+    run: RunWork
+
+
+@dataclass(slots=True)
+class _Flight:
+    """What is under way."""
+
+    building: dict[Ticket, Config] = field(default_factory=dict)
+    ready: deque[tuple[Config, Built]] = field(default_factory=deque)
+    running: dict[Ticket, tuple[Config, Built]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.building) + len(self.ready) + len(self.running)
+
+
+class Measurer:
+    """Worker processes for one task.
+
+    The reference answer is computed once, before the workers are forked, and shared with them.
+    """
+
+    def __init__(self, task: Task, options: MeasureOptions, stages: Stages | None = None) -> None:
+        self.options = options
+        self._cores = _divide_cores(task.threads) if options.pin else None
+        self._exclusive = task.threads + options.builders > cpu_count()  # they would disturb each other
+        work = stages or task_stages(task, cores=self._cores)
+        limits = Limits(address_space_bytes=options.memory_bytes)
+        self._runner = Workers(work.run, 1, limits)
+        self._builder = Workers(work.build, options.builders, limits)
+        self._before = _pin(self._cores.others) if self._cores else None
+
+    def __enter__(self) -> Measurer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._runner.close()
+        self._builder.close()
+        if self._before:
+            _pin(self._before)
+
+    def stream(self, source: Source, best_s: float, known: Mapping[str, Trial]) -> Iterator[Trial]:
+        """Give the trial of each configuration of `source`, in the order in which they end.
+
+        best_s  least seconds so far
+        known   measured trials by the hash of their machine code: equal code is not measured again
+        """
+        flight, measured = _Flight(), dict(known)
+        while True:
+            self._feed(source, flight, best_s)
+            if not len(flight) and source.exhausted:
+                return
+            for config, built in self._poll_builds(flight):
+                if built.status is Status.OK:
+                    flight.ready.append((config, built))
+                else:
+                    yield _failed(config, built)
+            for config, built in _take_duplicates(flight, measured):
+                yield _duplicate(config, built, measured[built.code_hash])
+            for config, built, result in self._poll_runs(flight):
+                trial = _measured_trial(config, built, result)
+                measured[built.code_hash] = trial
+                best_s = min(best_s, trial.cost_s)
+                yield trial
+
+    def final(self, configs: Sequence[Config]) -> tuple[list[Trial], float]:
+        """Build each at both efforts, check, and time all in turn; give their trials and the peak in GFLOP/s."""
+        kept: list[tuple[Config, Built, str]] = []
+        for config in configs:
+            for effort in ("quick", "full"):
+                reply = self._builder.call(BuildRequest(config, effort, None), self.options.build_timeout_s)
+                if reply.ok and reply.value.status is Status.OK:
+                    kept.append((config, reply.value, effort))
+        request = FinalRequest(tuple(b for _, b, _ in kept), self.options.rounds, self.options.final_s)
+        reply = self._runner.call(request, 10 * self.options.final_s + self.options.run_timeout_s)
+        if not reply.ok:
+            return [], 0.0
+        results: list[Measured] = reply.value
+        trials = [
+            replace(_measured_trial(c, b, m), phase="final", effort=e) for (c, b, e), m in zip(kept, results, strict=True)
+        ]
+        return trials, max((m.peak_gflops for m in results), default=0.0)
+
+    # -- the two queues -----------------------------------------------------------------------------------------
+
+    def _feed(self, source: Source, flight: _Flight, best_s: float) -> None:
+        may_run = not (self._exclusive and flight.building)
+        if flight.ready and not flight.running and may_run:
+            config, built = flight.ready.popleft()
+            timeout_s = min(self.options.run_timeout_s, max(1.0, 500 * best_s))
+            flight.running[self._runner.submit(RunRequest(built, best_s), timeout_s)] = (config, built)
+        if self._exclusive and (flight.running or flight.ready):
+            return
+        room = self.options.ahead - len(flight.ready) - len(flight.building)
+        if not self._exclusive:
+            room = min(room, 2 * self.options.builders - len(flight.building))
+        while room > 0 and (config := source.take_config()) is not None:
+            request = BuildRequest(config, "quick", self.options.max_spills)
+            flight.building[self._builder.submit(request, self.options.build_timeout_s)] = config
+            room -= 1
+
+    def _poll_builds(self, flight: _Flight) -> list[tuple[Config, Built]]:
+        if not flight.building:
+            return []
+        replies = self._builder.poll(0.0 if flight.running else POLL_S)
+        done = [(flight.building.pop(t, None), reply) for t, reply in replies]
+        return [(config, _built(config, reply)) for config, reply in done if config is not None]
+
+    def _poll_runs(self, flight: _Flight) -> list[tuple[Config, Built, Measured]]:
+        if not flight.running:
+            if not flight.building:
+                time.sleep(POLL_S)  # a strategy is thinking
+            return []
+        done = [(flight.running.pop(t, None), reply) for t, reply in self._runner.poll(POLL_S)]
+        return [(*pair, _measured(pair[0], reply)) for pair, reply in done if pair is not None]
+
+
+# -- what workers do ----------------------------------------------------------------------------------------------
+
+
+def task_stages(task: Task, reference: Reference | None = None, cores: Cores | None = None) -> Stages:
+    """Give the work of real builders and runners."""
+    answer = reference or make_reference(task.tensors)
+    peak = fma_peak(task.threads)  # loaded before the fork, so that a runner that replaces a dead one starts at once
+
+    def build(request: BuildRequest) -> Built:
+        if cores:
+            _pin(cores.others)
+        return build_candidate(task, request.config, request.effort, request.max_spills)
+
+    def run(request: RunRequest | FinalRequest) -> Measured | list[Measured]:
+        if cores:
+            _pin(cores.runner)
+        match request:
+            case RunRequest(built, best_s):
+                return measure_candidate(built, answer, peak, best_s, task.threads)
+            case FinalRequest(built, rounds, budget_s):
+                return remeasure(built, answer, peak, task.threads, rounds, budget_s)
+
+    return Stages(build, run)
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Processors of the runner, and those of everything else."""
+
+    runner: frozenset[int]
+    others: frozenset[int]
+
+
+def _divide_cores(threads: int) -> Cores | None:
+    """Give the runner the last `threads` processors, if at least one other is left and the system can."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    mine = sorted(os.sched_getaffinity(0))
+    if len(mine) <= threads:
+        return None
+    return Cores(frozenset(mine[-threads:]), frozenset(mine[:-threads]))
+
+
+def _pin(cores: frozenset[int]) -> frozenset[int]:
+    """Bind this thread to processors; give those it had."""
+    before = frozenset(os.sched_getaffinity(0))
+    if before != cores:
+        os.sched_setaffinity(0, cores)
+    return before
+
+
+# -- from replies to trials ---------------------------------------------------------------------------------------
+
+
+def _built(config: Config, reply: Reply) -> Built:
+    if reply.ok:
+        return reply.value
+    return Built(config.index or 0, _BUILD_STATUS[reply.outcome], error=reply.text)
+
+
+def _measured(config: Config, reply: Reply) -> Measured:
+    if reply.ok:
+        return reply.value
+    return Measured(config.index or 0, _RUN_STATUS[reply.outcome], error=reply.text)
+
+
+def _failed(config: Config, built: Built) -> Trial:
+    entities: Any = config.to_json()
+    return Trial(built.index, built.status, entities, built.steps, error=built.error, code_hash=built.code_hash)
+
+
+def _duplicate(config: Config, built: Built, twin: Trial) -> Trial:
+    entities: Any = config.to_json()
+    return replace(twin, index=built.index, entities=entities, steps=built.steps, duplicate=True)
+
+
+def _take_duplicates(flight: _Flight, measured: Mapping[str, Trial]) -> list[tuple[Config, Built]]:
+    same = [pair for pair in flight.ready if pair[1].code_hash in measured]
+    if same:
+        flight.ready = deque(pair for pair in flight.ready if pair[1].code_hash not in measured)
+    return same
+
+
+def _measured_trial(config: Config, built: Built, result: Measured) -> Trial:
+    entities: Any = config.to_json()
+    timing = Timing(result.seconds) if result.seconds else None
+    return Trial(
+        built.index,
+        result.status,
+        entities,
+        built.steps,
+        list(result.seconds),
+        timing.median if timing else None,
+        timing.interval() if timing else None,
+        result.error,
+        result.max_rel_error,
+        peak_gflops=result.peak_gflops,
+        code_hash=built.code_hash,
+    )

@@ -1,0 +1,139 @@
+"""The right answer of a task: fixed random inputs, what direct evaluation makes of them, and how near is near enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod, sqrt
+
+import numpy as np
+
+from ..codegen.interp import interpret
+from ..ir.dtype import DType, Kind, bfloat16
+from ..ir.errors import TuneError
+from ..ir.expr import Const
+from ..runtime.array import empty
+from ..te.evaluate import evaluate
+from ..te.operation import ComputeOp, Operation, PlaceholderOp
+from ..te.tensor import Tensor
+
+SIGMAS = 16.0  # rounding errors of a sum behave as a random walk; this many standard deviations are allowed
+_EPS = {16: 2.0**-11, 32: 2.0**-24, 64: 2.0**-53}  # half the distance from 1 to the next number
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a kernel is called with and must give.
+
+    arrays    one per tensor of a call, in order; outputs are there to be written
+    expected  by position, the right values of the outputs
+    dtypes    by position, the outputs' data types
+    rtol      by position, the error allowed relative to the larger of |expected| and its root mean square; 0 is equal
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    expected: Mapping[int, np.ndarray]
+    rtol: Mapping[int, float]
+    dtypes: Mapping[int, DType]
+
+    def poison(self) -> None:
+        """Fill the outputs with what no kernel gives, so that an element left unwritten shows."""
+        for position in self.expected:
+            array = self.arrays[position]
+            array.view(np.uint8)[...] = 0xFF
+
+    def verdict(self) -> tuple[float, bool]:
+        """Give the largest relative error of the outputs as they are now, and whether all are near enough."""
+        errors = {
+            p: _error(_decoded(self.arrays[p], self.dtypes[p]), expected) for p, expected in self.expected.items()
+        }
+        return max(errors.values()), all(error <= self.rtol[p] for p, error in errors.items())
+
+
+def make_reference(tensors: Sequence[Tensor], seed: int = 0) -> Reference:
+    """Give the reference of a call with `tensors`, on their real shapes.
+
+    Inputs are uniform in [-1, 1), or integers small enough for exact sums.
+    """
+    rng = np.random.default_rng(seed)
+    arrays = tuple(empty(_shape(t), t.dtype) for t in tensors)
+    given = [p for p, t in enumerate(tensors) if type(t.op) is PlaceholderOp]
+    for position in given:
+        arrays[position][...] = _random(rng, tensors[position].dtype, arrays[position].shape)
+    computed = [p for p in range(len(tensors)) if p not in given]
+    feeds = {tensors[p]: arrays[p] for p in given}
+    values = evaluate([tensors[p] for p in computed], feeds, accumulate="float64", interpret=interpret)
+    dtypes = {p: tensors[p].dtype for p in computed}
+    expected = {p: _decoded(np.asarray(v), dtypes[p]) for p, v in zip(computed, values, strict=True)}
+    return Reference(arrays, expected, {p: tolerance(tensors[p]) for p in computed}, dtypes)
+
+
+def tolerance(tensor: Tensor) -> float:
+    """Give the error allowed in a computed tensor, relative to its scale: 16 sqrt(K) eps for K-term sums, 0 for integers."""
+    if not tensor.dtype.is_float:
+        return 0.0
+    eps = 2.0**-8 if tensor.dtype == bfloat16 else _EPS[tensor.dtype.bits]
+    return SIGMAS * eps * sqrt(max(1, reduction_length(tensor.op)))
+
+
+def reduction_length(op: Operation) -> int:
+    """Give the number of terms that an element is summed from, added up along the longest chain of operators."""
+    memo: dict[int, int] = {}
+
+    def longest(here: Operation) -> int:
+        if id(here) not in memo:
+            terms = 0
+            if type(here) is ComputeOp and here.reduce_axis:
+                terms = prod(a.extent.value for a in here.reduce_axis if type(a.extent) is Const)  # type: ignore[misc]
+            memo[id(here)] = terms + max((longest(t.op) for t in here.inputs), default=0)
+        return memo[id(here)]
+
+    return longest(op)
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    sizes = [e.value for e in tensor.shape if type(e) is Const]
+    if len(sizes) != tensor.ndim:
+        fact = f"{tensor.name} has the shape ({', '.join(map(str, tensor.shape))})"
+        raise TuneError("tune", fact, advice="sizes that are numbers: measuring needs real arrays")
+    return tuple(int(s) for s in sizes)
+
+
+def _random(rng: np.random.Generator, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+    match dtype:
+        case DType(Kind.BOOL):
+            return rng.random(shape) < 0.5
+        case DType(Kind.INT, bits):
+            return rng.integers(-min(1 << (bits - 1), 128), min((1 << (bits - 1)), 128), size=shape)
+        case DType(Kind.UINT, bits):
+            return rng.integers(0, min(1 << bits, 256), size=shape)
+        case DType(Kind.BFLOAT):
+            return rng.uniform(-1, 1, shape).astype(np.float32).view(np.uint32) >> 16
+        case _:
+            return rng.uniform(-1, 1, shape)
+
+
+def _decoded(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """Give bfloat16 bits as the float32 values that they mean; other arrays as they are."""
+    if dtype == bfloat16 and array.dtype.kind == "u":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array
+
+
+def _error(found: np.ndarray, expected: np.ndarray) -> float:
+    """Give the largest error relative to the scale; infinite where one is finite and the other is not."""
+    if expected.dtype.kind not in "f":
+        return 0.0 if np.array_equal(found, expected) else np.inf
+    finite = np.isfinite(expected)
+    if not finite.all():
+        if not np.array_equal(found[~finite], expected[~finite].astype(found.dtype), equal_nan=True):
+            return np.inf
+        found, expected = found[finite], expected[finite]
+    if not expected.size:
+        return 0.0
+    scale = np.maximum(np.abs(expected), sqrt(float(np.mean(np.square(expected, dtype=np.float64)))))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.abs(found.astype(np.float64) - expected) / scale
+    error = np.where(found == expected, 0.0, error)
+    return float(np.max(error)) if not np.isnan(error).any() else np.inf
+

@@ -1,0 +1,143 @@
+"""From machine code to a verified time, in a worker process that owns the core."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from statistics import median
+
+import numpy as np
+
+from ..ir.errors import Error
+from ..runtime.array import address_of
+from ..runtime.externs import registered
+from ..runtime.jit import Loaded, load
+from ..runtime.library import GENERATED_CODE_CALLS, library
+from ..runtime.peak import PeakLoop
+from ..runtime.timing import Timed, run_batch
+from .builder import KERNEL, Built
+from .reference import Reference
+from .trial import Status
+
+BATCH_S = 0.4e-3  # short batches: most escape preemption
+BATCHES = 10
+SLOW = 3.0  # times the best: one batch is enough
+UNLIKELY = 1.3  # times the best: a few are
+FEW = 3
+LEAST_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What running one candidate gave.
+
+    seconds        one mean per batch of calls
+    max_rel_error  relative to the larger of the right value and the root mean square of all
+    peak_gflops    of the peak loop, run in turn with the kernel; 0 without one
+    """
+
+    index: int
+    status: Status = Status.OK
+    seconds: tuple[float, ...] = ()
+    max_rel_error: float | None = None
+    peak_gflops: float = 0.0
+    error: str = ""
+
+
+class LoadedKernel:
+    """Machine code in this process with its arguments bound; a `Timed`."""
+
+    def __init__(self, built: Built, arrays: Sequence[np.ndarray], threads: int) -> None:
+        externs = {name: extern.address for name, extern in registered(built.externs).items()}
+        known = {name: library().addresses[name] for name in GENERATED_CODE_CALLS}
+        self.name = f"candidate {built.index}"
+        self.threads = threads
+        self._arrays = tuple(arrays)
+        self._slots = np.array([address_of(a) for a in arrays], dtype=np.uint64)
+        self._loaded: Loaded = load(built.code, [f"{KERNEL}__packed"], known | externs)
+        self.entry = self._loaded.addresses[f"{KERNEL}__packed"]
+        self.argv = address_of(self._slots)
+
+
+def measure_candidate(
+    built: Built, reference: Reference, peak: PeakLoop | None, best_s: float = float("inf"), threads: int = 1
+) -> Measured:
+    """Load, check against the reference on the real shape, then time in short batches between the peak loop's.
+
+    best_s  least time so far: a candidate far above it gets one batch
+    """
+    try:
+        kernel = LoadedKernel(built, reference.arrays, threads)
+        reference.poison()
+        first_s = run_batch(kernel, 1)
+    except MemoryError as error:
+        return Measured(built.index, Status.MEMORY, error=str(error))
+    except Error as error:
+        return Measured(built.index, Status.CODEGEN, error=str(error))
+    error, right = reference.verdict()
+    if not right:
+        allowed = max(reference.rtol.values())
+        fact = f"largest relative error is {error:.3g}, allowed is {allowed:.3g}"
+        return Measured(built.index, Status.WRONG_RESULT, max_rel_error=error, error=fact)
+    seconds, peaks = _batches(kernel, peak, first_s, best_s)
+    rate = peak.work / min(peaks) / 1e9 if peak and peaks else 0.0
+    return Measured(built.index, Status.OK, tuple(seconds), error, rate)
+
+
+def _batches(
+    kernel: Timed, peak: PeakLoop | None, first_s: float, best_s: float
+) -> tuple[list[float], list[float]]:
+    if first_s > 4 * SLOW * best_s:
+        return [first_s], []
+    seconds: list[float] = []
+    peaks: list[float] = []
+    warm_s = run_batch(kernel, 1)
+    number = max(1, ceil(BATCH_S / max(warm_s, 1e-9)))
+    for batch in range(BATCHES):
+        if peak:
+            peaks.append(run_batch(peak, 1))
+        seconds.append(run_batch(kernel, number) / number)
+        least = min(seconds)
+        if least > SLOW * best_s or (batch + 1 >= FEW and least > UNLIKELY * best_s):
+            break
+    return seconds, peaks
+
+
+def remeasure(
+    candidates: Sequence[Built], reference: Reference, peak: PeakLoop, threads: int, rounds: int, budget_s: float
+) -> list[Measured]:
+    """Check candidates again, then time the right ones in turn: peak A B C peak A B C ...
+
+    rounds    at most, and at least 5
+    budget_s  seconds for all rounds together, as far as 5 allow
+    """
+    results: dict[int, Measured] = {}
+    kernels: dict[int, LoadedKernel] = {}
+    for place, built in enumerate(candidates):
+        kernel = LoadedKernel(built, reference.arrays, threads)
+        reference.poison()
+        run_batch(kernel, 1)
+        error, right = reference.verdict()
+        results[place] = Measured(built.index, Status.OK if right else Status.WRONG_RESULT, (), error)
+        if right:
+            kernels[place] = kernel
+    numbers = {place: _batch_size(kernel) for place, kernel in kernels.items()}
+    peak_number = _batch_size(peak)
+    samples: dict[int, list[float]] = {place: [] for place in kernels}
+    peaks: list[float] = []
+    began = time.perf_counter()
+    for done in range(rounds):
+        if done >= LEAST_ROUNDS and (time.perf_counter() - began) * (done + 1) / done > budget_s:
+            break
+        peaks.append(run_batch(peak, peak_number) / peak_number)
+        for place, kernel in kernels.items():
+            samples[place].append(run_batch(kernel, numbers[place]) / numbers[place])
+    rate = peak.work / median(peaks) / 1e9
+    return [replace(m, seconds=tuple(samples.get(p, ())), peak_gflops=rate) for p, m in results.items()]
+
+
+def _batch_size(call: Timed) -> int:
+    run_batch(call, 1)
+    return max(1, ceil(BATCH_S / max(run_batch(call, 1), 1e-9)))

@@ -1,0 +1,292 @@
+"""The search: strategy, measurement and records joined."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from ..ir.errors import TuneError
+from .measure import Measurer, MeasureOptions, Stages
+from .records import Records, TaskRow
+from .space import Config, ConfigSpace
+from .strategies.strategy import Strategy
+from .strategies.xgb import XgbStrategy
+from .task import Task
+from .trial import Status, Trial
+
+MakeStrategy = Callable[[ConfigSpace, int], Strategy]
+FINALISTS = 4  # configurations measured again at the end
+LOW_WATER = 5  # configurations left when the strategy begins to think of the next
+FINAL_SHARE = 0.08  # of the time allowed, kept for that
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a search found.
+
+    best       the fastest by the final re-measurement, None if nothing was valid
+    default    the default configuration, measured alongside; None if it is not valid
+    history    all trials of the search, those known from the records first
+    new        how many of them this run added
+    wall_s     from start to end
+    search_s   of which in strategy, features and model
+    key        of the records
+    """
+
+    best: Trial | None
+    default: Trial | None
+    history: Sequence[Trial]
+    new: int
+    wall_s: float
+    search_s: float
+    peak_gflops: float
+    key: str
+
+    @property
+    def counts(self) -> Mapping[Status, int]:
+        """Give the number of trials by outcome."""
+        return Counter(t.status for t in self.history)
+
+    @property
+    def valid(self) -> int:
+        """Give the number of distinct verified trials; those of equal machine code count once."""
+        return sum(1 for t in self.history if t.status is Status.OK and not t.duplicate)
+
+    @property
+    def search_share(self) -> float:
+        """Give the share of the wall time that went into deciding what to try."""
+        return self.search_s / self.wall_s if self.wall_s else 0.0
+
+    @property
+    def trials_per_s(self) -> float:
+        """Give the trials that this run added per second of wall time."""
+        return self.new / self.wall_s if self.wall_s else 0.0
+
+    @property
+    def peak_fraction(self) -> float:
+        """Give the best rate as a share of the peak measured next to it."""
+        return self.best.gflops / self.peak_gflops if self.best and self.peak_gflops else 0.0
+
+
+@dataclass
+class Progress:
+    """What a callback is given after each trial.
+
+    trial      the one that just ended
+    done       trials so far, known ones included
+    best       least seconds so far, infinite before the first valid one
+    elapsed_s  since the start
+    """
+
+    trial: Trial
+    done: int
+    best: Trial | None
+    counts: Mapping[Status, int]
+    elapsed_s: float
+    n_trial: int | None
+    time_s: float | None
+
+
+Callback = Callable[[Progress], None]
+
+
+@dataclass
+class Tuner:
+    """Searches one task.
+
+    strategy  makes the strategy from the space and a seed
+    records   where trials go, and where earlier ones of the same key come from; None keeps nothing
+    seed      of the strategy; the inputs of the kernel are always the same
+    batch     configurations that the strategy proposes at a time, twice as many later
+    stages    what the worker processes run; by default real building and measuring
+    """
+
+    task: Task
+    strategy: MakeStrategy = XgbStrategy
+    options: MeasureOptions = field(default_factory=MeasureOptions)
+    records: Records | None = None
+    seed: int = 0
+    session: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    batch: int = 16
+    stages: Stages | None = None
+
+    def tune(
+        self,
+        n_trial: int | None = None,
+        time_s: float | None = None,
+        callbacks: Sequence[Callback] = (),
+        early_stopping: int | None = None,
+    ) -> TuneResult:
+        """Search until one of the limits; at least one must be given.
+
+        n_trial         trials in all, those known from the records included
+        time_s          wall time of this call, the final re-measurement included
+        early_stopping  trials without a better one
+        Ctrl-C ends the search as a limit does.  Raises TuneError without a limit.
+        """
+        if n_trial is None and time_s is None and early_stopping is None:
+            raise TuneError("tune", "no limit is given", advice="n_trial=, time_s= or early_stopping=")
+        started = time.monotonic()
+        search = _Search(self, started, n_trial, time_s, early_stopping, tuple(callbacks))
+        with Measurer(self.task, self.options, self.stages) as measurer:
+            try:
+                for trial in measurer.stream(search, search.best_s, search.known_code()):
+                    search.take(trial)
+            except KeyboardInterrupt:
+                pass  # what was measured is kept, and the best of it measured again
+            finals, peak = search.finish(measurer)
+        if self.records is not None:
+            self.records.flush()
+        best = min((t for t in finals if t.median_s), key=lambda t: t.median_s or 0.0, default=None)
+        defaults = [t for t in finals if t.median_s and t.index == self.task.config_space.default]
+        default = min(defaults, key=lambda t: t.median_s or 0.0, default=None)
+        wall_s = time.monotonic() - started
+        key = self.task.key.digest
+        return TuneResult(best, default, search.history, search.new, wall_s, search.search_s, peak, key)
+
+
+class _Search:
+    """One call of `tune`: what to try next, and what came of it."""
+
+    def __init__(
+        self,
+        tuner: Tuner,
+        started: float,
+        n_trial: int | None,
+        time_s: float | None,
+        early_stopping: int | None,
+        callbacks: tuple[Callback, ...],
+    ) -> None:
+        self.tuner, self.space = tuner, tuner.task.config_space
+        self.started, self.n_trial, self.time_s = started, n_trial, time_s
+        self.early_stopping, self.callbacks = early_stopping, callbacks
+        self.search_s = 0.0
+        self.history: list[Trial] = []
+        self.best: Trial | None = None
+        self.new = self._given = self._idle = 0
+        self._counts: Counter[Status] = Counter()
+        self._queue: deque[int] = deque()
+        self._unlearned: list[Trial] = []
+        self._thread = ThreadPoolExecutor(1)  # workers are forked by processes of their own: a thread is safe here
+        self._thinking: Future[list[int]] | None = None
+        self._empty = False
+        self.strategy = tuner.strategy(self.space, tuner.seed)
+        self._begin()
+
+    def _begin(self) -> None:
+        records, key = self.tuner.records, self.tuner.task.key
+        known: dict[int, Trial] = {}
+        if records is not None:
+            task = self.tuner.task
+            records.add_task(TaskRow(key, task.name, task.args, task.flop))
+            known = records.known(key)
+        for trial in known.values():
+            self._note(trial)
+        self.strategy.observe(list(known), [t.cost_s for t in known.values()])
+        default = self.space.default
+        if default is not None and default not in known:
+            self.strategy.observe([default], [float("inf")])  # corrected when measured
+            self._queue.append(default)
+        self._given = len(known)
+        self._idle = 0
+
+    def known_code(self) -> dict[str, Trial]:
+        """Give the trials known from the records by the hash of their machine code."""
+        return {t.code_hash: t for t in self.history if t.code_hash and not t.duplicate}
+
+    @property
+    def best_s(self) -> float:
+        """Give the least seconds so far, infinite before the first valid trial."""
+        return self.best.cost_s if self.best else float("inf")
+
+    @property
+    def exhausted(self) -> bool:
+        """Tell whether a limit is reached, or nothing is left to try."""
+        return self._over() or (self._empty and not self._queue)
+
+    def take_config(self) -> Config | None:
+        """Give what to try next; None while the strategy is thinking, and when the search is over."""
+        if self._over():
+            return None
+        if len(self._queue) <= LOW_WATER and not self._thinking and not self._empty:
+            self._thinking = self._thread.submit(self._propose)
+        if self._thinking and self._thinking.done():
+            self._queue.extend(self._thinking.result())
+            self._thinking = None
+            self._tell()
+        if not self._queue:
+            return None
+        self._given += 1
+        return self.space.get(self._queue.popleft())
+
+    def _propose(self) -> list[int]:
+        began = time.monotonic()
+        proposed = self.strategy.propose(self._batch())
+        self.search_s += time.monotonic() - began
+        self._empty = not proposed
+        return proposed
+
+    def _tell(self) -> None:
+        """Let the strategy learn what came meanwhile; never while it is thinking."""
+        if self._unlearned and not self._thinking:
+            self.strategy.observe([t.index for t in self._unlearned], [t.cost_s for t in self._unlearned])
+            self._unlearned.clear()
+
+    def take(self, trial: Trial) -> None:
+        """Record a trial, tell the strategy, and call back."""
+        trial = replace(trial, session=self.tuner.session, seed=self.tuner.seed, timestamp=time.time())
+        if trial.median_s:
+            trial = replace(trial, gflops=self.tuner.task.gflops(trial.median_s))
+        if self.tuner.records is not None:
+            self.tuner.records.add(self.tuner.task.key, trial)
+        self._unlearned.append(trial)
+        self._tell()
+        self.new += 1
+        self._note(trial)
+        progress = Progress(
+            trial, len(self.history), self.best, self._counts, time.monotonic() - self.started, self.n_trial, self.time_s
+        )
+        for callback in self.callbacks:
+            callback(progress)
+
+    def finish(self, measurer: Measurer) -> tuple[list[Trial], float]:
+        """Measure the best few again, in turn, with the default and with builds at full effort."""
+        self._thread.shutdown(wait=True)
+        ranked = sorted((t for t in self.history if t.median_s and not t.duplicate), key=lambda t: t.cost_s)
+        chosen = [t.index for t in ranked[:FINALISTS]]
+        default = self.space.default
+        if default is not None and default not in chosen and any(t.index == default and t.median_s for t in self.history):
+            chosen.append(default)
+        finals, peak = measurer.final([self.space.get(i) for i in chosen]) if chosen else ([], 0.0)
+        session, seed = self.tuner.session, self.tuner.seed
+        done = [
+            replace(t, session=session, seed=seed, timestamp=time.time(), gflops=self.tuner.task.gflops(t.median_s))
+            for t in finals
+            if t.median_s
+        ]
+        if self.tuner.records is not None:
+            for trial in done:
+                self.tuner.records.add(self.tuner.task.key, trial)
+        return done, peak
+
+    def _note(self, trial: Trial) -> None:
+        self.history.append(trial)
+        self._counts[trial.status] += 1
+        self._idle += 1
+        if trial.cost_s < (self.best.cost_s if self.best else float("inf")):
+            self.best, self._idle = trial, 0
+
+    def _batch(self) -> int:
+        return self.tuner.batch if self._given < 8 * self.tuner.batch else 2 * self.tuner.batch
+
+    def _over(self) -> bool:
+        if self.n_trial is not None and self._given >= self.n_trial:
+            return True
+        if self.early_stopping is not None and self._idle >= self.early_stopping:
+            return True
+        spent = time.monotonic() - self.started
+        return self.time_s is not None and spent >= self.time_s * (1 - FINAL_SHARE) - 0.5

@@ -1,0 +1,200 @@
+"""A search goes on whatever candidates do, and records what they did; all through real worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tilewright import te
+from tilewright.autotune import task as tasks
+from tilewright.autotune.builder import Built, build_candidate
+from tilewright.autotune.measure import BuildRequest, MeasureOptions, Stages, task_stages
+from tilewright.autotune.records import Records
+from tilewright.autotune.reference import make_reference
+from tilewright.autotune.runner import measure_candidate
+from tilewright.autotune.strategies.grid import GridStrategy
+from tilewright.autotune.task import Task
+from tilewright.autotune.template import get_config, template
+from tilewright.autotune.trial import Status
+from tilewright.autotune.tuner import Tuner
+from tilewright.codegen.llvm.compile import compile_ir
+from tilewright.ir.errors import CodegenError, ScheduleError
+from tilewright.ir.target import Target
+from tilewright.schedule import create_schedule
+
+KERNELS = {
+    "segfault": "define i32 @main__packed(ptr %a) { store volatile i32 1, ptr null\n ret i32 0 }",
+    "trap": "declare void @llvm.trap()\ndefine i32 @main__packed(ptr %a) { call void @llvm.trap()\n ret i32 0 }",
+    "hang": "define i32 @main__packed(ptr %a) {\nentry:\n br label %l\nl:\n br label %l\n}",
+    "no scratch": "define i32 @main__packed(ptr %a) { ret i32 1 }",
+    "unwritten": "define i32 @main__packed(ptr %a) { ret i32 0 }",
+}
+ABORTS = "define float @f(float %a) { %r = fadd float %a, %a\n ret float %r }"  # BPF has no floats: LLVM gives up
+EXPECTED = {
+    "none": Status.OK,
+    "refused": Status.INSTANTIATE,
+    "uncodable": Status.CODEGEN,
+    "own bug": Status.CODEGEN,
+    "llvm aborts": Status.LLVM_ABORT,
+    "compiles forever": Status.COMPILE_TIMEOUT,
+    "compiler eats memory": Status.MEMORY,
+    "segfault": Status.CRASH,
+    "trap": Status.CRASH,
+    "hang": Status.RUN_TIMEOUT,
+    "no scratch": Status.MEMORY,
+    "unwritten": Status.WRONG_RESULT,
+    "wrong": Status.WRONG_RESULT,
+    "none again": Status.OK,
+}
+
+
+@template("test.faulty")
+def faulty(n: int) -> tuple[Any, list[Any]]:
+    cfg = get_config()
+    cfg.define_knob("fault", list(EXPECTED))
+    fault = cfg["fault"].val
+    if fault == "refused":
+        raise ScheduleError("split", "factor must be at least 1, got 0")
+    added = 2.0 if fault == "wrong" else 1.0
+    a = te.placeholder((n,), name="A")
+    b = te.compute((n,), lambda i: a[i] + added, name="B")
+    return create_schedule([b]), [a, b]
+
+
+def faulty_stages(task: Task) -> Stages:
+    real = task_stages(task)
+
+    def build(request: BuildRequest) -> Built:
+        fault = request.config["fault"].val
+        index = request.config.index or 0
+        match fault:
+            case "uncodable":
+                raise CodegenError("llvm", "no such instruction")
+            case "own bug":
+                raise KeyError("internal")
+            case "llvm aborts":
+                compile_ir(ABORTS, Target(triple="bpf"))
+            case "compiles forever":
+                while True:
+                    pass
+            case "compiler eats memory":
+                np.ones(1 << 44)
+        if fault in KERNELS:
+            code = compile_ir(f'target triple = "{task.target.triple}"\n{KERNELS[fault]}', task.target).code
+            return Built(index, Status.OK, code, code_hash=fault)
+        return real.build(request)
+
+    return Stages(build, real.run)
+
+
+def test_every_failure_has_its_class_and_the_search_goes_on(tmp_path: Path) -> None:
+    task = tasks.create("test.faulty", (64,))
+    options = MeasureOptions(build_timeout_s=1.0, run_timeout_s=1.0)
+    with Records(tmp_path / "records.db") as records:
+        tuner = Tuner(task, GridStrategy, options, records, stages=faulty_stages(task))
+        result = tuner.tune(n_trial=100)
+        stored = records.trials(task.key)
+    names = list(EXPECTED)
+    assert {names[t.index]: t.status for t in result.history} == EXPECTED
+    searched = [t for t in stored if t.phase == "search"]
+    assert {t.index: t.status for t in searched} == {t.index: t.status for t in result.history}
+    assert all(t.error for t in searched if t.status is not Status.OK)
+    assert result.best is not None and names[result.best.index] in ("none", "none again")
+
+
+def test_equal_machine_code_is_measured_once() -> None:
+    task = tasks.create("test.faulty", (64,))
+    result = Tuner(task, GridStrategy, stages=faulty_stages(task), options=FAST).tune(n_trial=100)
+    by_name = {list(EXPECTED)[t.index]: t for t in result.history}
+    first, second = by_name["none"], by_name["none again"]
+    assert second.duplicate and not first.duplicate
+    assert second.seconds == first.seconds
+    assert result.valid == 1
+
+
+FAST = MeasureOptions(build_timeout_s=0.5, run_timeout_s=0.5, final_s=0.1)
+
+
+def spilling(task: Task, index: int) -> int:
+    return build_candidate(task, task.config_space.get(index), max_spills=None).spills
+
+
+def test_candidates_that_spill_are_dropped_before_measuring() -> None:
+    task = tasks.create("test.wide", (64,))
+    spills = [spilling(task, i) for i in range(len(task.config_space))]
+    assert spills[0] == 0 and spills[1] > 0
+    result = Tuner(task, GridStrategy, FAST).tune(n_trial=10)
+    assert [t.status for t in sorted(result.history, key=lambda t: t.index)] == [Status.OK, Status.SPILL]
+
+
+@template("test.wide")
+def wide(n: int) -> tuple[Any, list[Any]]:
+    """A product of matrices with a register tile that fits, or one that is far too large."""
+    a, b = te.placeholder((n, n), name="A"), te.placeholder((n, n), name="B")
+    r = te.reduce_axis((0, n), name="r")
+    c = te.compute((n, n), lambda i, j: te.sum(a[i, r] * b[r, j], axis=r), name="C")
+    s = create_schedule([c])
+    cfg = get_config()
+    cfg.define_knob("rows", [4, 64])
+    yo, yi = s[c].split(s[c].op.axis[0], factor=cfg["rows"].val)
+    xo, xi = s[c].split(s[c].op.axis[1], factor=16)
+    s[c].reorder(yo, xo, s[c].op.reduce_axis[0], yi, xi)
+    s[c].vectorize(xi)
+    s[c].unroll(yi)
+    return s, [a, b, c]
+
+
+# -- the reference ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "right"),
+    [
+        (lambda out: None, True),
+        (lambda out: out.__imul__(1 + 2e-7), True),
+        (lambda out: out.__setitem__((3, 5), np.nan), False),
+        (lambda out: out.__setitem__((3, 5), out[3, 5] + 1e-3), False),
+        (lambda out: out.__setitem__((0, 0), np.inf), False),
+    ],
+)
+def test_verdict(change: Callable[[np.ndarray], object], right: bool) -> None:
+    reference = make_reference(tasks.create("test.wide", (64,)).tensors)
+    reference.poison()
+    assert np.isnan(reference.arrays[2]).all() and not reference.verdict()[1]
+    reference.arrays[2][...] = reference.arrays[0] @ reference.arrays[1]
+    change(reference.arrays[2])
+    assert reference.verdict()[1] is right
+
+
+def test_one_missing_term_is_seen() -> None:
+    """Tolerances must stay below what forgetting one of K products does, also for long sums."""
+    task = tasks.create("test.wide", (1024,))
+    reference = make_reference(task.tensors)
+    a, b, c = reference.arrays
+    c[...] = a @ b
+    assert reference.verdict()[1]
+    c[...] = a[:, 1:] @ b[1:]
+    assert not reference.verdict()[1]
+
+
+def test_candidate_is_measured_as_built() -> None:
+    task = tasks.create("test.wide", (64,))
+    built = build_candidate(task, task.config_space.get(0))
+    measured = measure_candidate(built, make_reference(task.tensors), None)
+    assert measured.status is Status.OK
+    assert len(measured.seconds) > 1 and 0 < min(measured.seconds) < 1e-3
+    broken = replace(built, code=b"not an object")
+    assert measure_candidate(broken, make_reference(task.tensors), None).status is Status.CODEGEN
+
+
+def test_affinity_is_given_back() -> None:
+    before = os.sched_getaffinity(0)
+    task = tasks.create("test.wide", (64,))
+    Tuner(task, GridStrategy, FAST).tune(n_trial=1)
+    assert os.sched_getaffinity(0) == before
