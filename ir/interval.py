@@ -524,6 +524,10 @@ class Solver:
         lows, highs = zip(*[(self.floor(x), self.ceiling(x)) for x in atom.operands], strict=True)
         low: int | None = None if None in lows else min(lows)  # type: ignore[type-var]
         high: int | None = None if None in highs else max(highs)  # type: ignore[type-var]
+        if atom.op is Min:
+            high = min((x for x in highs if x is not None), default=None)
+        if atom.op is Max:
+            low = max((x for x in lows if x is not None), default=None)
         return low, high
 
     def _node_span(self, node: Expr | None) -> Span:
