@@ -84,10 +84,12 @@ class Block:
     Products feed sums through `fma`, which is `llvm.fmuladd`: one rounding where the machine has it, two elsewhere.
     """
 
-    def __init__(self, form: Format, lanes: int) -> None:
+    def __init__(self, form: Format, lanes: int, prefix: str = "%v") -> None:
         self.form = form
+        self.prefix = prefix  # of value names
         self.lanes = lanes
         self.lines: list[str] = []
+        self.leaves = False  # whether `leave_if_any` was used
 
     # text
 
@@ -97,7 +99,7 @@ class Block:
 
     def emit(self, element: str, instruction: str) -> Value:
         """Add `instruction` and give its value, whose lanes are of type `element`."""
-        value = Value(f"%v{len(self.lines)}", element)
+        value = Value(f"{self.prefix}{len(self.lines)}", element)
         self.lines.append(f"  {value.name} = {instruction}")
         return value
 
@@ -140,6 +142,16 @@ class Block:
     def _convert(self, opcode: str, x: Value, element: str) -> Value:
         return self.emit(element, f"{opcode} {self.type_of(x.element)} {x.name} to {self.type_of(element)}")
 
+    def leave_if_any(self, condition: Value) -> None:
+        """Go on at the label `outside` if the condition holds in any lane."""
+        assert not self.leaves, "one way out"
+        self.leaves = True
+        flag = condition
+        if self.lanes > 1:
+            kind, suffix = self.type_of("i1"), self.overload("i1")
+            flag = self.emit("i1", f"call i1 @llvm.vector.reduce.or.{suffix}({kind} {condition.name})")
+        self.lines += [f"  br i1 {flag.name}, label %outside, label %inside", "inside:"]
+
     # floating point
 
     def add(self, x: Operand, y: Operand) -> Value:
@@ -178,10 +190,10 @@ class Block:
         """Give `size` with the sign of `sign`."""
         return self.intrinsic("copysign", size, sign)
 
-    def horner(self, x: Value, coefficients: Sequence[float]) -> Value:
-        """Give the sum of coefficients[k] * x**k; there are at least two."""
-        *rest, second, first = coefficients
-        total = self.fma(x, first, second)
+    def horner(self, x: Value, coefficients: Sequence[float]) -> Operand:
+        """Give the sum of coefficients[k] * x**k."""
+        *rest, last = coefficients
+        total: Operand = last
         for coefficient in reversed(rest):
             total = self.fma(total, x, coefficient)
         return total
@@ -191,7 +203,7 @@ class Block:
         x = self.select(self.less(high, x), high, x)
         return self.select(self.less(x, low), low, x)
 
-    # comparisons: false where an operand is NaN, but for `differ`
+    # comparisons: false where an operand is NaN
 
     def _compare(self, predicate: str, x: Operand, y: Operand) -> Value:
         element = _element(x, y)
@@ -209,9 +221,9 @@ class Block:
         """Tell whether x = y."""
         return self._compare("oeq", x, y)
 
-    def is_nan(self, x: Value) -> Value:
-        """Tell whether x is NaN."""
-        return self._compare("uno", x, x)
+    def not_above(self, x: Operand, y: Operand) -> Value:
+        """Tell whether x <= y."""
+        return self._compare("ole", x, y)
 
     def same_bits(self, x: Operand, y: Operand) -> Value:
         """Tell whether two integers are equal."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ....ir.dtype import DType
 from ....ir.errors import CodegenError
 from ....ir.intrinsics import INTRINSICS
-from . import exponential
-from .block import FORMATS, Block, Value
+from . import error_function, exponential, logarithm, powers, trigonometric
+from .block import FLOAT, FORMATS, Block, Format, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,23 @@ class MathsFunction:
 RECIPES: dict[str, Callable[..., Value]] = {
     "exp": exponential.exp,
     "exp2": exponential.exp2,
+    "exp10": exponential.exp10,
     "tanh": exponential.tanh,
     "sigmoid": exponential.sigmoid,
+    "sinh": exponential.sinh,
+    "cosh": exponential.cosh,
+    "log": logarithm.log,
+    "log1p": logarithm.log1p,
+    "log2": logarithm.log2,
+    "log10": logarithm.log10,
+    "erf": error_function.erf,
+    "rsqrt": powers.rsqrt,
+    "sin": trigonometric.sin,
+    "cos": trigonometric.cos,
+    "tan": trigonometric.tan,
+    "asin": trigonometric.asin,
+    "acos": trigonometric.acos,
+    "atan": trigonometric.atan,
 }
 
 
@@ -48,34 +63,36 @@ def vector_maths(name: str, dtype: DType, lanes: int) -> MathsFunction:
     kind = block.type_of(form.element)
     arguments = [Value(f"%{letter}", form.element) for letter in "xyz"[: INTRINSICS[name].arity]]
     parameters = ", ".join(f"{kind} {argument.name}" for argument in arguments)
-    recipe = RECIPES.get(name)
-    if recipe is not None:
-        result = recipe(block, *arguments)
-        declares: tuple[str, ...] = ()
+    declares: tuple[str, ...] = ()
+    if name in RECIPES:
+        lines = returned(block, RECIPES[name](block, *arguments))
+        if block.leaves:
+            outside, declares = per_lane(form, lanes, name, arguments)
+            lines += ["outside:", *outside]
     else:
-        result, declares = per_lane(block, name, arguments)
-    lines = [
-        f"define internal {kind} {symbol}({parameters}) alwaysinline nounwind {{",
-        *block.lines,
-        f"  ret {kind} {result.name}",
-        "}",
-    ]
-    return MathsFunction(symbol, "\n".join(lines) + "\n", declares)
+        lines, declares = per_lane(form, lanes, name, arguments)
+    head = f"define internal {kind} {symbol}({parameters}) alwaysinline nounwind {{"
+    return MathsFunction(symbol, "\n".join([head, *lines, "}"]) + "\n", declares)
 
 
-def per_lane(b: Block, name: str, arguments: list[Value]) -> tuple[Value, tuple[str, ...]]:
-    """Give the result of calling the C library once per lane, and the declaration that this needs."""
-    element = b.form.element
-    symbol = f"@{name}{'f' if element == 'float' else ''}"
+def returned(b: Block, result: Value) -> list[str]:
+    """Give the lines of a block that ends by returning `result`."""
+    return [*b.lines, f"  ret {b.type_of(result.element)} {result.name}"]
+
+
+def per_lane(form: Format, lanes: int, name: str, arguments: list[Value]) -> tuple[list[str], tuple[str, ...]]:
+    """Give the lines that call the C library once per lane, and the declaration that this needs."""
+    b = Block(form, lanes, prefix="%c")
+    element, kind = form.element, b.type_of(form.element)
+    symbol = f"@{name}{'f' if form is FLOAT else ''}"
     declares = (f"declare {element} {symbol}({', '.join([element] * len(arguments))}) nounwind",)
-    if b.lanes == 1:
+    if lanes == 1:
         scalars = ", ".join(f"{element} {argument.name}" for argument in arguments)
-        return b.emit(element, f"call {element} {symbol}({scalars})"), declares
-    kind = b.type_of(element)
+        return returned(b, b.emit(element, f"call {element} {symbol}({scalars})")), declares
     result = Value("poison", element)
-    for lane in range(b.lanes):
+    for lane in range(lanes):
         scalars = [b.emit(element, f"extractelement {kind} {argument.name}, i64 {lane}") for argument in arguments]
         listed = ", ".join(f"{element} {scalar.name}" for scalar in scalars)
         called = b.emit(element, f"call {element} {symbol}({listed})")
         result = b.emit(element, f"insertelement {kind} {result.name}, {element} {called.name}, i64 {lane}")
-    return result, declares
+    return returned(b, result), declares
