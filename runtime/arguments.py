@@ -67,10 +67,10 @@ class ArrayCheck:
 
     def reinterpreted(self, array: np.ndarray) -> np.ndarray:
         """Give an array of the ml_dtypes package as the type that holds its bits; refuse any other."""
-        if self.param.dtype == bfloat16 and array.dtype.name == "bfloat16":
-            return array.view(self.held)
-        held = "" if str(self.held) == str(self.param.dtype) else f" (held as {self.held})"
-        self.refuse(f"must be {self.param.dtype}{held}, got {array.dtype}", f'array.astype("{self.held}")')
+        if self.param.dtype != bfloat16 or array.dtype.name != "bfloat16":
+            held = "" if str(self.held) == str(self.param.dtype) else f" (held as {self.held})"
+            self.refuse(f"must be {self.param.dtype}{held}, got {array.dtype}", f'array.astype("{self.held}")')
+        return array.view(self.held)
 
     def match_shape(self, shape: tuple[int, ...], sizes: Sizes) -> None:
         """Check the rank and the plain extents, and note the sizes that they give."""

@@ -42,7 +42,7 @@ def address_of(array: np.ndarray) -> int:
     Asking for a buffer takes a quarter of the time of `array.ctypes`; read-only and empty arrays have none to give.
     """
     try:
-        return _addressof(_char_at(array))
+        return _addressof(_char_at(array))  # type: ignore[arg-type]  # arrays are buffers; NumPy's stubs say so from 3.12 on
     except (TypeError, ValueError, BufferError):
         return array.__array_interface__["data"][0]
 

@@ -155,7 +155,7 @@ def _c_type(dtype: DType, by_value: bool = False) -> str:
             return "float"
         case Kind.FLOAT, 64:
             return "double"
-        case (Kind.FLOAT | Kind.BFLOAT), _:
+        case ((Kind.FLOAT | Kind.BFLOAT), _):
             return "" if by_value else "uint16_t"
         case kind, bits:
             return _C_INTEGERS[kind].format(max(8, bits))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..ir.dtype import DType, Kind, dtype_of
-from ..ir.errors import ArgumentError
+from ..ir.errors import ArgumentError, CodegenError
 from ..ir.expr import Call
 from ..ir.intrinsics import INTRINSICS
 from ..ir.stmt import Function
@@ -40,9 +40,10 @@ _replaced: list[Extern] = []  # kernels compiled before may still call them
 _raised: list[BaseException] = []
 
 
-def register_extern(
-    name: str, function: Callable[..., object] | int, signature: tuple[str | DType, tuple[str | DType, ...]] | None = None
-) -> None:
+CSignature = tuple[str | DType, tuple[str | DType, ...]]  # of the result, of the arguments
+
+
+def register_extern(name: str, function: Callable[..., object] | int, signature: CSignature | None = None) -> None:
     """Let kernels call `function` by `name`.
 
     function   an address, a ctypes function, or a Python function; a Python function runs with the GIL held, and what
@@ -58,9 +59,7 @@ def register_extern(
     _externs[name] = extern
 
 
-def _extern(
-    name: str, function: Callable[..., object] | int, signature: tuple[str | DType, tuple[str | DType, ...]] | None
-) -> Extern:
+def _extern(name: str, function: Callable[..., object] | int, signature: CSignature | None) -> Extern:
     match function:
         case int():
             return Extern(name, function)
@@ -69,9 +68,8 @@ def _extern(
     if not callable(function):
         raise ArgumentError("register_extern", f"{name}: a {type(function).__name__} cannot be called")
     if signature is None:
-        raise ArgumentError(
-            "register_extern", f"{name}: a Python function needs a signature", advice='such as ("float32", ("float32",))'
-        )
+        fact = f"{name}: a Python function needs a signature"
+        raise ArgumentError("register_extern", fact, advice='such as ("float32", ("float32",))')
     result, arguments = signature
     prototype = ctypes.CFUNCTYPE(_ctype(result), *map(_ctype, arguments))
     thunk = prototype(_guarded(function))
@@ -107,6 +105,15 @@ def extern_names(functions: Iterable[Function]) -> tuple[str, ...]:
 def registered(names: Iterable[str]) -> dict[str, Extern]:
     """Give those of the names that were registered."""
     return {name: _externs[name] for name in names if name in _externs}
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Raise CodegenError for a name that is neither registered nor a symbol of the process."""
+    process = ctypes.CDLL(None)
+    for name in names:
+        if name not in _externs and not hasattr(process, name):
+            advice = f"runtime.externs.register_extern({name!r}, ...)"
+            raise CodegenError("load", f"no function called {name} is known", advice=advice)
 
 
 def raise_pending() -> None:

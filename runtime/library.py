@@ -82,6 +82,5 @@ def library() -> Library:
 def bind_functions(addresses: dict[str, int]) -> dict[str, Callable[..., int]]:
     """Give a callable for each function of a library, here or in a loaded shared one; calls release the GIL."""
     return {
-        name: ctypes.CFUNCTYPE(result, *arguments)(addresses[name])
-        for name, (result, arguments) in _SIGNATURES.items()
+        name: ctypes.CFUNCTYPE(result, *arguments)(addresses[name]) for name, (result, arguments) in _SIGNATURES.items()
     }

@@ -6,20 +6,20 @@ import ctypes
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from ..codegen.llvm.compile import ObjectCode
 from ..ir.errors import ArgumentError, TargetError
 from ..ir.target import Target
 from . import export
-from .externs import registered
+from .externs import refuse_unknown, registered
 from .host import host_target
 from .jit import load
 from .kernel import Kernel
 from .library import EXPORTS, GENERATED_CODE_CALLS, Library, bind_functions, library
 from .pool import adopt
 from .signature import Signature, from_json, to_json
+from .timing import Timing
 
 Kernels = dict[str, Kernel]
 
@@ -46,6 +46,7 @@ class Module:
         """
         self.code, self.signatures, self.target, self.externs = code, tuple(signatures), target, tuple(externs)
         self._recompile = recompile
+        self._kernels: Kernels | None = None
 
     def __getitem__(self, name: str) -> Kernel:
         found = self.kernels.get(name)
@@ -63,19 +64,25 @@ class Module:
     def __repr__(self) -> str:
         return f"<module {', '.join(map(str, self.signatures))} for {self.target.cpu or self.target.triple}>"
 
-    @cached_property
+    @property
     def kernel(self) -> Kernel:
         """Give the only kernel."""
         return _only(self.kernels)
 
-    @cached_property
+    @property
     def kernels(self) -> Kernels:
-        """Give all kernels by name; loads the code.
+        """Give all kernels by name; loads the code the first time.
 
         Raises TargetError for another machine's code, CodegenError for a call of a function that is found nowhere.
         """
+        if self._kernels is None:
+            self._kernels = self._load()
+        return self._kernels
+
+    def _load(self) -> Kernels:
         _check_runs_here(self.target)
         externs = registered(self.externs)
+        refuse_unknown(self.externs)
         calls = {name: library().addresses[name] for name in GENERATED_CODE_CALLS}
         symbols = calls | {name: extern.address for name, extern in externs.items()}
         entries = [export.packed(s.name) for s in self.signatures]
@@ -101,8 +108,13 @@ class Module:
         return texts[form]
 
     def time_evaluator(
-        self, name: str | None = None, number: int = 10, repeat: int = 1, min_repeat_ms: float = 0.0, flush_bytes: int = 0
-    ) -> Callable:
+        self,
+        name: str | None = None,
+        number: int = 10,
+        repeat: int = 1,
+        min_repeat_ms: float = 0.0,
+        flush_bytes: int = 0,
+    ) -> Callable[..., Timing]:
         """Give a function that times the kernel called `name`, or the only one; see `Kernel.time_evaluator`."""
         kernel = self.kernel if name is None else self[name]
         return kernel.time_evaluator(number, repeat, min_repeat_ms, flush_bytes)

@@ -29,7 +29,8 @@ def fma_loop(target: Target) -> Loop:
     vector = f"<{lanes} x float>"
     step = f"call {vector} @llvm.fmuladd.v{lanes}f32({vector} %a, {vector} %b, {vector} {{}})"
     declare = f"declare {vector} @llvm.fmuladd.v{lanes}f32({vector}, {vector}, {vector})"
-    return Loop("peak_fma", _registers_text("peak_fma", target, vector, vector, step, declare, chains), 2 * lanes * chains)
+    text = _registers_text("peak_fma", target, vector, vector, step, declare, chains)
+    return Loop("peak_fma", text, 2 * lanes * chains)
 
 
 def dot_loop(target: Target) -> Loop | None:
@@ -42,7 +43,8 @@ def dot_loop(target: Target) -> Loop | None:
     sums, bytes_ = f"<{lanes} x i32>", f"<{4 * lanes} x i8>"
     step = f"call {sums} @{name}({sums} {{}}, {bytes_} %a, {bytes_} %b)"
     declare = f"declare {sums} @{name}({sums}, {bytes_}, {bytes_})"
-    return Loop("peak_dot", _registers_text("peak_dot", target, sums, bytes_, step, declare, chains), 8 * lanes * chains)
+    text = _registers_text("peak_dot", target, sums, bytes_, step, declare, chains)
+    return Loop("peak_dot", text, 8 * lanes * chains)
 
 
 def _dot_instruction(target: Target) -> tuple[str, int] | None:
@@ -63,7 +65,8 @@ def _registers_text(name: str, target: Target, sums: str, operand: str, step: st
     steps = [f"  %t{i} = {step.format(f'%s{i}')}" for i in range(chains)]
     stores = []
     for i in range(chains):
-        stores += [f"  %o{i} = getelementptr {sums}, ptr %out, i64 {i}", f"  store volatile {sums} %t{i}, ptr %o{i}, align 4"]
+        stores.append(f"  %o{i} = getelementptr {sums}, ptr %out, i64 {i}")
+        stores.append(f"  store volatile {sums} %t{i}, ptr %o{i}, align 4")
     body = [
         f"  %a = load volatile {operand}, ptr %memory, align 4",
         f"  %b = load volatile {operand}, ptr %memory, align 4",
@@ -96,7 +99,8 @@ def read_loop(target: Target) -> Loop:
         ]
     last = []
     for i in range(4):
-        last += [f"  %o{i} = getelementptr {vector}, ptr %out, i64 {i}", f"  store volatile {vector} %t{i}, ptr %o{i}, align 4"]
+        last.append(f"  %o{i} = getelementptr {vector}, ptr %out, i64 {i}")
+        last.append(f"  store volatile {vector} %t{i}, ptr %o{i}, align 4")
     sums = [f"  %s{i} = phi {vector} [zeroinitializer, %entry], [%t{i}, %loop]" for i in range(4)]
     end = [f"  %out = alloca [4 x {vector}], align 64", *last, "  ret void"]
     body = _streaming(lanes, "%steps", sums, loads, end)
@@ -119,9 +123,7 @@ def copy_loop(target: Target) -> Loop:
     return Loop("peak_copy", _threaded("peak_copy", target, body, ""), 16 * lanes)
 
 
-def _streaming(
-    lanes: int, steps: str, phis: list[str], work: list[str], end: list[str], vectors: int = 4
-) -> list[str]:
+def _streaming(lanes: int, steps: str, phis: list[str], work: list[str], end: list[str], vectors: int = 4) -> list[str]:
     return [
         f"  %part_bytes = mul i64 %steps, {16 * lanes}",
         "  %offset = mul i64 %part_bytes, %thread",

@@ -92,7 +92,9 @@ def _extent(expr: Expr) -> Extent:
         case Add(a, b) | Sub(a, b) | Mul(a, b) | FloorDiv(a, b) | FloorMod(a, b) | Min(a, b) | Max(a, b):
             return _OPERATORS[type(expr)], _extent(a), _extent(b)
         case _:
-            raise CodegenError("build", f"the extent {expr} is not arithmetic on sizes", advice="use + - * // % min max")
+            raise CodegenError(
+                "build", f"the extent {expr} is not arithmetic on sizes", advice="use + - * // % min max"
+            )
 
 
 def evaluate_extent(extent: Extent, sizes: Mapping[str, int]) -> int:
@@ -174,7 +176,8 @@ def from_json(text: str) -> tuple[Signature, ...]:
 def _read_param(name: str, dtype: str, *rest: object) -> ArrayParam | ScalarParam:
     match rest:
         case (list(shape), strides, bool(written)):
-            return ArrayParam(name, dtype_of(dtype), _tuples(shape), strides and _tuples(strides), written)
+            steps = None if strides is None else _tuples(strides)
+            return ArrayParam(name, dtype_of(dtype), _tuples(shape), steps, written)
         case _:
             return ScalarParam(name, dtype_of(dtype))
 

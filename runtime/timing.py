@@ -24,10 +24,14 @@ class Timed(Protocol):
     threads  for its parallel loops, or 0 for what is set
     """
 
-    name: str
-    entry: int
-    argv: int
-    threads: int
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def entry(self) -> int: ...  # noqa: D102
+    @property
+    def argv(self) -> int: ...  # noqa: D102
+    @property
+    def threads(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,7 @@ def run_batch(call: Timed, number: int) -> float:
     return ns * 1e-9
 
 
-def measure(
-    call: Timed, number: int = 10, repeat: int = 1, min_repeat_ms: float = 0.0, flush_bytes: int = 0
-) -> Timing:
+def measure(call: Timed, number: int = 10, repeat: int = 1, min_repeat_ms: float = 0.0, flush_bytes: int = 0) -> Timing:
     """Time a call, after one untimed call.
 
     number         calls in a batch

@@ -162,6 +162,6 @@ def _prepare(limits: Limits, stderr: int, zygote: int) -> None:
     faulthandler.disable()  # it would write to where the parent's stderr was
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.address_space_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (limits.address_space_bytes,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (limits.address_space_bytes, limits.address_space_bytes))
     if limits.cpu_s is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))

@@ -91,4 +91,6 @@ def add(shape: tuple = (2, 3), strides: tuple | None = None) -> Kernel:
         ArrayParam("C", float32, shape, None, True),
     )
     names = dict.fromkeys(e for e in shape if isinstance(e, str))
-    return Kernel(Signature("add", params, tuple(ScalarParam(n, int32) for n in names)), code.addresses["add__packed"], code)
+    return Kernel(
+        Signature("add", params, tuple(ScalarParam(n, int32) for n in names)), code.addresses["add__packed"], code
+    )

@@ -240,8 +240,7 @@ def test_the_threads_of_a_call_are_checked() -> None:
 
 def test_other_threads_run_while_a_kernel_does() -> None:
     code = native(
-        "declare i32 @usleep(i32)\n"
-        "define i32 @nap(ptr %argv) {\n  %r = call i32 @usleep(i32 300000)\n  ret i32 0\n}\n",
+        "declare i32 @usleep(i32)\ndefine i32 @nap(ptr %argv) {\n  %r = call i32 @usleep(i32 300000)\n  ret i32 0\n}\n",
         "nap",
     )
     kernel = Kernel(Signature("nap", (), ()), code.addresses["nap"], code)

@@ -46,6 +46,7 @@ def obey(order: tuple[str, Any]) -> Any:
             os._exit(value)
         case "unpicklable":
             return lambda: None
+    raise AssertionError(kind)
 
 
 @pytest.fixture(scope="module")

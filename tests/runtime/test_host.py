@@ -1,0 +1,66 @@
+"""The host's target and fingerprint."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tilewright.ir.target import Target
+from tilewright.runtime.host import cpu_count, host_target, machine, resolve
+from tilewright.runtime.library import library_code
+
+
+def test_the_host_has_no_blank_fields() -> None:
+    target = host_target()
+    assert all((target.triple, target.cpu, target.features, target.vector_bits, target.registers))
+    assert resolve("llvm") == resolve(target) == target
+
+
+def test_what_is_given_stays() -> None:
+    target = resolve("llvm -vector-width=256 -registers=16 -mattr=-avx512f")
+    assert (target.vector_bits, target.registers) == (256, 16)
+    assert target.features == f"{host_target().features},-avx512f"
+
+
+@pytest.mark.parametrize(
+    "text, bits, registers",
+    [
+        ("llvm -mtriple=x86_64-unknown-linux-gnu -mcpu=skylake-avx512", 512, 32),
+        ("llvm -mtriple=x86_64-unknown-linux-gnu -mcpu=haswell", 256, 16),
+        ("llvm -mtriple=x86_64-unknown-linux-gnu -mcpu=x86-64", 128, 16),
+        ("llvm -mtriple=aarch64-unknown-linux-gnu -mcpu=cortex-a72", 128, 32),
+    ],
+)
+def test_other_processors_get_the_vectors_they_have(text: str, bits: int, registers: int) -> None:
+    target = resolve(text)
+    assert (target.vector_bits, target.registers, target.features) == (bits, registers, "")
+
+
+def test_processors_are_counted_from_the_affinity_mask() -> None:
+    code = "import os; from tilewright.runtime.host import cpu_count; os.sched_setaffinity(0, {%d}); print(cpu_count())"
+    one = min(os.sched_getaffinity(0))
+    done = subprocess.run([sys.executable, "-c", code % one], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+    assert cpu_count() == len(os.sched_getaffinity(0))
+
+
+def test_the_fingerprint_is_the_same_in_another_process_and_tells_machines_apart() -> None:
+    code = "from tilewright.runtime.host import machine; print(machine().key)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == machine().key
+    assert replace(machine(), model="another").key != machine().key
+
+
+@pytest.mark.parametrize(
+    "triple",
+    ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "arm64-apple-darwin", "riscv64-unknown-linux-gnu"],
+)
+def test_the_runtime_compiles_for_other_systems(triple: str) -> None:
+    code = library_code(resolve(Target(triple=triple, cpu="generic")), pic=True)
+    pooled = triple.endswith("linux-gnu") and not triple.startswith("riscv")
+    assert "tilewright_parallel_for" in code.assembly
+    assert ("pthread_create" in code.assembly) == pooled
