@@ -1,6 +1,7 @@
 """The parser is the printer's inverse."""
 
 import pytest
+
 from tilewright.ir import arith
 from tilewright.ir import expr as e
 from tilewright.ir.buffer import Buffer

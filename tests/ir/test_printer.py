@@ -1,6 +1,7 @@
 """The text of nests."""
 
 import pytest
+
 from tilewright.ir import arith
 from tilewright.ir import expr as e
 from tilewright.ir import stmt as s
