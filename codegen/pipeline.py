@@ -10,6 +10,7 @@ from typing import Protocol
 from ..ir.errors import CodegenError
 from ..ir.stmt import Function, Stmt
 from ..ir.target import Target
+from .passes.partition import PartitionLoops
 from .passes.promote import PromoteAccumulators
 from .passes.unroll import UnrollByPragma, UnrollTiles
 
@@ -25,10 +26,14 @@ class Pass(Protocol):
 PIPELINES: dict[str, tuple[Pass, ...]] = {
     "llvm": (
         UnrollByPragma(),
+        PartitionLoops(),
         PromoteAccumulators(),
         UnrollTiles(),
     ),
-    "c": (UnrollByPragma(),),
+    "c": (
+        UnrollByPragma(),
+        PartitionLoops(),
+    ),
 }
 
 

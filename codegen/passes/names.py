@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from ...ir.buffer import Buffer
 from ...ir.expr import Address, Load, Var
 from ...ir.stmt import Allocate, For, Let, Stmt, Store
 from ...ir.visit import Node, rewrite, walk, with_fields
+
+_NUMBERED = re.compile(r"_\d+$")
 
 
 class Names:
@@ -25,7 +28,8 @@ class Names:
                     self._taken.add(buffer.name)
 
     def fresh(self, stem: str) -> str:
-        """Give an unused name that begins with `stem`."""
+        """Give an unused name that begins as `stem` does."""
+        stem = _NUMBERED.sub("", stem)
         name, number = stem, 1
         while name in self._taken:
             name = f"{stem}_{number}"

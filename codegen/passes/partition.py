@@ -1,0 +1,235 @@
+"""Loops with conditions that only their first or last iterations need: those apart, the rest without conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...ir import arith
+from ...ir.affine import Affine, affine_of, is_index
+from ...ir.dtype import int64
+from ...ir.expr import And, Const, Expr, IfThenElse, Le, Lt, Var
+from ...ir.simplify import simplify
+from ...ir.stmt import For, ForKind, If, Let, Stmt, seq
+from ...ir.target import Target
+from ...ir.visit import Node, children, map_children, rewrite, substitute, walk, with_fields
+from .names import Names
+
+_LANES = (ForKind.VECTORIZED, ForKind.UNROLLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The iterations first <= v < last of a loop in which `conditions` hold whatever the loops inside do."""
+
+    first: Affine
+    last: Affine
+    conditions: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLoops:
+    """Split off the iterations of a loop that need the conditions below it.
+
+    for i in range(8):                          for i in range(7):
+        for j in vectorized(16):                    for j in vectorized(16):
+            if i * 16 + j < 115:          ->            S[i * 16 + j]
+                S[i * 16 + j]                   for j in vectorized(3):
+                                                    S[112 + j]
+
+    Order of execution: unchanged.  A parallel loop stays one loop and chooses inside.  With sizes known only when
+    the kernel runs, the split-off iterations keep their conditions.  Done from outside inwards, until a statement
+    is there `copies` times.
+    """
+
+    copies: int = 6
+
+    def __call__(self, body: Stmt, target: Target) -> Stmt:
+        """Give the body with its loops split."""
+        if not any(isinstance(n, (If, IfThenElse)) for n in walk(body)):
+            return body
+        made = _Partition(Names(body), self.copies).statement(body, frozenset(), 1)
+        return body if made is body else rewrite(made, shortened)
+
+
+def shortened(node: Node) -> Node | None:
+    """Give a loop that ends where its guard ends: `for i in range(8): if i < 3: S` runs three times."""
+    match node:
+        case For(var, Const(value=extent), If(Lt(Var() as tested, Const(value=bound)), then, None)) if tested is var:
+            length = max(0, min(int(extent), int(bound)))
+            return with_fields(node, {"extent": Const(length, var.dtype), "body": then})
+        case For(var, Const(value=extent), If(Le(Var() as tested, Const(value=bound)), then, None)) if tested is var:
+            length = max(0, min(int(extent), int(bound) + 1))
+            return with_fields(node, {"extent": Const(length, var.dtype), "body": then})
+        case _:
+            return None
+
+
+@dataclass
+class _Partition:
+    names: Names
+    limit: int
+
+    def statement(self, stmt: Stmt, outside: frozenset[Var], copies: int) -> Stmt:
+        """Split the loops of `stmt`; `outside` are the loops around it, `copies` how often it is there already."""
+        match stmt:
+            case For(var=var, kind=kind) if kind not in _LANES and copies < self.limit:
+                found = _main_range(stmt, outside)
+                if found is not None:
+                    return self.split(stmt, found, outside, copies)
+                outside = outside | {var}
+            case For(var=var) | Let(var=var):
+                outside = outside | {var}
+        return map_children(stmt, lambda c: self.statement(c, outside, copies) if isinstance(c, Stmt) else c)
+
+    def split(self, loop: For, main: Range, outside: frozenset[Var], copies: int) -> Stmt:
+        """Give the loop in up to three parts."""
+        first, last, extent = main.first, main.last, affine_of(loop.extent)
+        free = _assuming(loop.body, main.conditions)
+        before = first.is_constant and first.constant == 0
+        parts = copies + 1 + (not before)
+        if loop.kind in (ForKind.PARALLEL, ForKind.THREAD):
+            return self.unswitched(loop, main, free, outside, parts)
+        pieces: list[Stmt | None] = [] if before else [self.piece(loop, loop.body, Affine({}), first, outside, parts)]
+        pieces.append(self.piece(loop, free, first, last, outside, parts))
+        if last != extent:
+            pieces.append(self.piece(loop, loop.body, last, extent, outside, parts))
+        made = [p for p in pieces if p is not None]
+        return seq(*made)
+
+    def piece(
+        self, loop: For, body: Stmt, first: Affine, last: Affine, outside: frozenset[Var], copies: int
+    ) -> Stmt | None:
+        """Give iterations first <= v < last of the loop, with names of their own; None for no iteration."""
+        length = last - first
+        if length.is_constant and length.constant <= 0:
+            return None
+        var = self.names.variable(loop.var)
+        start = first.to_expr(var.dtype)
+        once = length.is_constant and length.constant == 1
+        here: Expr = start if once else arith.add(var, start)
+        body = substitute(self.names.copy(body), {loop.var: here})
+        if here is not var:
+            body = simplify(body)
+        if once:
+            return self.statement(body, outside, copies)
+        made = For(var, length.to_expr(var.dtype), body, loop.kind, loop.thread, loop.annotations)
+        return self.statement(made, outside, copies)
+
+    def unswitched(self, loop: For, main: Range, free: Stmt, outside: frozenset[Var], copies: int) -> Stmt:
+        """Give one loop that chooses between the body without conditions and the whole one."""
+        inside = outside | {loop.var}
+        tests = []
+        if main.first != Affine({}):
+            tests.append(arith.le(main.first.to_expr(loop.var.dtype), loop.var))
+        if main.last != affine_of(loop.extent):
+            tests.append(arith.lt(loop.var, main.last.to_expr(loop.var.dtype)))
+        rest = self.names.copy(loop.body)
+        tail = affine_of(loop.extent) - main.last
+        if main.first == Affine({}) and tail.is_constant and tail.constant == 1:
+            rest = simplify(substitute(rest, {loop.var: main.last.to_expr(loop.var.dtype)}))
+        then, otherwise = (self.statement(s, inside, copies) for s in (free, rest))
+        return with_fields(loop, {"body": If(arith.logical_and(*tests), then, otherwise)})
+
+
+def _main_range(loop: For, outside: frozenset[Var]) -> Range | None:
+    """Give the iterations that need no conditions; None where that are all, none, or where that is not known."""
+    extent = affine_of(loop.extent)
+    if extent.vars & outside:
+        return None
+    lows: list[Affine] = []
+    highs: list[Affine] = []
+    conditions: list[Expr] = []
+    for condition, ends in _conditions(loop.body, {}):
+        bound = _bound(condition, loop.var, ends, outside)
+        if bound is not None:
+            is_low, at = bound
+            (lows if is_low else highs).append(at)
+            conditions.append(condition)
+    if not conditions:
+        return None
+    known = [*lows, *highs, extent]
+    if all(a.is_constant for a in known):
+        first = max([0, *(a.constant for a in lows)])
+        last = min([extent.constant, *(a.constant for a in highs)])
+        if first >= last or (first == 0 and last == extent.constant):
+            return None
+        return Range(Affine({}, first), Affine({}, last), tuple(conditions))
+    if lows or any(isinstance(h, Affine) and h.is_constant for h in highs):
+        return None
+    return Range(Affine({}), _clamped(highs, extent), tuple(conditions))
+
+
+def _clamped(highs: list[Affine], extent: Affine) -> Affine:
+    dtype = int64 if any(h.dtype == int64 for h in (*highs, extent)) else highs[0].dtype
+    last = extent.to_expr(dtype)
+    for high in highs:
+        last = arith.minimum(last, high.to_expr(dtype))
+    return affine_of(arith.maximum(last, arith.const(0, dtype)))
+
+
+def _conditions(node: Node, ends: dict[Var, Affine]) -> Iterator[tuple[Expr, dict[Var, Affine]]]:
+    """Give every conjunct below `node`, with the extents of the loops between."""
+    match node:
+        case For(var, extent, body):
+            yield from _conditions(body, {**ends, var: affine_of(extent)})
+            return
+        case If(condition=condition) | IfThenElse(condition=condition):
+            for conjunct in _conjuncts(condition):
+                yield conjunct, ends
+    for child in children(node):
+        yield from _conditions(child, ends)
+
+
+def _conjuncts(condition: Expr) -> Iterator[Expr]:
+    match condition:
+        case And(a, b):
+            yield from _conjuncts(a)
+            yield from _conjuncts(b)
+        case _:
+            yield condition
+
+
+def _bound(condition: Expr, var: Var, ends: dict[Var, Affine], outside: frozenset[Var]) -> tuple[bool, Affine] | None:
+    """Give from which iteration of `var` on (True), or below which (False), `condition` holds for sure."""
+    match condition:
+        case Lt(a, b) if is_index(a.dtype):
+            form = affine_of(b) - affine_of(a) - 1
+        case Le(a, b) if is_index(a.dtype):
+            form = affine_of(b) - affine_of(a)
+        case _:
+            return None
+    step = form.coefficient(var)
+    worst = form.without(var)
+    if step == 0 or form.data or worst.depends_on(var):
+        return None
+    for inner, extent in ends.items():
+        coefficient = worst.coefficient(inner)
+        worst = worst.without(inner)
+        if coefficient < 0:
+            worst = worst + (extent - 1) * coefficient
+    if worst.vars & (outside | set(ends)):
+        return None
+    if step < 0:  # worst - |step| * v >= 0
+        return False, affine_of(arith.floordiv(worst.to_expr(), -step)) + 1
+    return True, affine_of(arith.floordiv((-worst + (step - 1)).to_expr(), step))
+
+
+def _assuming(body: Stmt, conditions: tuple[Expr, ...]) -> Stmt:
+    """Give the body where these very conditions hold."""
+    known = {id(c) for c in conditions}
+
+    def remaining(condition: Expr) -> Expr:
+        return arith.logical_and(*[c for c in _conjuncts(condition) if id(c) not in known])
+
+    def rule(node: Node) -> Node | None:
+        match node:
+            case If(condition, then) | IfThenElse(condition, then):
+                left = remaining(condition)
+                if isinstance(left, Const):
+                    return then
+                return with_fields(node, {"condition": left})
+            case _:
+                return None
+
+    return rewrite(body, rule)
