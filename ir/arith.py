@@ -14,7 +14,7 @@ from . import expr as e
 from .dtype import DType, Kind, boolean, dtype_of, float32, float64, int32, int64, promote
 from .errors import ExpressionError, TypeMismatch
 
-Operand = "e.Expr | int | float | bool"
+Operand: TypeAlias = "e.Expr | int | float | bool"
 
 
 def const(value: int | float | bool, dtype: str | DType | None = None) -> e.Const:
