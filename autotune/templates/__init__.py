@@ -1,1 +1,8 @@
 """Templates that come with the package: one file per family of operators."""
+
+from .conv2d import conv2d
+from .depthwise import depthwise_conv2d
+from .generic import generic
+from .matmul import batch_matmul, dense, matmul
+
+__all__ = ["batch_matmul", "conv2d", "dense", "depthwise_conv2d", "generic", "matmul"]

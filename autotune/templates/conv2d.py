@@ -148,7 +148,9 @@ def _plain(cfg: Knobs, s: Schedule, out: Tensor) -> None:
     rows = tile.row_candidates(int(channel.extent.value), 16)  # type: ignore[attr-defined]
     cfg.define_split("tile_oc", channel, "candidate", candidate=rows, default=(-1, 4) if (-1, 4) in rows else None)
     cfg.define_split("tile_oh", height, "factors", num_outputs=2, max_factor=4)
-    wide = [(-1, w) for w in sorted({min(across, n * lanes) for n in range(1, 5)} | {across} if across <= 64 else {lanes})]
+    wide = [
+        (-1, w) for w in sorted({min(across, n * lanes) for n in range(1, 5)} | {across} if across <= 64 else {lanes})
+    ]
     cfg.define_split("tile_ow", width, "candidate", candidate=wide)
     cfg.restrict(
         lambda oc, oh, ow: tile.fits_registers(target, oc.size[-1] * oh.size[-1], -(-ow.size[-1] // lanes)),
