@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from typing import TypeAlias
 
 from . import expr as e
 from .dtype import DType, Kind, boolean, dtype_of, float32, float64, int32, int64, promote
