@@ -75,4 +75,5 @@ $(VENV)/tested: $(VENV)/installed
 
 $(VENV)/checked: $(VENV)/installed
 	$(PIP) install --quiet --editable '.[dev]'
+	mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/tilewright
 	@touch $@
