@@ -7,23 +7,25 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 from ..codegen.llvm.compile import ObjectCode, compile_ir
 from ..codegen.llvm.emit import emit
 from ..codegen.pipeline import lower as lower_for
 from ..ir.errors import ArgumentError, CodegenError
 from ..ir.expr import Var
+from ..ir.settings import settings
 from ..ir.stmt import Function
 from ..ir.target import Target
 from ..schedule.lower import lower
 from ..schedule.schedule import Schedule
 from ..te.tensor import Tensor
+from . import trace
 from .externs import extern_names
 from .host import resolve
 from .module import Module
 from .signature import signature_of
 
-CACHE_ENTRIES = 256
 CODEGEN_VERSION = 1  # part of the keys of caches and records; raised when the same nest gets other code
 
 
@@ -77,11 +79,14 @@ def compile_functions(
             _cache.move_to_end(key)
             return found
         _stats.misses += 1
-    text = emit([lower_for(f, target) for f in functions], target)
+    began = perf_counter()
+    trace.show_nests(functions)
+    text = emit([lower_for(f, target, trace.show_pass) for f in functions], target)
     code = compile_ir(text, target, effort=effort, pic=pic)
+    trace.show_code(functions, code, perf_counter() - began)
     with _lock:
         _cache[key] = code
-        while len(_cache) > CACHE_ENTRIES:
+        while len(_cache) > settings().cache_entries:
             _cache.popitem(last=False)
     return code
 

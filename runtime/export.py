@@ -105,6 +105,7 @@ extern "C" {
 /* Threads for parallel loops, the caller's own included; at first TILEWRIGHT_NUM_THREADS of the environment, or the
    number of processors that the process may run on. */
 void tilewright_set_num_threads(int32_t threads);
+int32_t tilewright_get_num_threads(void);
 """
 
 _TAIL = """

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..codegen.llvm.compile import ObjectCode, compile_ir
+from ..ir.settings import settings
 from ..ir.target import Target
 from . import alloc_text, pool_text, timing_text
 from .host import host_target
 from .jit import load
 
+PLACEMENTS = {"none": 0, "spread": 1, "pin": 2}  # of worker threads, by the setting's words
 GENERATED_CODE_CALLS = ("tilewright_parallel_for", "tilewright_alloc", "tilewright_free")
 
 _I32, _I64, _PTR = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
@@ -72,11 +74,17 @@ def library_code(target: Target, pic: bool = False) -> ObjectCode:
 
 @cache
 def library() -> Library:
-    """Give the functions in this process; they stay loaded until it ends."""
+    """Give the functions in this process, set up as the environment says; they stay loaded until it ends."""
     loaded = load(library_code(host_target()).code, EXPORTS, {})
     loaded.keep()
     addresses = dict(loaded.addresses)
-    return Library(addresses, bind_functions(addresses))
+    functions = bind_functions(addresses)
+    chosen = settings()
+    functions["tilewright_set_spin_us"](chosen.spin_us)
+    functions["tilewright_set_placement"](PLACEMENTS[chosen.pin])
+    if chosen.num_threads:
+        functions["tilewright_set_num_threads"](chosen.num_threads)
+    return Library(addresses, functions)
 
 
 def bind_functions(addresses: dict[str, int]) -> dict[str, Callable[..., int]]:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tilewright.ir.errors import ArgumentError, CodegenError
+from tilewright.ir.settings import Settings
 from tilewright.runtime import build as building
+from tilewright.runtime import trace
 from tilewright.runtime.build import build, cache_stats, clear_cache
 
 from .nests import elementwise
@@ -39,7 +41,7 @@ def test_any_difference_is_compiled_anew(change: str) -> None:
 
 
 def test_the_cache_forgets_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "CACHE_ENTRIES", 2)
+    monkeypatch.setattr(building, "settings", lambda: Settings(cache_entries=2))
     for extent in (1, 2, 1, 3, 1, 2):  # 2 is dropped for 3, and compiled again
         build(elementwise("f", extent))
     assert (cache_stats().hits, cache_stats().misses, cache_stats().entries) == (2, 4, 2)
@@ -66,3 +68,16 @@ def test_nothing_to_build_is_refused() -> None:
 def test_a_target_without_a_backend_here_is_refused() -> None:
     with pytest.raises(CodegenError, match="no code for target kind 'cuda'"):
         build(elementwise("f", 10), target="cuda")
+
+
+@pytest.mark.parametrize(
+    "level, shown, hidden", [(0, "", "compiled"), (1, "# compiled f:", "for i"), (6, "f__packed:", "?")]
+)
+def test_the_debug_level_says_what_is_shown(
+    level: int, shown: str, hidden: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trace, "settings", lambda: Settings(debug=level))
+    build(elementwise("f", 10))
+    text = capsys.readouterr().err
+    assert shown in text
+    assert hidden not in text
