@@ -21,7 +21,7 @@ from math import prod
 import numpy as np
 
 from ..ir.errors import TuneError
-from .entities import AnnotateEntity, Entity, OtherOptionEntity, ReorderEntity, SplitEntity
+from .entities import AnnotateEntity, Entity, ReorderEntity, SplitEntity
 
 NEIGHBOURS = 8  # candidates that count as near to one
 LOCAL_SHARE = 0.75  # of mutations go to a near candidate

@@ -12,7 +12,7 @@ from typing import Any
 from ..ir.target import Target
 from .entities import entity_from_json
 from .records import Records
-from .space import Config, Knobs
+from .space import Config
 from .task import Task
 from .template import Situation, Template, choosing
 from .trial import TaskKey, Trial
@@ -45,7 +45,7 @@ def apply_history_best(
             database.close()
 
 
-def best_config(records: Records, task: Task) -> Knobs:
+def best_config(records: Records, task: Task) -> Config:
     """Give the best recorded configuration of a task, else of a similar machine or compiler, else the default one."""
     best = records.best(task.key)
     if best is not None:
@@ -56,7 +56,7 @@ def best_config(records: Records, task: Task) -> Knobs:
         warnings.warn(f"{task.workload}: {why}; its best configuration is used, tune again", stacklevel=2)
         return config_of(similar)
     warnings.warn(f"{task.workload}: {why}; the default schedule is used, which may be slow", stacklevel=2)
-    return task.config_space
+    return task.config_space.default_config()
 
 
 def config_of(trial: Trial) -> Config:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, Protocol
 
 from ..runtime.host import cpu_count
@@ -44,7 +45,7 @@ class MeasureOptions:
     """How candidates are built and measured; set by people, never tuned.
 
     builders         processes that compile
-    build_timeout_s  for one candidate
+    build_timeout_s  for one candidate at most; less once it is known what is usual: `patience` medians, but a second
     run_timeout_s    for checking and timing one candidate, at most
     memory_bytes     address space of a worker
     max_spills       in the hot loop; more are a failure.  None for no limit
@@ -56,6 +57,7 @@ class MeasureOptions:
 
     builders: int = 1
     build_timeout_s: float = 5.0
+    patience: float = 20.0
     run_timeout_s: float = 5.0
     memory_bytes: int = 16 << 30
     max_spills: int | None = 0
@@ -145,6 +147,7 @@ class Measurer:
         limits = Limits(address_space_bytes=options.memory_bytes)
         self._runner = Workers(work.run, 1, limits)
         self._builder = Workers(work.build, options.builders, limits)
+        self._build_s: deque[float] = deque(maxlen=64)
         self._before = _pin(self._cores.others) if self._cores else None
 
     def __enter__(self) -> Measurer:
@@ -213,15 +216,21 @@ class Measurer:
             room = min(room, 2 * self.options.builders - len(flight.building))
         while room > 0 and (config := source.take_config()) is not None:
             request = BuildRequest(config, "quick", self.options.max_spills)
-            flight.building[self._builder.submit(request, self.options.build_timeout_s)] = config
+            flight.building[self._builder.submit(request, self._build_timeout_s())] = config
             room -= 1
 
     def _poll_builds(self, flight: _Flight) -> list[tuple[Config, Built]]:
         if not flight.building:
             return []
         replies = self._builder.poll(0.0 if flight.running else POLL_S)
+        self._build_s.extend(reply.wall_s for _, reply in replies if reply.ok)
         done = [(flight.building.pop(t, None), reply) for t, reply in replies]
         return [(config, _built(config, reply)) for config, reply in done if config is not None]
+
+    def _build_timeout_s(self) -> float:
+        if len(self._build_s) < 8:
+            return self.options.build_timeout_s
+        return min(self.options.build_timeout_s, max(1.0, self.options.patience * median(self._build_s)))
 
     def _poll_runs(self, flight: _Flight) -> list[tuple[Config, Built, Measured]]:
         if not flight.running:

@@ -228,6 +228,10 @@ class ConfigSpace(Knobs):
         self._known("config", (name,))
         self._chosen[name] = entity
 
+    def default_config(self) -> Config:
+        """Give the default configuration; it need not have a number."""
+        return Config(self.default, {name: self[name] for name in self.fragments})
+
     @property
     def default(self) -> int | None:
         """Give the number of the default configuration, or None if constraints exclude it or it is no candidate."""

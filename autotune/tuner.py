@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from ..ir.errors import TuneError
-from .measure import Measurer, MeasureOptions, Stages
+from .measure import MeasureOptions, Measurer, Stages
 from .records import Records, TaskRow
 from .space import Config, ConfigSpace
 from .strategies.strategy import Strategy
@@ -247,9 +247,8 @@ class _Search:
         self._tell()
         self.new += 1
         self._note(trial)
-        progress = Progress(
-            trial, len(self.history), self.best, self._counts, time.monotonic() - self.started, self.n_trial, self.time_s
-        )
+        done, elapsed_s = len(self.history), time.monotonic() - self.started
+        progress = Progress(trial, done, self.best, self._counts, elapsed_s, self.n_trial, self.time_s)
         for callback in self.callbacks:
             callback(progress)
 
@@ -259,8 +258,8 @@ class _Search:
         ranked = sorted((t for t in self.history if t.median_s and not t.duplicate), key=lambda t: t.cost_s)
         chosen = [t.index for t in ranked[:FINALISTS]]
         default = self.space.default
-        if default is not None and default not in chosen and any(t.index == default and t.median_s for t in self.history):
-            chosen.append(default)
+        if default not in chosen:
+            chosen += [t.index for t in self.history if t.index == default and t.median_s]
         finals, peak = measurer.final([self.space.get(i) for i in chosen]) if chosen else ([], 0.0)
         session, seed = self.tuner.session, self.tuner.seed
         done = [

@@ -20,7 +20,7 @@ def matmul(m: int, n: int, k: int) -> tuple[Any, list[Any]]:
     cfg = get_config()
     cfg.define_split("tile_m", m, num_outputs=3, max_factor=16, default=(-1, 1, 4))
     cfg.define_split("tile_n", n, num_outputs=3, filter=lambda e: e.size[-1] in (8, 16, 32, 48), default=(-1, 1, 16))
-    cfg.define_split("tile_k", k, num_outputs=2, max_factor=64)
+    cfg.define_split("tile_k", k, num_outputs=2, max_factor=8)
     cfg.define_knob("unroll", [False, True])
     cfg.restrict(lambda x, y: x.size[-1] * y.size[-1] <= 26 * 16, "tile_m", "tile_n")
     y, x = s[c].op.axis

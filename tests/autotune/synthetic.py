@@ -38,7 +38,8 @@ def gemm_seconds(space: ConfigSpace, matrix: np.ndarray, m: int, n: int, k: int)
     fma = np.minimum(1.0, in_m * vectors / 10) * (in_n / (vectors * LANES))  # latency hiding, idle lanes
     fma = np.where(registers > 32, 0.35 * fma, fma)  # spills
     loads = (vectors + in_m * 0.6) / (in_m * vectors)
-    core = fma / np.maximum(1.0, 1.1 * loads) * (0.86 + 0.03 * np.log2(unroll)) * np.where(in_m * vectors * unroll > 90, 0.85, 1)
+    core = fma / np.maximum(1.0, 1.1 * loads) * (0.86 + 0.03 * np.log2(unroll))
+    core *= np.where(in_m * vectors * unroll > 90, 0.85, 1.0)  # the loop outgrows its cache
     panel_bytes, block_bytes = 4 * in_k * in_n, 4 * in_k * in_m * mid_m
     core *= np.where(panel_bytes > 0.75 * L1_BYTES, 0.8, 1.0) * np.where(block_bytes > 0.5 * L2_BYTES, 0.75, 1.0)
     core *= np.where(pack == 1, 1.0, np.where(n >= 512, 0.7, 0.95)) * np.choose(order, [1.0, 0.93, 0.88, 0.8])
