@@ -20,10 +20,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
+_CONTEXTS = contextlib.__file__  # its frames stand between a `with` statement and our code
 
 
 class Error(Exception):
@@ -109,7 +111,7 @@ def user_site() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith((_PACKAGE, "<")) or name.startswith(f"{_PACKAGE}/tests"):
+        if not name.startswith((_PACKAGE, _CONTEXTS, "<")) or name.startswith(f"{_PACKAGE}/tests"):
             return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

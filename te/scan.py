@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..ir import arith
 from ..ir.errors import ExpressionError, TypeMismatch
-from ..ir.expr import Add, Const, Expr, Var
+from ..ir.expr import Add, Const, Expr, Sub, Var
 from ..ir.visit import same, walk
 from .axis import Axis, AxisKind
 from .compute import Attrs, as_attrs
@@ -57,7 +57,7 @@ def scan(
 
 
 def _tensors(name: str, given: Tensors) -> tuple[Tensor, ...]:
-    tensors = (given,) if isinstance(given, Tensor) else tuple(given)
+    tensors = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise TypeMismatch(name, f"{tensor!r} is no tensor", advice="te.placeholder or te.compute")
@@ -96,5 +96,7 @@ def _not_before(index: Expr, step: Var) -> bool:
     match index:
         case Add(a, Const(value)):
             return a is step and value >= 0
+        case Sub(a, Const(value)):
+            return a is step and value <= 0
         case _:
             return index is step
