@@ -95,16 +95,24 @@ def _multiplied(body: Body, a: Value, b: Value) -> Value:
 
 def pointer(body: Body, buffer: Buffer, offset: Linear) -> str:
     """Give the pointer to lane 0's scalar part: buffer + constant + scalar terms, one step per loop level."""
+    here = body.bases.get((buffer, offset.terms))
+    if here is None:
+        here = _base(body, buffer, offset)
+    if offset.constant:
+        return body.code.local(f"getelementptr {memory_type(buffer.dtype)}, ptr {here}, i64 {offset.constant}")
+    return here
+
+
+def _base(body: Body, buffer: Buffer, offset: Linear) -> str:
     code = body.code
-    elem = memory_type(buffer.dtype)
-    here = body.pointers[buffer]
+    elem, here = memory_type(buffer.dtype), body.pointers[buffer]
     scalars = [(v, c) for v, c in offset.terms if v.lanes == 1]
     scalars.sort(key=lambda term: code.level_of(term[0].text))
     for value, scale in scalars:
         step = materialise(body, Linear(0, ((value, scale),)), "i64").text
         here = code.pure(f"getelementptr {elem}, ptr {here}, i64 {step}", here, step)
-    if offset.constant:
-        here = code.local(f"getelementptr {elem}, ptr {here}, i64 {offset.constant}")
+    if all(value.text in body.counts for value, _ in offset.terms):  # others may outlive the region that knows them
+        body.bases[buffer, offset.terms] = here
     return here
 
 

@@ -98,6 +98,8 @@ class Body:
     registers: dict[Buffer, dict[int, Cell]] = field(default_factory=dict)  # by element
     forms: dict[int, tuple] = field(default_factory=dict)  # affine forms, by identity of the expression
     offsets: dict[int, tuple] = field(default_factory=dict)  # affine forms of offsets, by identity of the access
+    bases: dict[tuple[Buffer, tuple], str] = field(default_factory=dict)  # pointers, by buffer and loop counters
+    _elems: dict[Buffer, str] = field(default_factory=dict)
     _spare: str = ""
     _facts: dict[tuple[str, int], tuple[object, object]] = field(default_factory=dict)
 
@@ -170,7 +172,10 @@ class Body:
 
     def elem_of(self, buffer: Buffer) -> str:
         """Give the LLVM element type of values of `buffer`."""
-        return value_type(buffer.dtype)
+        elem = self._elems.get(buffer)
+        if elem is None:
+            elem = self._elems[buffer] = value_type(buffer.dtype)
+        return elem
 
     def spare_slot(self) -> str:
         """Give a stack slot that any scalar can be read from."""
@@ -194,11 +199,11 @@ def writes(call: Call) -> bool:
 def _written(stmt: Expr | Stmt) -> frozenset[Buffer]:
     found: set[Buffer] = set()
     for node in walk(stmt):
-        match node:
-            case Store(buffer=buffer):
-                found.add(buffer)
-            case Call(args=args) if writes(node):
-                found.update(a.buffer for a in args if isinstance(a, Address))
+        kind = type(node)
+        if kind is Store:
+            found.add(node.buffer)  # type: ignore[union-attr]
+        elif kind is Call and writes(node):  # type: ignore[arg-type]
+            found.update(a.buffer for a in node.args if isinstance(a, Address))  # type: ignore[union-attr]
     return frozenset(found)
 
 

@@ -18,6 +18,7 @@ class Code:
 
     block   label of the basic block being written
     allocas where stack slots go: the head of the entry block
+    splats  for each scalar its broadcasts, by number of lanes
     names   how many names are given away; a function that takes over values of another begins where that stands
     """
 
@@ -25,6 +26,7 @@ class Code:
         self.allocas: Lines = []
         self.lines: Lines = [self.allocas]
         self.block = "entry"
+        self.splats: dict[str, dict[int, str]] = {}
         self._written: list[dict[str, str]] = [{}]  # per region: instruction -> name of its result
         self._before: list[Lines] = [self.allocas]  # per region: place just before it is entered
         self._level: dict[str, int] = {}  # name -> depth of the region that knows it; absent means everywhere
@@ -49,12 +51,16 @@ class Code:
     def lift(self, name: str) -> None:
         """Declare that `name`, from a region that has ended, is known in the current one."""
         if name in self._level:
+            self.splats.pop(name, None)  # made in the region that has ended
             self._level[name] = min(self._level[name], len(self._written) - 1)
 
     def pure(self, text: str, *operands: str) -> str:
         """Give the result of an instruction without effects that reads the names `operands`."""
-        level = self._level
-        depth = max([level.get(name, 0) for name in operands], default=0)
+        known, depth = self._level, 0
+        for name in operands:
+            level = known.get(name, 0)
+            if level > depth:
+                depth = level
         return self._once(text, depth)
 
     def local(self, text: str) -> str:

@@ -14,7 +14,7 @@ from .body import Body, LaneLoop, Linear
 from .cells import Cell
 from .chunks import is_written_out, lane_chunks
 from .expressions import evaluate, narrowed
-from .index import INDEX_TYPES, is_constant, linear, materialise, of_value, resize
+from .index import is_constant, is_index, linear, materialise, of_value, resize
 from .memory import store
 from .registers import plan_registers
 from .types import TRUE, Value, vector
@@ -51,7 +51,7 @@ def _evaluate(body: Body, stmt: Evaluate) -> None:
 def _let(body: Body, stmt: Let) -> None:
     def leaf() -> None:
         dtype = stmt.value.dtype
-        body.env[stmt.var] = linear(body, stmt.value) if dtype in INDEX_TYPES else evaluate(body, stmt.value)
+        body.env[stmt.var] = linear(body, stmt.value) if is_index(dtype) else evaluate(body, stmt.value)
         write(body, stmt.body)
         del body.env[stmt.var]
 

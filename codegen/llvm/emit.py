@@ -13,7 +13,7 @@ from ...ir.target import Target
 from .body import Body, Linear, ModuleText
 from .code import Code
 from .control import write
-from .index import INDEX_TYPES
+from .index import is_index
 from .parallel import quoted
 from .types import Value, value_type
 
@@ -73,7 +73,7 @@ def _function(function: Function, target: Target, module: ModuleText) -> str:
                 listed.append(f"ptr noalias{access} align {parameter.dtype.bytes} {name}")
             case Var():
                 value = Value(name, value_type(parameter.dtype))
-                body.env[parameter] = Linear(0, ((value, 1),)) if parameter.dtype in INDEX_TYPES else value
+                body.env[parameter] = Linear(0, ((value, 1),)) if is_index(parameter.dtype) else value
                 listed.append(f"{value.type} {name}")
                 if parameter.minimum is not None and parameter.minimum >= 0:
                     body.counts.add(name)

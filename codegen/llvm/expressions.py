@@ -25,7 +25,7 @@ from .arithmetic import (
 from .body import Body, Linear
 from .calls import call
 from .code import Code, Lines
-from .index import INDEX_TYPES, is_constant, lanes_of, linear, materialise
+from .index import is_constant, is_index, lanes_of, linear, materialise
 from .memory import load
 from .types import FALSE, TRUE, Value, lane_literal, value_type, vector
 
@@ -40,7 +40,7 @@ _COMPARE: dict[type[Expr], tuple[str, Callable[[Any, Any], bool]]] = {
 def evaluate(body: Body, expr: Expr) -> Value:
     """Give the value of `expr`: a vector where it differs between lanes, else a scalar."""
     kind = type(expr)
-    if kind in _SUMS and expr.dtype in INDEX_TYPES:
+    if kind in _SUMS and is_index(expr.dtype):
         return materialise(body, linear(body, expr), value_type(expr.dtype))
     return _EVALUATE[kind](body, expr)
 
@@ -98,7 +98,7 @@ def _extreme(lesser: bool) -> Callable[[Body, Any], Value]:
 def _comparison(body: Body, expr: e.Comparison) -> Value:
     op, holds = _COMPARE[type(expr)]
     dtype = expr.a.dtype
-    if dtype not in INDEX_TYPES:
+    if not is_index(dtype):
         return compare(body, op, evaluate(body, expr.a), evaluate(body, expr.b), dtype)
     a, b = linear(body, expr.a), linear(body, expr.b)
     if is_constant(a) and is_constant(b):

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...ir.dtype import int32, int64
+from ...ir.dtype import DType, Kind, int64
 from ...ir.expr import Add, Cast, Const, Expr, FloorDiv, FloorMod, Mul, Sub, Var
 from .body import Body, Linear
-from .types import Value, lane_literal, splat_literal, value_type
+from .types import Value, lane_literal, splat_literal, value_type, vector
 
-INDEX_TYPES = (int32, int64)
 Form = tuple[int, tuple[tuple[Expr, int], ...]]  # constant, atoms with coefficients
+
+
+def is_index(dtype: DType) -> bool:
+    """Tell whether integers of this type are computed as sums: int32 and int64."""
+    return dtype.kind is Kind.INT and dtype.bits >= 32
 
 
 def affine_form(body: Body, expr: Expr) -> Form:
@@ -51,31 +55,37 @@ def linear(body: Body, expr: Expr) -> Linear:
 
 def combine(constant: int, parts: list[tuple[Linear, int]]) -> Linear:
     """Give constant + sum of coefficient * part."""
-    terms: dict[Value, int] = {}
+    terms: dict[str, tuple[Value, int]] = {}
     stride = 0
     pattern: tuple[int, ...] = ()
-    for part, scale in parts:
-        constant += part.constant * scale
-        stride += part.stride * scale
-        for value, coefficient in part.terms:
-            terms[value] = terms.get(value, 0) + coefficient * scale
-        if part.pattern:
-            scaled = tuple([p * scale for p in part.pattern])
+    for (own, its_terms, its_stride, its_pattern), scale in parts:
+        constant += own * scale
+        stride += its_stride * scale
+        for value, coefficient in its_terms:
+            text = value.text
+            total = coefficient * scale
+            if text in terms:
+                total += terms[text][1]
+            terms[text] = value, total
+        if its_pattern:
+            scaled = tuple([p * scale for p in its_pattern])
             pattern = tuple(map(int.__add__, pattern, scaled)) if pattern else scaled
-    return Linear(constant, tuple((v, c) for v, c in terms.items() if c), stride, pattern)
+    return Linear(constant, tuple([t for t in terms.values() if t[1]]), stride, pattern)
 
 
 def atom(body: Body, expr: Expr) -> Linear:
     """Give the value of an integer expression that is no sum."""
+    known = body.env.get(expr)  # type: ignore[arg-type]  # only variables are there
+    if type(known) is Linear:
+        return known
     match expr:
         case Var():
-            value = body.env[expr]
-            return value if isinstance(value, Linear) else of_value(value)
+            return of_value(evaluate_opaque(body, expr))
         case FloorDiv(a, Const(value=divisor)) if divisor > 0:
             return _divided(body, expr, linear(body, a), int(divisor), True)
         case FloorMod(a, Const(value=divisor)) if divisor > 0:
             return _divided(body, expr, linear(body, a), int(divisor), False)
-        case Cast(Var() as var) if var.dtype in INDEX_TYPES:
+        case Cast(Var() as var) if is_index(var.dtype):
             inner = atom(body, var)
             if expr.dtype == int64 or not inner.terms:
                 return inner
@@ -209,12 +219,13 @@ def broadcast(body: Body, value: Value, lanes: int) -> Value:
     if value.lanes == lanes or lanes == 1:
         return value
     text, elem = value.text, value.elem
-    result = Value(splat_literal(text, elem, lanes), elem, lanes)
     if not text.startswith("%"):
-        return result
-    code = body.code
-    one = code.pure(f"insertelement {result.type} poison, {elem} {text}, i64 0", text)
-    all_lanes = code.pure(
-        f"shufflevector {result.type} {one}, {result.type} poison, <{lanes} x i32> zeroinitializer", one
-    )
-    return Value(all_lanes, elem, lanes)
+        return Value(splat_literal(text, elem, lanes), elem, lanes)
+    spread = body.code.splats.setdefault(text, {})
+    found = spread.get(lanes)
+    if found is None:
+        code, kind = body.code, vector(elem, lanes)
+        one = code.pure(f"insertelement {kind} poison, {elem} {text}, i64 0", text)
+        zeros = f"<{lanes} x i32> zeroinitializer"
+        found = spread[lanes] = code.pure(f"shufflevector {kind} {one}, {kind} poison, {zeros}", one)
+    return Value(found, elem, lanes)

@@ -182,6 +182,8 @@ def _scatter(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
 
 def widen(body: Body, value: Value, dtype: DType) -> Value:
     """Give what was read from memory as a value to compute with."""
+    if dtype.bits >= 32:
+        return value
     code, lanes, text = body.code, value.lanes, value.text
     elem = value_type(dtype)
     kind = vector(elem, lanes)
@@ -205,13 +207,15 @@ def _same(elem: str, number: int, lanes: int) -> str:
 
 def rounded(body: Body, value: Value, dtype: DType) -> Value:
     """Give the value as it is read back after a store."""
-    if dtype in (float16, bfloat16, int4):
+    if dtype.bits < 32 and dtype in (float16, bfloat16, int4):
         return widen(body, narrow(body, value, dtype), dtype)
     return value
 
 
 def narrow(body: Body, value: Value, dtype: DType) -> Value:
     """Give a computed value as it lies in memory: floats rounded to nearest even, integers wrapped."""
+    if dtype.bits >= 32:
+        return value
     code, lanes, text = body.code, value.lanes, value.text
     elem = memory_type(dtype)
     kind = vector(elem, lanes)
