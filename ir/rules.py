@@ -8,6 +8,7 @@ expressions.  Literals take the type of the whole.  Index arithmetic has stronge
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from .dtype import DType, Kind, boolean, float32
 from .expr import And, Cast, Const, Div, Eq, Expr, IfThenElse, Le, Lt, Max, Min, Mul, Ne, Not, Or, Select, Sub, Var
@@ -19,7 +20,8 @@ f = Var("f", float32)
 x, y, z = (Var(name) for name in "xyz")
 ANYTHING = frozenset({x, y, z})
 
-true, false, zero, one, zero_f = Const(True, boolean), Const(False, boolean), Const(0), Const(1.0, float32), Const(0.0, float32)
+true, false = Const(True, boolean), Const(False, boolean)
+zero, zero_f, one_f = Const(0), Const(0.0, float32), Const(1.0, float32)
 
 RULES: tuple[tuple[Expr, Expr], ...] = (
     (Not(Not(p)), p),
@@ -72,9 +74,9 @@ RULES: tuple[tuple[Expr, Expr], ...] = (
     (Le(i, i), true),
     (Lt(i, i), false),
     (Lt(f, f), false),
-    (Mul(f, one), f),
-    (Mul(one, f), f),
-    (Div(f, one), f),
+    (Mul(f, one_f), f),
+    (Mul(one_f, f), f),
+    (Div(f, one_f), f),
     (Sub(f, zero_f), f),
 )
 
@@ -100,7 +102,7 @@ def apply(node: Expr) -> Expr | None:
     return None
 
 
-def _fits(pattern: Expr, node: Expr, bound: dict[Var, Expr]) -> bool:
+def _fits(pattern: Any, node: Any, bound: dict[Var, Expr]) -> bool:
     if type(pattern) is Var:
         if pattern in bound:
             return same(bound[pattern], node)
@@ -111,7 +113,7 @@ def _fits(pattern: Expr, node: Expr, bound: dict[Var, Expr]) -> bool:
     if type(pattern) is not type(node):
         return False
     if type(pattern) is Const:
-        return _kind(pattern.dtype) is _kind(node.dtype) and str(pattern.value) == str(node.value)  # type: ignore[attr-defined]
+        return _kind(pattern.dtype) is _kind(node.dtype) and str(pattern.value) == str(node.value)
     return all(_fits(a, b, bound) for a, b in zip(children(pattern), children(node), strict=True))
 
 

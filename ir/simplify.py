@@ -13,21 +13,8 @@ from math import gcd
 from typing import Any, TypeVar
 
 from . import arith
-from .affine import (
-    Affine,
-    Atom,
-    Opaque,
-    affine_of,
-    floordiv,
-    floormod,
-    is_index,
-    maximum,
-    minimum,
-    of_atom,
-    product,
-    reads_memory,
-    recombined,
-)
+from .affine import affine_of, reads_memory
+from .division import floordiv, floormod, maximum, minimum, product, recombined
 from .dtype import DType, boolean
 from .expr import (
     Add,
@@ -50,7 +37,9 @@ from .expr import (
     Sub,
     Var,
 )
-from .interval import Interval, Known, Ranges, Solver, negated
+from .interval import Interval, Known, Ranges
+from .linear import Affine, Atom, Opaque, is_index, of_atom
+from .prover import Prover, negated
 from .rules import apply
 from .stmt import Allocate, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from .visit import map_children, same, walk, with_fields
@@ -96,13 +85,13 @@ class _Simplifier:
     pinned  variables that must stay
     """
 
-    __slots__ = ("atoms", "known", "memo", "pinned", "solver", "values")
+    __slots__ = ("atoms", "known", "memo", "pinned", "prover", "values")
 
     def __init__(self, known: Known, values: dict[Var, Expr], pinned: frozenset[Var]) -> None:
         self.known = known
         self.values = values
         self.pinned = pinned
-        self.solver = Solver(known)
+        self.prover = Prover(known)
         self.memo: dict[int, tuple[Expr, Expr]] = {}
         self.atoms: dict[Atom, Affine | None] = {}
 
@@ -165,7 +154,7 @@ class _Simplifier:
 
     def cast(self, node: Cast) -> Expr:
         """Simplify a conversion."""
-        changed = map_children(node, self.expr)
+        changed: Any = map_children(node, self.expr)
         if type(changed.value) is Const:
             folded = arith.cast(changed.dtype, changed.value)
             if type(folded) is Const:
@@ -184,7 +173,7 @@ class _Simplifier:
         a = self.expr(node.a)
         b = self.assuming(negated(a)).expr(node.b)
         changed = node if a is node.a and b is node.b else Or(a, b)
-        if self.solver.proves(changed):
+        if self.prover.proves(changed):
             return Const(True, boolean)
         return self._by_rule(changed)
 
@@ -204,10 +193,10 @@ class _Simplifier:
         """Decide a comparison, or give it in canonical form: `i < 8`, `1 <= i`, `a + 2 < b`."""
         if not is_index(node.a.dtype) or reads_memory(node):
             result = self.plain(node)
-            if type(result) in _COMPARED and self.solver.proves(result):
+            if type(result) in _COMPARED and self.prover.proves(result):
                 return Const(True, boolean)
             opposite = negated(result) if type(result) in _COMPARED else None
-            if opposite is not None and self.solver.proves(opposite):
+            if opposite is not None and self.prover.proves(opposite):
                 return Const(False, boolean)
             return result
         form = self.refined(affine_of(Sub(node.b, node.a)))
@@ -218,9 +207,9 @@ class _Simplifier:
 
     def _inequality(self, form: Affine, dtype: DType) -> Expr:
         """Give `form >= 0` with negative terms on the left and positive ones on the right."""
-        if self.solver.proves_at_least_0(form):
+        if self.prover.proves_at_least_0(form):
             return Const(True, boolean)
-        if self.solver.proves_at_least_0(-form - 1):
+        if self.prover.proves_at_least_0(-form - 1):
             return Const(False, boolean)
         g = gcd(*form.terms.values())
         left, right = _sides(form, g)
@@ -240,16 +229,16 @@ class _Simplifier:
             return unequal if form.constant else equal
         g = gcd(*form.terms.values())
         zero = Const(0, dtype)
-        if form.constant % g or self.solver.proves(Ne(form.to_expr(dtype), zero)):
+        if form.constant % g or self.prover.proves(Ne(form.to_expr(dtype), zero)):
             return unequal
-        if self.solver.proves(Eq(form.to_expr(dtype), zero)):
+        if self.prover.proves(Eq(form.to_expr(dtype), zero)):
             return equal
         if form.leading > 0:
             form = -form
         left, right = _sides(form, g)
         k = form.constant // g
         result = cls((left + max(0, -k)).to_expr(dtype), (right + max(0, k)).to_expr(dtype))
-        return equal if self.solver.proves(result) else result
+        return equal if self.prover.proves(result) else result
 
     # ------------------------------------------------------------ integer-linear forms
 
@@ -268,23 +257,25 @@ class _Simplifier:
     def _better(self, atom: Atom) -> Affine | None:
         """Give the form that replaces an atom, or None."""
         if atom not in self.atoms:
+            self.atoms[atom] = None  # should what replaces it hold it again
             self.atoms[atom] = self._replaced(atom)
         return self.atoms[atom]
 
     def _replaced(self, atom: Atom) -> Affine | None:
-        if type(atom) is Var:
+        if type(atom) is not Opaque:
             value = self.values.get(atom)
             if value is not None:
                 return affine_of(value)
             point = self._point(atom)
             return None if point is None else Affine({}, point)
         result = self._rebuilt(atom)
-        if result.is_atom is not None:
-            inner = result.is_atom
-            decide = _DECISIONS.get(inner.op) if type(inner) is Opaque and inner.node is None else None
-            decided = None if decide is None else decide(self, inner)
-            result = result if decided is None else decided
-        return None if result.is_atom == atom else result
+        if result.is_atom == atom:
+            decide = _DECISIONS.get(atom.op)
+            decided = None if decide is None or atom.node is not None else decide(self, atom)
+            if decided is None:
+                return None
+            result = decided
+        return self.refined(result)
 
     def _rebuilt(self, atom: Opaque) -> Affine:
         """Give an opaque atom with its operands refined."""
@@ -301,12 +292,12 @@ class _Simplifier:
 
     def _point(self, var: Var) -> int | None:
         """Give the only value in the range of a variable."""
-        span = self.solver.span_of(var) if var in self.known.ranges else None
+        span = self.prover.span_of(var) if var in self.known.ranges else None
         return span[0] if span is not None and span[0] is not None and span[0] == span[1] else None
 
     def _quotient(self, atom: Opaque) -> Affine | None:
         """(x // d) where x stays within one period; (g*x + s) // (g*d) = (x + s//g) // d where s stays within one."""
-        low, high = self.solver.span(of_atom(atom))
+        low, high = self.prover.span(of_atom(atom))
         if low is not None and low == high:
             return Affine({}, low)
         parts = self._strided(atom)
@@ -319,7 +310,7 @@ class _Simplifier:
         """x % d = x - q*d where x // d = q; (g*x + s) % (g*d) = g * ((x + q) % d) + s - g*q where s // g = q."""
         x, d = atom.operands
         quotient = Opaque(FloorDiv, (x, d), (x, d), data=atom.data)
-        low, high = self.solver.span(of_atom(quotient))
+        low, high = self.prover.span(of_atom(quotient))
         if low is not None and low == high:
             return x - d * low
         parts = self._strided(atom)
@@ -335,7 +326,7 @@ class _Simplifier:
             return None
         for g in sorted({gcd(c, d.constant) for c in x.terms.values()} - {1}, reverse=True):
             rest = Affine({m: c for m, c in x.terms.items() if c % g}, x.constant)
-            low, high = self.solver.span(rest)
+            low, high = self.prover.span(rest)
             if low is not None and high is not None and low // g == high // g:
                 step = low // g
                 y = Affine({m: c // g for m, c in x.terms.items() if not c % g}, step)
@@ -347,9 +338,9 @@ class _Simplifier:
         if atom.data:
             return None
         a, b = atom.operands if atom.op is Min else reversed(atom.operands)
-        if self.solver.proves_at_least_0(b - a):
+        if self.prover.proves_at_least_0(b - a):
             return atom.operands[0]
-        return atom.operands[1] if self.solver.proves_at_least_0(a - b) else None
+        return atom.operands[1] if self.prover.proves_at_least_0(a - b) else None
 
     # ------------------------------------------------------------ statements
 
@@ -357,7 +348,7 @@ class _Simplifier:
         """Simplify a loop; one of no steps disappears, one of one step is its body."""
         extent = self.expr(node.extent)
         form = affine_of(extent)
-        low, high = self.solver.span(form)
+        low, high = self.prover.span(form)
         if high is not None and high <= 0:
             return NOTHING
         if low == high == 1 and self._may_vanish(node):
