@@ -91,7 +91,10 @@ class _Promotion:
         if any(isinstance(n, For) and n.kind in (ForKind.PARALLEL, ForKind.THREAD) for n in nodes):
             return None
         stored = dict.fromkeys(n.buffer for n in nodes if isinstance(n, Store))
+        private = {n.buffer for n in nodes if isinstance(n, Allocate)}  # begins anew in every iteration
         for buffer in stored:
+            if buffer in private:
+                continue
             tile = _tile_of(loop, buffer, nodes)
             if tile is not None and self.fits(tile):
                 return tile
