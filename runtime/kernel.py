@@ -15,8 +15,8 @@ from .signature import ArrayParam, ScalarParam, Signature
 from .timing import Timing, measure
 
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_char_p)  # releases the GIL
-_address_of_bytes = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)
-_Limited = Callable[[int, bytes, int], int]
+_LIMITED = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32)
+_CALL_THERE = struct.Struct("QQQQ")  # slots of `tilewright_call_there`
 
 
 class Kernel:
@@ -36,8 +36,8 @@ class Kernel:
         self._check = ArgumentCheck(signature)
         self._pack = struct.Struct("".join(map(_slot, (*signature.params, *signature.sizes)))).pack
         self._enter = _ENTRY(entry)
-        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32)
-        self._enter_limited: _Limited = prototype(limited or library().addresses["tilewright_call"])
+        self._there = limited
+        self._enter_limited = _LIMITED(limited or library().addresses["tilewright_call"])
 
     @property
     def name(self) -> str:
@@ -73,7 +73,12 @@ class Kernel:
         if threads is not None:
             check_threads(self.name, threads)
         checked = self._check(arguments)
-        return BoundCall(self, self._pack(*checked.values), checked.arrays, threads or 0)
+        slots = self._pack(*checked.values)
+        if threads is None or not self._there:
+            return BoundCall(self.name, self.entry, slots, (self, *checked.arrays), threads or 0)
+        entry = library().addresses["tilewright_call_there"]
+        outer = _CALL_THERE.pack(self._there, self.entry, _address(slots), threads)
+        return BoundCall(self.name, entry, outer, (self, slots, *checked.arrays), 0)
 
     def time_evaluator(
         self, number: int = 10, repeat: int = 1, min_repeat_ms: float = 0.0, flush_bytes: int = 0
@@ -92,23 +97,28 @@ class BoundCall:
     name, entry, argv, threads  what `timing` needs; argv is the address of the argument slots
     """
 
-    __slots__ = ("_arrays", "_enter", "_kernel", "_slots", "argv", "entry", "name", "threads")
+    __slots__ = ("_enter", "_kept", "_slots", "argv", "entry", "name", "threads")
 
-    def __init__(self, kernel: Kernel, slots: bytes, arrays: list, threads: int) -> None:
-        self._kernel, self._slots, self._arrays = kernel, slots, arrays
-        self.name, self.entry, self.threads = kernel.name, kernel.entry, threads
-        self.argv = ctypes.cast(ctypes.c_char_p(slots), ctypes.c_void_p).value or 0
-        self._enter = kernel._enter
+    def __init__(self, name: str, entry: int, slots: bytes, kept: tuple[object, ...], threads: int) -> None:
+        """Hold what a call needs; `kept` keeps the code and the arrays in memory."""
+        self.name, self.entry, self.threads = name, entry, threads
+        self.argv = _address(slots)
+        self._slots, self._kept = slots, kept
+        self._enter = _ENTRY(entry)
 
     def __call__(self) -> None:
         """Run the kernel; raises as the kernel does."""
         if self.threads:
-            status = self._kernel._enter_limited(self.entry, self._slots, self.threads)
+            status = library().functions["tilewright_call"](self.entry, self.argv, self.threads)
         else:
             status = self._enter(self._slots)
         if status:
             fail(self.name, status)
         raise_pending()
+
+
+def _address(slots: bytes) -> int:
+    return ctypes.cast(ctypes.c_char_p(slots), ctypes.c_void_p).value or 0
 
 
 def fail(name: str, status: int) -> NoReturn:

@@ -20,6 +20,7 @@ GENERATED_CODE_CALLS = ("tilewright_parallel_for", "tilewright_alloc", "tilewrig
 _I32, _I64, _PTR = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
 _SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "tilewright_call": (_I32, (_PTR, _PTR, _I32)),
+    "tilewright_call_there": (_I32, (_PTR,)),
     "tilewright_time": (_I64, (_PTR, _PTR, _I64, _I32)),
     "tilewright_sweep": (None, (_PTR, _I64)),
     "tilewright_parallel_for": (_I32, (_PTR, _PTR, _I64)),

@@ -25,13 +25,24 @@ class Timed(Protocol):
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """Give the name for messages."""
+        ...
+
     @property
-    def entry(self) -> int: ...  # noqa: D102
+    def entry(self) -> int:
+        """Give the entry's address."""
+        ...
+
     @property
-    def argv(self) -> int: ...  # noqa: D102
+    def argv(self) -> int:
+        """Give the slots' address."""
+        ...
+
     @property
-    def threads(self) -> int: ...  # noqa: D102
+    def threads(self) -> int:
+        """Give the number of threads, or 0."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

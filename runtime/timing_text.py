@@ -70,6 +70,19 @@ done:
   ret i64 %ns
 }
 
+; runs `call(kernel, argv, threads)`, the @tilewright_call of another library, from four slots
+define i32 @tilewright_call_there(ptr %slots) {
+  %kernel_at = getelementptr i64, ptr %slots, i64 1
+  %argv_at = getelementptr i64, ptr %slots, i64 2
+  %threads_at = getelementptr i64, ptr %slots, i64 3
+  %call = load ptr, ptr %slots
+  %kernel = load ptr, ptr %kernel_at
+  %argv = load ptr, ptr %argv_at
+  %threads = load i32, ptr %threads_at
+  %status = call i32 %call(ptr %kernel, ptr %argv, i32 %threads)
+  ret i32 %status
+}
+
 ; writes one word in every 64 bytes, so that nothing else stays in the caches
 define void @tilewright_sweep(ptr %buffer, i64 %bytes) {
 entry:

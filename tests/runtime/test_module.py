@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tilewright.ir.buffer import Buffer
+from tilewright.ir.dtype import int32
 from tilewright.ir.errors import ArgumentError, CodegenError, TargetError
-from tilewright.ir.expr import Var
-from tilewright.ir.stmt import ForKind
+from tilewright.ir.expr import Call, Const, Var
+from tilewright.ir.stmt import For, ForKind, Function, Store
 from tilewright.runtime import export, pool
 from tilewright.runtime.build import build
 from tilewright.runtime.externs import register_extern
@@ -134,6 +136,26 @@ def test_an_exported_library_computes_the_same(
     assert library["double"].signature == module.signatures[0]
     with pytest.raises(ArgumentError, match="double: argument 0, A, must be float32"):
         library(np.zeros(3), np.zeros(3, np.float32))
+
+
+@needs_linker
+def test_threads_of_a_call_hold_for_the_pool_of_the_library(tmp_path: Path) -> None:
+    seen, i = Buffer("seen", (Const(1),), int32), Var("i")
+    ask = Call("tilewright_get_num_threads", (), int32)
+    build(Function("ask", (seen,), For(i, Const(1), Store(seen, (i,), ask)), (seen,))).export_library(
+        tmp_path / "ask.so"
+    )
+    kernel, out = load_module(tmp_path / "ask.so")["ask"], np.zeros(1, np.int32)
+    answers = []
+    for call in (
+        lambda: kernel(out, threads=3),
+        lambda: kernel.bind(out, threads=4)(),
+        lambda: kernel.time_evaluator()(out, threads=5),
+        lambda: (pool.set_num_threads(2), kernel(out)),
+    ):
+        call()
+        answers.append(int(out[0]))
+    assert answers == [3, 4, 5, 2]
 
 
 @needs_linker
