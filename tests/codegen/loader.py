@@ -8,6 +8,7 @@ from ctypes import CFUNCTYPE, c_int64, c_void_p
 
 import llvmlite.binding as llvm
 import numpy as np
+
 from tilewright.ir.target import Target
 
 _names = itertools.count()

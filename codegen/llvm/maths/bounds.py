@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ....ir.dtype import DType, float32, float64
@@ -9,25 +10,43 @@ from ....ir.dtype import DType, float32, float64
 
 @dataclass(frozen=True, slots=True)
 class ErrorBound:
-    """The greatest error of one function over its domain, against the exact value.
+    """The greatest error of one function against the exact value, with and without fused multiply-add.
 
-    ulp     in units in the last place of the result; denormal results count the least denormal as their unit
-    domain  arguments where the bound holds; outside of it the C library is called for the vector
+    ulp    in units in the last place of the exact result; a denormal result counts in least denormals
+    limit  greatest |x| where the bound holds; above, the C library is called for the whole vector
     """
 
     name: str
     dtype: DType
     ulp: float
-    domain: str = "all"
+    limit: float = math.inf
 
 
-ERROR_BOUNDS = (
-    ErrorBound("exp", float32, 1.0),
-    ErrorBound("exp", float64, 1.0),
-    ErrorBound("exp2", float32, 1.0),
-    ErrorBound("exp2", float64, 1.0),
-    ErrorBound("tanh", float32, 2.0),
-    ErrorBound("tanh", float64, 2.0),
-    ErrorBound("sigmoid", float32, 2.0),
-    ErrorBound("sigmoid", float64, 2.0),
+_BOUNDS = {  # float32, float64
+    "exp": (1.0, 1.0),
+    "exp2": (1.1, 1.1),
+    "exp10": (1.5, 1.5),
+    "log": (1.0, 1.0),
+    "log1p": (1.0, 1.0),
+    "log2": (1.0, 1.5),
+    "log10": (1.0, 1.5),
+    "sigmoid": (2.0, 2.0),
+    "tanh": (1.5, 1.5),
+    "sinh": (2.5, 2.5),
+    "cosh": (1.5, 1.5),
+    "erf": (1.5, 1.5),
+    "rsqrt": (1.0, 1.0),
+    "sin": (1.6, 1.0),
+    "cos": (1.6, 1.0),
+    "tan": (3.0, 2.5),
+    "asin": (2.5, 2.5),
+    "acos": (1.5, 1.5),
+    "atan": (2.0, 2.0),
+}
+_LIMITS = {"sin": 1.0e6, "cos": 1.0e6, "tan": 1.0e6}
+
+ERROR_BOUNDS = tuple(
+    ErrorBound(name, dtype, ulp, _LIMITS.get(name, math.inf))
+    for name, pair in _BOUNDS.items()
+    for dtype, ulp in zip((float32, float64), pair, strict=True)
 )

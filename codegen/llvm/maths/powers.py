@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .block import Block, Value
 
 
@@ -14,4 +16,5 @@ def rsqrt(b: Block, x: Value) -> Value:
     large = b.less(1.0, x)
     inverse = b.div(1.0, b.mul(x, b.select(large, 4.0**-quarter, 4.0**quarter)))
     root = b.mul(b.sqrt(inverse), b.select(large, 2.0**-quarter, 2.0**quarter))
-    return b.select(b.equal(x, 0.0), inverse, root)
+    below = b.select(b.equal(x, 0.0), inverse, math.nan)
+    return b.select(b.not_above(x, 0.0), below, root)

@@ -90,7 +90,7 @@ def tan(b: Block, x: Value) -> Value:
 
 
 def atan(b: Block, x: Value) -> Value:
-    """Give the inverse tangent: |x| above tan(pi/8) goes to pi/4 + atan((|x| - 1) / (|x| + 1)) or pi/2 - atan(1/|x|)."""
+    """Give the inverse tangent, from (|x| - 1) / (|x| + 1) above tan(pi/8) and -1 / |x| above tan(3 pi/8)."""
     size = b.abs(x)
     large, medium = b.less(math.tan(3 * math.pi / 8), size), b.less(math.tan(math.pi / 8), size)
     above = b.select(large, -1.0, b.select(medium, b.sub(size, 1.0), size))

@@ -1,0 +1,124 @@
+"""Four-byte dot products are exact on every path, and use VNNI exactly where the processor has it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tilewright.codegen.llvm.dot import dot4, has, register_lanes
+from tilewright.ir.target import Target
+
+from .loader import Loaded, assembly, host, plain
+
+LANES = (2, 3, 4, 5, 8, 12, 16, 20, 32, 64)
+EXTREMES = np.array([0, 1, 127, 128, 129, 255], np.uint8)
+
+
+def module(signed: bool, lanes: int, target: Target) -> str:
+    dot = dot4(signed, lanes, target)
+    words = f"<{lanes} x i32>"
+    return f"""{dot.definition}
+define void @run(ptr %c, ptr %a, ptr %b) {{
+  %acc = load {words}, ptr %c, align 4
+  %word = load i32, ptr %a, align 1
+  %bytes = load <{4 * lanes} x i8>, ptr %b, align 1
+  %sum = call {words} {dot.symbol}({words} %acc, i32 %word, <{4 * lanes} x i8> %bytes)
+  store {words} %sum, ptr %c, align 4
+  ret void
+}}
+"""
+
+
+def wrapped_sum(acc: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    exact = acc.astype(np.int64) + (a.astype(np.int64) * b.reshape(-1, 4).astype(np.int64)).sum(axis=1)
+    return exact.astype(np.uint64).astype(np.uint32).view(np.int32)
+
+
+def operands(lanes: int, rounds: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Give accumulators, bytes of a and bytes of b: random ones and ones at the ends of their ranges."""
+    random = np.random.default_rng(lanes)
+    cases = []
+    for n in range(rounds):
+        acc = random.integers(-(2**31), 2**31, lanes).astype(np.int32)
+        a = random.choice(EXTREMES, 4) if n % 2 else random.integers(0, 256, 4).astype(np.uint8)
+        b = random.choice(EXTREMES, 4 * lanes) if n % 3 else random.integers(0, 256, 4 * lanes).astype(np.uint8)
+        cases.append((acc, a, b))
+    extremes = [(np.zeros(lanes, np.int32), np.full(4, x), np.full(4 * lanes, y)) for x in EXTREMES for y in EXTREMES]
+    return cases + extremes
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("target", [host(), plain()], ids=["host", "plain"])
+def test_sums_equal_integer_arithmetic(target: Target, signed: bool, lanes: int) -> None:
+    loaded = Loaded(module(signed, lanes, target), target)
+    for acc, a, b in operands(lanes, 60):
+        want = wrapped_sum(acc, a.view(np.int8) if signed else a, b.view(np.int8))
+        got = acc.copy()
+        loaded.call("run", got, np.ascontiguousarray(a), np.ascontiguousarray(b))
+        np.testing.assert_array_equal(got, want)
+
+
+def x86(cpu: str, features: str = "") -> Target:
+    return Target(triple="x86_64-unknown-linux-gnu", cpu=cpu, features=features)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    "target",
+    [
+        x86("cascadelake"),
+        x86("znver5"),
+        x86("alderlake"),
+        x86("x86-64", "+avx512vnni"),
+        x86("x86-64", "+avx512vnni,+avx512vl"),
+        x86("x86-64", "+avxvnni"),
+    ],
+    ids=str,
+)
+def test_vnni_target_uses_its_instruction(target: Target, signed: bool, lanes: int) -> None:
+    assert "vpdpbusd" in assembly(module(signed, lanes, target), target)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    "target",
+    [
+        plain(),
+        x86("skylake-avx512"),
+        x86("cascadelake", "-avx512vnni"),
+        x86("znver4", "-avx512f"),
+        Target(triple="aarch64-unknown-linux-gnu", cpu="generic"),
+    ],
+    ids=str,
+)
+def test_other_targets_do_without(target: Target, signed: bool) -> None:
+    assert "vpdpbusd" not in assembly(module(signed, 16, target), target)
+
+
+def test_sixteen_unsigned_lanes_are_one_instruction() -> None:
+    text = assembly(module(False, 16, x86("cascadelake")), x86("cascadelake"))
+    assert text.count("vpdpbusd") == 1
+    assert "vpmadd" not in text
+
+
+def test_features_override_the_processor() -> None:
+    assert has(x86("cascadelake"), "avx512vnni")
+    assert not has(x86("cascadelake", "-avx512vnni"), "avx512vnni")
+    assert has(x86("x86-64", "+sse3,+avx512vnni"), "avx512vnni")
+    assert not has(x86(""), "avx512vnni")
+
+
+@pytest.mark.parametrize(
+    ("target", "lanes"),
+    [
+        (x86("cascadelake"), (16, 8, 4)),
+        (x86("x86-64", "+avx512vnni"), (16,)),
+        (x86("alderlake"), (8, 4)),
+        (x86("x86-64-v4"), ()),
+    ],
+    ids=str,
+)
+def test_register_widths_follow_the_features(target: Target, lanes: tuple[int, ...]) -> None:
+    assert register_lanes(target) == lanes

@@ -1,0 +1,205 @@
+"""Vector maths functions: error within the stated bounds, special values, every number of lanes, no hidden calls."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tilewright.codegen.llvm.maths import ERROR_BOUNDS, ErrorBound, vector_maths
+from tilewright.codegen.llvm.maths.functions import RECIPES
+from tilewright.ir.dtype import DType, dtype_of, float16, float32, float64
+from tilewright.ir.errors import CodegenError
+from tilewright.ir.intrinsics import INTRINSICS
+from tilewright.ir.target import Target
+
+from .loader import Loaded, assembly, elementwise, host, plain
+
+TARGETS = {"fused": (host(), 16), "sse2": (plain(), 4)}  # with and without fused multiply-add
+SPECIALS = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0]
+ELEMENT = {float32: "float", float64: "double"}
+Reference = Callable[..., np.ndarray]
+
+
+def erf(x: np.ndarray) -> np.ndarray:
+    """Give erf as 2 / sqrt(pi) * exp(-x**2) * sum of 2**n x**(2n+1) / (2n+1)!!, all terms of one sign."""
+    bounded = np.clip(x, -7, 7)
+    term = bounded.copy()
+    total = term.copy()
+    for n in range(1, 180):
+        term = term * (2 * bounded * bounded / (2 * n + 1))
+        total += term
+    pi = np.arccos(np.array(-1, x.dtype))
+    return np.where(np.abs(x) > 6.9, np.sign(x), 2 / np.sqrt(pi) * np.exp(-bounded * bounded) * total)
+
+
+REFERENCES: dict[str, Reference] = {
+    "exp10": lambda x: np.power(x.dtype.type(10), x),
+    "sigmoid": lambda x: np.where(x < 0, np.exp(x) / (1 + np.exp(x)), 1 / (1 + np.exp(-x))),
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "erf": erf,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+}
+
+
+def reference(name: str, *arguments: np.ndarray) -> np.ndarray:
+    """Give the function computed with at least 11 bits more than its arguments have."""
+    wider = np.float64 if arguments[0].dtype == np.float32 else np.longdouble
+    with np.errstate(all="ignore"):
+        return REFERENCES.get(name, getattr(np, name, None))(*(x.astype(wider) for x in arguments))  # type: ignore[misc]
+
+
+def module(name: str, dtype: DType, lanes: int, inputs: int = 1) -> str:
+    function = vector_maths(name, dtype, lanes)
+    definitions = [*function.declares, function.definition]
+    return elementwise(function.symbol, definitions, ELEMENT[dtype], lanes, inputs)
+
+
+def compute(name: str, dtype: DType, lanes: int, target: Target, *arguments: np.ndarray) -> np.ndarray:
+    """Apply the compiled function to arrays of any length."""
+    count = len(arguments[0])
+    chunks = -(-count // lanes)
+    padded = [np.concatenate([x, np.ones(chunks * lanes - count, x.dtype)]).astype(str(dtype)) for x in arguments]
+    result = np.empty_like(padded[0])
+    Loaded(module(name, dtype, lanes, len(arguments)), target).call("run", *padded, result, chunks)
+    return result[:count]
+
+
+def every_exponent(dtype: DType, count: int) -> np.ndarray:
+    """Give `count` numbers spread over all bit patterns: both signs, denormals, NaNs."""
+    random = np.random.default_rng(dtype.bits)
+    steps = np.linspace(0, 2.0**dtype.bits, count, endpoint=False).astype(f"uint{dtype.bits}")
+    noise = random.integers(0, 2**dtype.bits // count, count, dtype=f"uint{dtype.bits}")
+    return (steps + noise).view(str(dtype))
+
+
+def samples(dtype: DType, limit: float) -> np.ndarray:
+    """Give arguments over all exponents, and more where the functions do their work."""
+    random = np.random.default_rng(7)
+    count = (1 << 20) if dtype == float32 else (1 << 16)
+    spreads = [random.uniform(-size, size, count // 4) for size in (1, 3, 20, 110, 800, min(limit, 1e9))]
+    near_one = 1 + random.uniform(-1, 1, count // 8) * 2.0 ** random.uniform(-30, 0, count // 8)
+    quarter_turns = np.arange(1, count // 8) * (math.pi / 2)
+    parts = [every_exponent(dtype, count), np.array(SPECIALS), *spreads, near_one, quarter_turns]
+    x = np.concatenate([part.astype(str(dtype)) for part in parts])
+    return x[~(np.abs(x) > limit)]
+
+
+def ulp_errors(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Give |got - exact| in units in the last place of `exact`; infinite where only one of the two is NaN.
+
+    Overflow counts as the number after the greatest one, so an infinity may stand for an exact value near it.
+    """
+    info = np.finfo(got.dtype)
+    with np.errstate(all="ignore"):
+        top = np.ldexp(exact.dtype.type(1), info.maxexp)
+        finite = np.where(np.isinf(got), np.copysign(top, got), got.astype(exact.dtype))
+        bounded = np.clip(exact, -top, top)
+        _, exponent = np.frexp(np.where(np.isnan(exact), 0, bounded))
+        unit = np.ldexp(exact.dtype.type(1), np.clip(exponent - 1, info.minexp, info.maxexp - 1) - info.nmant)
+        errors = np.abs(finite - bounded) / unit
+    errors[np.isnan(got) & np.isnan(exact)] = 0
+    errors[np.isnan(got) != np.isnan(exact)] = np.inf
+    return errors
+
+
+def bound_name(bound: ErrorBound) -> str:
+    return f"{bound.name}-{bound.dtype}"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("bound", ERROR_BOUNDS, ids=bound_name)
+def test_error_is_within_the_stated_bound(bound: ErrorBound, target: str) -> None:
+    machine, lanes = TARGETS[target]
+    x = samples(bound.dtype, bound.limit)
+    errors = ulp_errors(compute(bound.name, bound.dtype, lanes, machine, x), reference(bound.name, x))
+    worst = int(np.argmax(errors))
+    assert errors[worst] <= bound.ulp, f"{bound.name}({x[worst]!r}): {errors[worst]} ULP"
+
+
+@pytest.mark.parametrize("bound", ERROR_BOUNDS, ids=bound_name)
+def test_special_values_are_those_of_ieee(bound: ErrorBound) -> None:
+    x = np.array(SPECIALS, str(bound.dtype))
+    got = compute(bound.name, bound.dtype, 4, host(), x)
+    want = reference(bound.name, x).astype(x.dtype)
+    special = np.isnan(want) | np.isinf(want) | (want == 0)
+    np.testing.assert_array_equal(got[special], want[special])
+    zero = want == 0
+    np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(want[zero]))
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+@pytest.mark.parametrize("name", ["exp", "exp2", "exp10"])
+def test_underflow_is_gradual_and_ends_in_zero(name: str, dtype: DType) -> None:
+    base = {"exp": math.e, "exp2": 2.0, "exp10": 10.0}[name]
+    lowest = math.log(float(np.finfo(str(dtype)).smallest_subnormal), base)
+    got = compute(name, dtype, 4, host(), np.array([lowest * 0.99, lowest * 1.02, -1e30]))
+    assert 0 < got[0] < np.finfo(str(dtype)).tiny
+    assert list(got[1:]) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+def test_one_huge_angle_sends_the_vector_to_the_c_library(name: str, dtype: DType) -> None:
+    x = np.array([0.5, 1e22, 3.0, -7e9]).astype(str(dtype))
+    got = compute(name, dtype, 4, host(), x)
+    assert ulp_errors(got, reference(name, x)).max() <= 1.0
+
+
+@pytest.mark.parametrize("lanes", [2, 3, 5, 8, 12, 16, 32, 64])
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+@pytest.mark.parametrize("name", ["exp", "log", "tanh", "sin", "erf"])
+def test_results_do_not_depend_on_the_number_of_lanes(name: str, dtype: DType, lanes: int) -> None:
+    x = np.linspace(0.01, 9.0, 200).astype(str(dtype))
+    np.testing.assert_array_equal(compute(name, dtype, lanes, host(), x), compute(name, dtype, 1, host(), x))
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 5])
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+@pytest.mark.parametrize(("name", "oracle"), [("fmod", np.fmod), ("nextafter", np.nextafter)])
+def test_functions_without_a_recipe_call_the_c_library(name: str, oracle: Reference, dtype: DType, lanes: int) -> None:
+    x, y = (np.linspace(a, b, 60).astype(str(dtype)) for a, b in ((-9.0, 7.0), (0.5, 3.0)))
+    np.testing.assert_array_equal(compute(name, dtype, lanes, host(), x, y), oracle(x, y))
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("sin", "cos", "tan")])
+def test_recipes_compile_without_calls_even_for_sse2(name: str, dtype: DType) -> None:
+    text = assembly(module(name, dtype, 4, INTRINSICS[name].arity), plain())
+    assert not re.search(r"\bcall", text)
+
+
+def test_a_wide_exp_is_near_twenty_instructions() -> None:
+    target = Target(triple="x86_64-unknown-linux-gnu", cpu="cascadelake")
+    function = vector_maths("exp", float32, 16)
+    text = assembly(function.definition + f"""
+define <16 x float> @one(<16 x float> %x) {{
+  %y = call <16 x float> {function.symbol}(<16 x float> %x)
+  ret <16 x float> %y
+}}
+""", target)  # fmt: skip
+    assert len(re.findall(r"^\tv\w+", text, re.MULTILINE)) <= 28  # constants in registers included
+
+
+def test_other_data_types_are_refused() -> None:
+    with pytest.raises(CodegenError, match="no version for float16"):
+        vector_maths("exp", float16, 4)
+
+
+def test_documentation_states_the_bounds() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "maths.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \|", page, re.MULTILINE)
+    stated = {(name, dtype): float(ulp) for name, *ulps in rows for dtype, ulp in zip(("float32", "float64"), ulps)}
+    assert stated == {(bound.name, str(bound.dtype)): bound.ulp for bound in ERROR_BOUNDS}
+
+
+def test_every_recipe_has_bounds_for_both_types() -> None:
+    assert {(b.name, b.dtype) for b in ERROR_BOUNDS} == {
+        (n, dtype_of(d)) for n in RECIPES for d in ("float32", "float64")
+    }
