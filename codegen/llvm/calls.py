@@ -13,6 +13,7 @@ from .address import flat_offset, pointer
 from .arithmetic import binary, compare, constant, same_lanes
 from .body import Body
 from .maths import vector_maths
+from .products import dot_product
 from .types import Value, computed, memory_type, suffix, value_type, vector
 
 Evaluate = Callable[[Body, Expr], Value]
@@ -150,4 +151,6 @@ _SPECIAL: dict[str, Callable[[Body, Any, Evaluate], Value]] = {
     "clz": _count_bits("ctlz", "i1 false"),
     "reinterpret": _reinterpret,
     "prefetch": _prefetch,
+    "dot4_u8s8_i32": lambda body, expr, _: dot_product(body, expr),
+    "dot4_s8s8_i32": lambda body, expr, _: dot_product(body, expr),
 }

@@ -398,3 +398,29 @@ def test_unrolling_beyond_all_measure_is_refused() -> None:
     body = For(i, Const(200), For(j, Const(200), Store(out, (i, j), Const(0.0, float32)), UNROLLED), UNROLLED)
     with pytest.raises(CodegenError, match=r"unrolling big writes out more than 20,000 statements"):
         Loaded(Function("big", (out,), body, (out,)))
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 16, 17, 32])
+@pytest.mark.parametrize("dtype", [uint8, int8], ids=str)
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_int8_dot_products(lanes: int, dtype: DType, scope: str) -> None:
+    k, i, m, z, y = (Var(n) for n in ("k", "i", "m", "z", "y"))
+    a, b = buffer("a", 3, 5, 4, dtype=dtype), buffer("b", 5, lanes, 4, dtype=int8)
+    out, acc = buffer("out", 3, lanes, dtype=int32), buffer("acc", 3, lanes, dtype=int32, scope=scope)
+    name = "dot4_u8s8_i32" if dtype == uint8 else "dot4_s8s8_i32"
+    zero = Const(0)
+    places = Address(acc, (i, zero)), Address(a, (i, k, zero)), Address(b, (k, zero, zero)), Const(lanes)
+    body = seq(
+        For(m, Const(3), For(z, Const(lanes), Store(acc, (m, z), zero), VECTOR), UNROLLED),
+        For(k, Const(5), For(i, Const(3), Evaluate(Call(name, places, int32)), UNROLLED)),
+        For(y, Const(3), For(x := Var("x"), Const(lanes), Store(out, (y, x), Load(acc, (y, x))), VECTOR), UNROLLED),
+    )
+    function = Function("dots", (a, b, out), Allocate(acc, body), (out,))
+    rng = np.random.default_rng(lanes)
+    left = rng.integers(dtype.min_value, dtype.max_value, (3, 5, 4), endpoint=True, dtype=str(dtype))
+    right = rng.integers(-128, 127, (5, lanes, 4), endpoint=True, dtype=np.int8)
+    got = np.zeros((3, lanes), np.int32)
+    loaded = Loaded(function)
+    assert loaded(left, right, got) == 0
+    np.testing.assert_array_equal(got, np.einsum("mkr,klr->ml", left.astype(int), right.astype(int)))
+    assert scope == "global" or "alloca" not in loaded.text
