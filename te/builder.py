@@ -22,6 +22,7 @@ from ..ir.dtype import DType, dtype_of
 from ..ir.errors import ExpressionError
 from ..ir.expr import Expr, Load, Var
 from ..ir.stmt import Allocate, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store, seq
+from .arguments import listed
 from .compute import Shape, as_shape
 
 Item = Stmt | Callable[[Stmt], Stmt]  # a statement, or what encloses all that follows
@@ -56,7 +57,7 @@ class BufferView:
         self.builder.emit(Store(self.buffer, self._indices(index), node))
 
     def _indices(self, index: object) -> tuple[Expr, ...]:
-        given = tuple(arith.as_expr(i) for i in (index if isinstance(index, tuple) else (index,)))  # type: ignore[arg-type]
+        given = tuple(arith.as_expr(i) for i in listed(index))
         if len(given) == 1 and len(self.buffer.shape) > 1:
             return self.buffer.unflatten(given[0])
         if len(given) != len(self.buffer.shape):

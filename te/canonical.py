@@ -16,6 +16,7 @@ from ..ir.dtype import DType
 from ..ir.errors import ExpressionError
 from ..ir.expr import Const, Expr, Var
 from ..ir.stmt import Stmt
+from .arguments import listed
 from .axis import Axis
 from .evaluate import operations
 from .extern import buffer_like
@@ -36,7 +37,7 @@ def canonical_text(outputs: Tensor | Sequence[Tensor]) -> str:
 
     Raises ExpressionError for what has no content to compare, such as a value that is no part of the language.
     """
-    wanted = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    wanted = listed(outputs)
     text = _Text()
     for op in operations(wanted):
         text.operator(op)

@@ -9,8 +9,9 @@ from typing import Any
 from ..ir import arith
 from ..ir.dtype import DType, dtype_of
 from ..ir.errors import ExpressionError, TypeMismatch
-from ..ir.expr import Const, Expr, Var
+from ..ir.expr import Expr, Var
 from ..ir.visit import walk
+from .arguments import literal
 from .axis import Axis, AxisKind
 from .nodes import Reduce
 from .operation import ComputeOp, PlaceholderOp
@@ -67,8 +68,7 @@ def reduce_axis(dom: tuple[Size, Size] | Sequence[Size], name: str = "rv") -> Ax
         raise ExpressionError("reduce_axis", f"the domain of {name} is {dom!r}", advice="a pair (first, end)")
     start, end = arith.operands("reduce_axis", *(_size(name, bound, None) for bound in dom))
     extent = _size(name, arith.sub(end, start), 1)
-    least = int(start.value) if isinstance(start, Const) else None
-    return Axis(Var(name, extent.dtype, least), extent, AxisKind.REDUCE, start)
+    return Axis(Var(name, extent.dtype, literal(start)), extent, AxisKind.REDUCE, start)
 
 
 def thread_axis(dom: object = None, tag: str = "", name: str = "") -> Axis:
@@ -150,8 +150,9 @@ def _size(step: str, value: object, least: int | None) -> Expr:
     size = arith.as_expr(value)  # type: ignore[arg-type]
     if not size.dtype.is_int:
         raise TypeMismatch(step, f"the size {value} has type {size.dtype}", advice="an integer")
-    if isinstance(size, Const) and least is not None and size.value < least:
-        raise ExpressionError(step, f"the size is {size.value}", advice=f"a size of at least {least}")
+    value = literal(size)
+    if value is not None and least is not None and value < least:
+        raise ExpressionError(step, f"the size is {value}", advice=f"a size of at least {least}")
     return size
 
 

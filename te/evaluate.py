@@ -15,6 +15,7 @@ from ..ir import expr as e
 from ..ir.errors import ArgumentError, ExpressionError
 from ..ir.stmt import Function
 from ..ir.visit import walk
+from .arguments import listed
 from .extern import buffer_like
 from .grid import Grid, Run
 from .machine import Array, Machine, array_dtype
@@ -48,7 +49,7 @@ def evaluate(
     interpret   runs an extern operator's statements: `codegen.interp.interpret`
     Raises ArgumentError for arrays that do not fit, ExpressionError for a read out of bounds and an unbound variable.
     """
-    wanted = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    wanted = listed(outputs)
     order = operations(wanted)
     run = _Evaluation(Machine(accumulate == "float64"), externs, interpret)
     with np.errstate(all="ignore"):
@@ -184,7 +185,7 @@ class _Evaluation:
         function = self.externs.get(op.name)
         if function is not None:
             given = function(*inputs)
-            arrays = list(given) if isinstance(given, (tuple, list)) else [given]
+            arrays = listed(given)
         elif self.interpret is not None:
             arrays = [np.zeros(self.shape(shape), array_dtype(dtype)) for shape, dtype in op.shapes]
             ins = tuple(buffer_like(t) for t in op.reads)

@@ -10,6 +10,7 @@ from ..ir.errors import ExpressionError, TypeMismatch
 from ..ir.expr import Address, Expr, Load
 from ..ir.stmt import Evaluate, Stmt, Store
 from ..ir.visit import Node, rewrite
+from .arguments import listed
 from .compute import Attrs, Shape, as_attrs, as_shape
 from .operation import ExternOp
 from .tensor import Tensor
@@ -36,7 +37,7 @@ def extern(
     Raises TypeMismatch where the data type cannot be told, ExpressionError where `fcompute` gives no statement.
     """
     shapes = _shapes(name, shape)
-    reads = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    reads = listed(inputs)
     results = tuple(zip(shapes, _dtypes(name, dtype, reads, len(shapes)), strict=True))
     named_ins, named_outs = _named(in_buffers), _named(out_buffers)
     _check_counts(name, named_ins, len(reads), "in_buffers")
@@ -120,7 +121,7 @@ def _dtypes(name: str, dtype: object, reads: tuple[Tensor, ...], count: int) -> 
 
 
 def _named(buffers: Sequence[Buffer] | Buffer | None) -> Buffers:
-    return () if buffers is None else (buffers,) if isinstance(buffers, Buffer) else tuple(buffers)
+    return () if buffers is None else listed(buffers)
 
 
 def _check_counts(name: str, given: tuple[object, ...], count: int, what: str) -> None:

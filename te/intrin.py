@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..ir.buffer import Buffer
 from ..ir.errors import ExpressionError
 from ..ir.stmt import Stmt
+from .arguments import listed
 from .extern import as_stmt, buffer_like
 from .operation import ComputeOp, Operation
 from .tensor import Tensor
@@ -66,7 +67,7 @@ def decl_tensor_intrin(
     inputs = tuple(buffer_of(t) for t in op.inputs)
     outputs = tuple(buffer_of(op.output(i)) for i in range(op.num_outputs))
     given = fcompute(inputs, outputs)
-    parts = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    parts = listed(given)
     if not 1 <= len(parts) <= 3 or parts[0] is None:
         raise ExpressionError(name, f"its function gives {len(parts)} parts", advice="body, or (body, reset, update)")
     stmts = [None if part is None else as_stmt(name, part) for part in parts]

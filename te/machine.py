@@ -119,7 +119,7 @@ def _round_half_away(x: Array) -> Array:
 
 
 def _erf(x: Array) -> Array:
-    return np.frompyfunc(math.erf, 1, 1)(x)
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x))
 
 
 def _unsigned(x: Any, bits: int) -> Array:

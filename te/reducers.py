@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 from ..ir import arith
 from ..ir.dtype import DType, boolean
 from ..ir.errors import ExpressionError, TypeMismatch
 from ..ir.expr import Const, Expr, Var
 from ..ir.visit import walk
+from .arguments import listed
 from .axis import Axis, AxisKind
 from .nodes import Reduce, Reducer
 
-Result = Expr | tuple[Expr, ...]
+Result = Any  # an expression, or a tuple of them where the reducer combines several values
 ReducerOf = Callable[[tuple[DType, ...]], Reducer]
 
 
@@ -37,7 +39,7 @@ def comm_reducer(
         value = expr
         for operand in (axis, where, init, *args):
             value = value if operand is None else fcombine(value, operand)
-        return value  # type: ignore[return-value]
+        return value
 
     reducer.__name__ = reducer.__qualname__ = name
     reducer.__doc__ = f"Give the {name} over `axis`, of the values where `where` holds, starting from `init`."
@@ -57,7 +59,7 @@ def _reducer(fcombine: Callable, fidentity: Callable, name: str, dtypes: tuple[D
 
 def _components(name: str, function: str, values: object, dtypes: tuple[DType, ...]) -> tuple[Expr, ...]:
     """Give one expression per component, in its data type."""
-    given = tuple(values) if isinstance(values, (tuple, list)) else (values,)
+    given = listed(values)
     if len(given) != len(dtypes):
         raise ExpressionError(
             name,
@@ -70,7 +72,7 @@ def _components(name: str, function: str, values: object, dtypes: tuple[DType, .
 
 def _reduction(name: str, reducer_of: ReducerOf, expr: object, axis: object, where: object, init: object) -> Result:
     axes = _reduce_axes(name, axis)
-    values = tuple(arith.as_expr(v) for v in (expr if isinstance(expr, (tuple, list)) else (expr,)))  # type: ignore[union-attr]
+    values = tuple(arith.as_expr(v) for v in listed(expr))
     for value in values:
         _refuse_reduce(name, value)
     dtypes = tuple(v.dtype for v in values)
@@ -90,7 +92,7 @@ def _check_dtypes(name: str, what: str, given: tuple[Expr, ...], dtypes: tuple[D
 
 
 def _reduce_axes(name: str, axis: object) -> tuple[Axis, ...]:
-    axes: Sequence[object] = axis if isinstance(axis, (tuple, list)) else (axis,)
+    axes = listed(axis)
     if not axes:
         raise ExpressionError(name, "the list of axes is empty", advice="at least one te.reduce_axis")
     for one in axes:
@@ -98,7 +100,7 @@ def _reduce_axes(name: str, axis: object) -> tuple[Axis, ...]:
             raise ExpressionError(name, f"{one!r} is no reduction axis", advice="te.reduce_axis((0, n), name='k')")
     if len({id(one) for one in axes}) != len(axes):
         raise ExpressionError(name, f"an axis is listed twice among {len(axes)}", advice="each axis once")
-    return tuple(axes)  # type: ignore[arg-type]
+    return axes
 
 
 def _refuse_reduce(name: str, value: Expr) -> None:
@@ -138,4 +140,4 @@ def any(*conditions: object, axis: Axis | Sequence[Axis] | None = None) -> Expr:
 def _quantified(reducer: Callable[..., Result], name: str, conditions: tuple[object, ...], axis: object) -> Expr:
     if len(conditions) != 1:
         raise ExpressionError(name, f"{len(conditions)} conditions to reduce", advice="one condition, or te.all(a, b)")
-    return reducer(arith.condition(name, conditions[0]), axis)  # type: ignore[return-value]
+    return reducer(arith.condition(name, conditions[0]), axis)

@@ -8,6 +8,7 @@ from ..ir import arith
 from ..ir.errors import ExpressionError, TypeMismatch
 from ..ir.expr import Add, Const, Expr, Sub, Var
 from ..ir.visit import same, walk
+from .arguments import listed, literal
 from .axis import Axis, AxisKind
 from .compute import Attrs, as_attrs
 from .nodes import Read
@@ -49,15 +50,14 @@ def scan(
     for first, step, state in zip(inits, updates, states, strict=True):
         _check(name, first, step, state, states)
     start, end = arith.operands(name, inits[0].shape[0], updates[0].shape[0])
-    least = int(start.value) if isinstance(start, Const) else None
-    axis = Axis(Var(f"{name}.idx", end.dtype, least), end - start, AxisKind.SCAN, start)
+    axis = Axis(Var(f"{name}.idx", end.dtype, literal(start)), end - start, AxisKind.SCAN, start)
     op = ScanOp(name, axis, inits, updates, states, tag=tag, attrs=as_attrs(attrs))
     results = tuple(op.output(i) for i in range(op.num_outputs))
     return results[0] if len(results) == 1 else results
 
 
 def _tensors(name: str, given: Tensors) -> tuple[Tensor, ...]:
-    tensors = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    tensors = listed(given)
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise TypeMismatch(name, f"{tensor!r} is no tensor", advice="te.placeholder or te.compute")

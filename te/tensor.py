@@ -9,6 +9,7 @@ from ..ir import arith
 from ..ir.dtype import DType
 from ..ir.errors import ExpressionError
 from ..ir.expr import Expr
+from .arguments import listed
 from .arithmetic import Arithmetic
 from .nodes import Read
 
@@ -39,8 +40,8 @@ class Tensor(Arithmetic):
         """Give the element at `indices`, as `self[indices]` does."""
         return self[indices]
 
-    def __getitem__(self, indices: object) -> Expr | TensorSlice:
-        index = indices if isinstance(indices, tuple) else (indices,)
+    def __getitem__(self, indices: Any) -> Any:  # an element, or a slice where indices are missing
+        index = listed(indices)
         if len(index) < self.ndim:
             return TensorSlice(self, index)
         if len(index) > self.ndim:
@@ -75,8 +76,8 @@ class TensorSlice(Arithmetic):
     tensor: Tensor
     indices: tuple[object, ...]
 
-    def __getitem__(self, indices: object) -> Expr | TensorSlice:
-        more = indices if isinstance(indices, tuple) else (indices,)
+    def __getitem__(self, indices: Any) -> Any:  # an element, or a slice where indices are missing
+        more = listed(indices)
         return self.tensor[self.indices + more]
 
     def as_expr(self) -> Expr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ..ir.expr import Call, Const
+from ..ir.expr import Call, Const, Expr
 from ..ir.visit import walk
 from .evaluate import operations
 from .machine import unit_roundoff
@@ -37,7 +37,7 @@ def tolerance(output: Tensor, lengths: Mapping[Operation, int] | None = None) ->
 def _amplified(op: Operation, inherited: float, lengths: Mapping[Operation, int]) -> float:
     match op:
         case ComputeOp(body=body):
-            nodes = [node for expression in body for node in walk(expression)]
+            nodes = [node for expression in body for node in walk(expression) if isinstance(node, Expr)]
             unit = max((unit_roundoff(x.dtype) for x in body if x.dtype.is_float), default=0.0)
             maths = sum(2 * _MATHS_ULPS for node in nodes if isinstance(node, Call))
             rounded = sum(node.dtype.is_float and not isinstance(node, Const) for node in nodes)

@@ -7,10 +7,13 @@ a block: NCHW16c is (N, C / 16, H, W, 16).  Strides and dilations are numbers or
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...ir import arith
 from ...ir.dtype import DType
 from ...ir.errors import TypeMismatch
-from ...ir.expr import Const, Expr
+from ...ir.expr import Expr
+from ..arguments import differ, literal
 from ..compute import compute, reduce_axis
 from ..reducers import sum
 from ..tensor import Tensor
@@ -130,7 +133,7 @@ def conv2d_NCHWc(
     return compute(shape, element, "conv2d_NCHWc", "conv2d_NCHWc", attrs)
 
 
-def _converter(data: Tensor, out_dtype: Dtype):  # noqa: ANN202
+def _converter(data: Tensor, out_dtype: Dtype) -> Callable[[Expr], Expr]:
     dtype = data.dtype if out_dtype is None else out_dtype
     return lambda x: arith.cast(dtype, x)
 
@@ -142,11 +145,11 @@ def _check_ranks(step: str, data: Tensor, data_rank: int, kernel: Tensor, kernel
 
 
 def _check_equal(step: str, what: str, a: Expr, b: Expr) -> None:
-    if isinstance(a, Const) and isinstance(b, Const) and a.value != b.value:
+    if differ(a, b):
         raise TypeMismatch(step, f"{what}: {a} of data, {b} of kernel", advice="equal numbers")
 
 
 def _check_groups(step: str, channels: Expr, per_group: Expr, filters: Expr, groups: int) -> None:
-    if groups < 1 or (isinstance(filters, Const) and filters.value % groups):
+    if groups < 1 or (literal(filters) or 0) % groups:
         raise TypeMismatch(step, f"{groups} groups of {filters} output channels", advice="a divisor")
     _check_equal(step, f"input channels in {groups} groups", channels, arith.mul(per_group, groups))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...ir import arith
 from ...ir.dtype import DType
 from ...ir.errors import TypeMismatch
-from ...ir.expr import Const, Expr
+from ...ir.expr import Expr
+from ..arguments import differ
 from ..compute import compute, reduce_axis
 from ..reducers import sum
 from ..tensor import Tensor
@@ -88,5 +89,5 @@ def _check(
         ranks = f"data has {data.ndim} dimensions and kernel {kernel.ndim}"
         raise TypeMismatch(step, ranks, advice=f"{data_rank} and {kernel_rank}")
     channels, filters = data.shape[data_dim], kernel.shape[kernel_dim]
-    if isinstance(channels, Const) and isinstance(filters, Const) and channels.value != filters.value:
+    if differ(channels, filters):
         raise TypeMismatch(step, f"{channels} channels of data, {filters} of kernel", advice="equal numbers")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from ...ir import expr as e
 from ...ir.errors import ExpressionError
 from ...ir.visit import children, rewrite, substitute
+from ..arguments import listed
 from ..evaluate import operations
 from ..nodes import Read, Reduce
 from ..operation import ComputeOp
@@ -22,7 +23,7 @@ def flops(outputs: Tensor | Sequence[Tensor], sizes: Mapping[e.Var, int] | None 
     Arithmetic of indices and conditions is not counted.  sizes gives the values of symbolic sizes.
     Raises ExpressionError for an extent that stays unknown.
     """
-    wanted = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    wanted = listed(outputs)
     known: dict[e.Var, e.Expr] = {v: e.Const(n, v.dtype) for v, n in (sizes or {}).items()}
     return sum(_of_compute(op, known) for op in operations(wanted) if isinstance(op, ComputeOp))
 

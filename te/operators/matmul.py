@@ -7,7 +7,8 @@ from collections.abc import Callable
 from ...ir import arith
 from ...ir.dtype import DType
 from ...ir.errors import TypeMismatch
-from ...ir.expr import Const, Expr
+from ...ir.expr import Expr
+from ..arguments import differ
 from ..broadcast import broadcast
 from ..compute import compute, reduce_axis
 from ..reducers import sum
@@ -118,5 +119,5 @@ def _check_ranks(step: str, a: Tensor, b: Tensor, rank: int) -> None:
 
 
 def _check_equal(step: str, what: str, a: Expr, b: Expr) -> None:
-    if isinstance(a, Const) and isinstance(b, Const) and a.value != b.value:
+    if differ(a, b):
         raise TypeMismatch(step, f"{what} is {a} for the first operand, {b} for the second", advice="equal numbers")

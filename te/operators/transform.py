@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from ...ir import arith
 from ...ir.errors import ExpressionError, TypeMismatch
-from ...ir.expr import Const, Expr
+from ...ir.expr import Expr
 from ...ir.visit import same
+from ..arguments import literal
 from ..compute import compute
 from ..tensor import Tensor
 from .reduction import normalized
@@ -116,9 +117,10 @@ def strided_slice(a: Tensor, begin: Sequence[int], end: Sequence[int], strides: 
     shape, starts = list(a.shape), [0] * a.ndim
     for dim, bounds in enumerate(zip(begin, end, steps, strict=True)):
         extent = a.shape[dim]
-        if not isinstance(extent, Const):
+        size = literal(extent)
+        if size is None:
             raise ExpressionError("strided_slice", f"dimension {dim} is {extent}", advice="a literal extent")
-        starts[dim], stop, step = slice(*bounds).indices(int(extent.value))
+        starts[dim], stop, step = slice(*bounds).indices(size)
         shape[dim] = arith.const(len(range(starts[dim], stop, step)))
     steps += (1,) * (a.ndim - len(steps))
 
@@ -187,7 +189,7 @@ def pack_oihw(kernel: Tensor, in_block: int, out_block: int) -> Tensor:
 
 
 def _divides(step: str, extent: Expr, block: int) -> None:
-    if isinstance(extent, Const) and extent.value % block:
+    if (literal(extent) or 0) % block:
         raise ExpressionError(step, f"blocks of {block} of {extent} channels", advice="a divisor")
 
 
@@ -197,8 +199,8 @@ def _moved(a: Tensor, i: tuple[Expr, ...], along: int, begin: Expr) -> Expr:
 
 def _count(shape: Sequence[Expr]) -> int | None:
     """Give the number of elements, if it is literal."""
-    literal = [n for n in shape if isinstance(n, Const)]
-    return numbers.prod(int(n.value) for n in literal) if len(literal) == len(shape) else None
+    sizes = [n for n in map(literal, shape) if n is not None]
+    return numbers.prod(sizes) if len(sizes) == len(shape) else None
 
 
 def _filled(a: Tensor, newshape: Sequence[Expr | int]) -> tuple[Expr, ...]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ...ir import arith
 from ...ir.errors import ExpressionError
-from ...ir.expr import Const, Expr
+from ...ir.expr import Expr
+from ..arguments import literal
 
 Pair = int | Sequence[int]
 
@@ -33,7 +34,8 @@ class Window:
         padded = extent + (self.padding[dim] + self.padding[dim + 2])
         span = (self.kernel[dim] - 1) * self.dilation[dim] + 1
         count = (padded - span) // self.stride[dim] + 1
-        if isinstance(count, Const) and count.value < 1:
+        literal_count = literal(count)
+        if literal_count is not None and literal_count < 1:
             raise ExpressionError("window", f"it spans {span} of {padded} elements", advice="a larger image or padding")
         return count
 
