@@ -76,7 +76,7 @@ def resolve(target: str | Target) -> Target:
     triple = asked.triple or host.triple
     cpu = asked.cpu or "generic"
     arch = triple.split("-")[0]
-    features = _named(cpu, asked.features)
+    features = vector_features(cpu, asked.features)
     return replace(
         asked,
         triple=triple,
@@ -119,8 +119,8 @@ def _flatten(features: frozenset[str]) -> str:
     return ",".join(f"+{name}" for name in sorted(features))
 
 
-def _named(cpu: str, features: str) -> frozenset[str]:
-    """Give what the name of a processor and a feature string promise about vectors."""
+def vector_features(cpu: str, features: str) -> frozenset[str]:
+    """Give the LLVM features that a feature string names, and those about vectors that a processor's name implies."""
     on = {word[1:] for word in features.split(",") if word.startswith("+")}
     off = {word[1:] for word in features.split(",") if word.startswith("-")}
     if cpu in _AVX512_CPUS:

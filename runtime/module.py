@@ -13,7 +13,7 @@ from ..ir.errors import ArgumentError, TargetError
 from ..ir.target import Target
 from . import export
 from .externs import refuse_unknown, registered
-from .host import host_target
+from .host import host_target, vector_features
 from .jit import load
 from .kernel import Kernel
 from .library import EXPORTS, GENERATED_CODE_CALLS, Library, bind_functions, library
@@ -211,15 +211,11 @@ def load_module(path: str | Path) -> Module | LibraryModule:
 
 def _check_runs_here(target: Target) -> None:
     host = host_target()
-    missing = _features(target) - _features(host)
+    missing = vector_features(target.cpu, target.features) - vector_features(host.cpu, host.features)
     if target.triple.split("-")[0] != host.triple.split("-")[0] or missing:
         fact = f"the code is for {target.cpu or target.triple}, this machine is {host.cpu}"
         where = f"  missing here: {', '.join(sorted(missing))}" if missing else ""
         raise TargetError("load", fact, where, "build it for this machine, or export it")
-
-
-def _features(target: Target) -> set[str]:
-    return {word for word in target.features.split(",") if word.startswith("+")}
 
 
 def _unknown(name: str, kernels: Kernels) -> ArgumentError:

@@ -216,7 +216,9 @@ class Workers:
 
 
 _open: weakref.WeakSet[Workers] = weakref.WeakSet()
-_parent_ends: set[Stream] = set()  # closed in each new zygote, so that the older ones see this process end
+_parent_ends: weakref.WeakSet[Stream] = (
+    weakref.WeakSet()
+)  # closed in each new zygote, so that the older ones see this process end
 
 
 @atexit.register

@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from tilewright.codegen.llvm.compile import compile_ir
 from tilewright.ir.errors import ArgumentError
 from tilewright.runtime import pool
-from tilewright.runtime.library import library
+from tilewright.runtime.host import host_target
+from tilewright.runtime.jit import load
+from tilewright.runtime.library import EXPORTS, bind_functions, library, library_text
 
-from .native import increment, native
+from .native import INCREMENT, increment, native
 
 BODY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 Ranges = list[tuple[int, int, int]]
@@ -166,6 +169,27 @@ def test_a_forked_child_has_a_pool_of_its_own() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     kernel(array, threads=3)
     assert (array == 2).all()
+
+
+def test_a_forked_child_has_a_pool_where_the_kernel_cannot_empty_it() -> None:
+    target = host_target()
+    text = library_text(target).replace("i32 18)  ; MADV_WIPEONFORK", "i32 9999)")  # a mark that no kernel knows
+    assert "i32 9999)" in text
+    loaded = load(compile_ir(text, target).code, EXPORTS, {})
+    loaded.keep()
+    functions = bind_functions(dict(loaded.addresses))
+    functions["tilewright_set_num_threads"](3)
+    code = native(INCREMENT, "increment__packed", **loaded.addresses)
+    array = np.zeros(100, np.int32)
+    argv = (ctypes.c_int64 * 2)(array.ctypes.data, array.size)
+    assert functions["tilewright_call"](code.addresses["increment__packed"], argv, 3) == 0
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(100):
+            functions["tilewright_call"](code.addresses["increment__packed"], argv, 3)
+        os._exit(0 if (array == 101).all() and len(os.listdir("/proc/self/task")) >= 3 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert (array == 1).all()
 
 
 def test_a_child_forked_during_a_loop_can_run_loops() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import subprocess
@@ -148,6 +149,17 @@ def test_closing_leaves_no_process_behind() -> None:
     workers.close()
     assert not any(map(os.path.exists, (f"/proc/{pid}" for pid in (*pids, zygote))))
     workers.close()  # a second time does nothing
+
+
+def test_forgotten_workers_end() -> None:
+    workers = Workers(obey)
+    pids = workers.pids
+    del workers
+    gc.collect()
+    until = time.monotonic() + 5
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not any(map(alive, pids))
 
 
 PARENT = """
