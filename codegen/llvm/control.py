@@ -203,6 +203,8 @@ def _within(body: Body, stmt: Allocate, address: str) -> None:
     body.align[stmt.buffer] = max(64, stmt.buffer.align)
     write(body, stmt.body)
     body.loaded.pop(stmt.buffer, None)
+    for place in [p for p in body.bases if p[0] is stmt.buffer]:  # an unrolled copy allocates anew
+        del body.bases[place]
     del body.pointers[stmt.buffer], body.align[stmt.buffer]
 
 
