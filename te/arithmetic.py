@@ -1,4 +1,4 @@
-"""`+ - * /` and comparisons of tensors and of their slices."""
+"""`+ - * /` and comparisons of tensors, of their slices and of axes."""
 
 from __future__ import annotations
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from ..ir import arith
 from ..ir.expr import Expr, Var
+from .arithmetic import Arithmetic
 
 
 class AxisKind(Enum):
@@ -23,7 +25,7 @@ _FIRST = arith.const(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Axis:
+class Axis(Arithmetic):
     """A dimension `start <= var < start + extent` of an operator, or a loop that a schedule step made of one.
 
     var     the variable that stands for the dimension in expressions
@@ -49,41 +51,8 @@ class Axis:
     def __repr__(self) -> str:
         return f"Axis({self.name}, {self.extent}, {self.kind.value})"
 
-    def __add__(self, other: object) -> Expr:
-        return self.var + other  # type: ignore[operator]
-
-    def __radd__(self, other: object) -> Expr:
-        return other + self.var  # type: ignore[operator]
-
-    def __sub__(self, other: object) -> Expr:
-        return self.var - other  # type: ignore[operator]
-
-    def __rsub__(self, other: object) -> Expr:
-        return other - self.var  # type: ignore[operator]
-
-    def __mul__(self, other: object) -> Expr:
-        return self.var * other  # type: ignore[operator]
-
-    def __rmul__(self, other: object) -> Expr:
-        return other * self.var  # type: ignore[operator]
-
-    def __floordiv__(self, other: object) -> Expr:
-        return self.var // other  # type: ignore[operator]
-
-    def __mod__(self, other: object) -> Expr:
-        return self.var % other  # type: ignore[operator]
-
-    def __lt__(self, other: object) -> Expr:
-        return self.var < other  # type: ignore[operator]
-
-    def __le__(self, other: object) -> Expr:
-        return self.var <= other  # type: ignore[operator]
-
-    def __gt__(self, other: object) -> Expr:
-        return self.var > other  # type: ignore[operator]
-
-    def __ge__(self, other: object) -> Expr:
-        return self.var >= other  # type: ignore[operator]
+    def _combine(self, operation: Any, a: object, b: object) -> Expr:
+        return operation(self.var if a is self else a, self.var if b is self else b)
 
     def equal(self, other: object) -> Expr:
         """Give the comparison of values, as an expression."""
