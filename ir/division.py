@@ -51,9 +51,11 @@ def _cancel(mono: Monomial, by: Monomial) -> Monomial | None:
 def _common(a: Affine, b: Affine) -> tuple[int, Monomial]:
     """Give the greatest integer and the greatest monomial that divide all terms of both forms.
 
-    The constant of `a` counts for the monomial but not for the integer.
+    The constant of `a` need not be divisible by the integer where b > 0: what is left is less than one step of it.
     """
     number = gcd(b.constant, *a.terms.values(), *b.terms.values())
+    if not _never_negative(b):
+        number = gcd(number, a.constant)
     if a.constant or b.constant:
         return number, ()
     shared: list[Atom] = []
@@ -83,8 +85,8 @@ def wraps(a: Affine) -> bool:
     return a.data and a.is_atom is None
 
 
-def _positive(a: Affine) -> bool:
-    """Tell whether `a` is surely positive by the least values of its variables alone."""
+def _never_negative(a: Affine) -> bool:
+    """Tell whether `a` is at least 0 by the least values of its variables alone; a divisor then is positive."""
     floor = a.constant
     for mono, c in a.terms.items():
         least = c
@@ -95,7 +97,7 @@ def _positive(a: Affine) -> bool:
         if c < 0:
             return False
         floor += least
-    return floor > 0
+    return floor >= 0
 
 
 def _sole(a: Affine, op: type[Expr]) -> Opaque | None:
@@ -110,10 +112,12 @@ def floordiv(a: Affine, b: Affine) -> Affine:
     """Give the form of a // b.
 
     (q*b + r) // b = q + r // b    (g*x + c) // (g*d) = (x + c//g) // d    (x // e + y) // d = (x + y*e) // (e*d), d > 0
-    (x % (b*e)) // b = (x // b) % e, e > 0
+    (x % (b*e)) // b = (x // b) % e, e > 0    a // -d = -a // d
     """
     if b == ZERO or wraps(a) or wraps(b):
         return of_atom(Opaque(FloorDiv, (a, b), (a, b), data=a.data or b.data))
+    if b.constant < 0 and not b.terms and not a.data:
+        return floordiv(-a, -b)
     q, r = _split(a, b)
     if not r.terms and (not r.constant or not b.terms):
         return q
@@ -121,14 +125,14 @@ def floordiv(a: Affine, b: Affine) -> Affine:
     if number > 1 or mono:
         return q + floordiv(_divided(r, number, mono), _divided(b, number, mono))
     inner = _sole(r, FloorDiv)
-    if inner is not None and not r.data and _positive(b):
+    if inner is not None and not r.data and _never_negative(b):
         x, e = inner.operands
         return q + floordiv(x + (r - of_atom(inner)) * e, e * b)
     inner = _sole(r, FloorMod)
     if inner is not None and not r.data and len(r.terms) == 1 and not r.constant:
         x, be = inner.operands
         e, left = _split(be, b)
-        if left == ZERO and _positive(e):
+        if left == ZERO and _never_negative(e):
             return q + floormod(floordiv(x, b), e)
     return q + of_atom(Opaque(FloorDiv, (r, b), (r, b), data=r.data or b.data))
 
@@ -137,9 +141,12 @@ def floormod(a: Affine, b: Affine) -> Affine:
     """Give the form of a % b.
 
     (q*b + r) % b = r % b    (g*x + c) % (g*d) = g * ((x + c//g) % d) + c % g    (x % (b*e) + y) % b = (x + y) % b
+    The literal of a negative divisor: a % -d = -(-a % d)
     """
     if b == ZERO or wraps(a) or wraps(b):
         return of_atom(Opaque(FloorMod, (a, b), (a, b), data=a.data or b.data))
+    if b.constant < 0 and not b.terms and not a.data:
+        return -floormod(-a, -b)
     r = _without_inner_mods(_split(a, b)[1], b)
     if not r.terms and (not r.constant or not b.terms):
         return Affine({}, r.constant)

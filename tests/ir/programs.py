@@ -92,7 +92,8 @@ class Programs:
     def divisor(self) -> Expr:
         """Give a divisor, sometimes negative, symbolic or possibly zero."""
         r = self.random
-        return r.choice((Const(2), Const(3), Const(4), Const(6), Const(8), Const(-3), F, Mul(F, Const(2)), Add(N, Const(1))))
+        literals = tuple(Const(d) for d in (2, 3, 4, 6, 8, -3, -4))
+        return r.choice((*literals, F, Mul(F, Const(2)), Mul(F, Const(-2)), Add(N, Const(1))))
 
     def narrow(self, depth: int) -> Expr:
         """Give a uint8 expression, which wraps."""
