@@ -1,1 +1,1 @@
-"""."""
+"""The command `autotune`, one file per subcommand."""

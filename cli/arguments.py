@@ -1,0 +1,123 @@
+"""Reading the command line: types of values, and a parser that says in one message what is wrong and what is near."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, NoReturn
+
+from ..ir.errors import Error
+from ..ir.target import Target
+
+USAGE_ERROR = 2
+_UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class UsageError(Exception):
+    """A command line that means nothing: what is wrong, and what to do instead."""
+
+    def __init__(self, fact: str, advice: str = "") -> None:
+        super().__init__(fact, advice)
+        self.fact, self.advice = fact, advice
+
+    def __str__(self) -> str:
+        return f"{self.fact}\ntry: {self.advice}" if self.advice else self.fact
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser without abbreviations, whose errors are one message with advice and status 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and leave with status 2."""
+        error = UsageError(message, f"{self.prog} --help")
+        sys.stderr.write(f"{self.prog}: {error}\n")
+        sys.exit(USAGE_ERROR)
+
+    def flags(self) -> list[str]:
+        """Give the long flags that this parser and its subcommands know."""
+        own = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+        return own + [flag for parser in self.subcommands().values() for flag in parser.flags()]
+
+    def subcommands(self) -> dict[str, Parser]:
+        """Give the parsers of the subcommands by name."""
+        choices = [action.choices for action in self._actions if action.nargs == argparse.PARSER]
+        return dict(choices[0]) if choices else {}  # type: ignore[call-overload]
+
+
+def near(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Give the known words most like `word`, best first, as text; `otherwise` if none is like it."""
+    by_lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
+    return ", ".join(by_lower[name] for name in found) or otherwise
+
+
+def one_of(what: str, known: Collection[str]) -> Callable[[str], str]:
+    """Give the reader of a word among `known`, each of them a `what`."""
+
+    def read(text: str) -> str:
+        if text not in known:
+            advice = near(text, known, f"one of {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"there is no {what} {text!r}; {advice}")
+        return text
+
+    return read
+
+
+def duration_s(text: str) -> float:
+    """Read `60s`, `10m`, `1.5h` or `1m30s`; a bare number is in seconds."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        text += "s"
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 60s, 10m, 1.5h or 1m30s")
+    seconds = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time at all")
+    return seconds
+
+
+def count(text: str) -> int:
+    """Read an integer of at least 1."""
+    if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """Read an integer of at least 0."""
+    if not re.fullmatch(r"[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 0")
+    return int(text)
+
+
+def cpu_target(text: str) -> str:
+    """Read a target for which there is code."""
+    try:
+        kind = Target.parse(text).kind
+    except Error as error:
+        raise argparse.ArgumentTypeError(f"{error.fact}; {error.advice}") from None
+    if kind != "llvm":
+        raise argparse.ArgumentTypeError(
+            f"there is no tuning for {kind!r}; there is for llvm, as in 'llvm -mcpu=znver4'"
+        )
+    return text
+
+
+def read_shape(text: str, form: Sequence[str]) -> tuple[int, ...]:
+    """Read `1,64,56,56` by the names of its numbers; only padding, P, may be 0.  Raises UsageError."""
+    like = ",".join(form)
+    words = [word.strip() for word in text.split(",")]
+    if len(words) != len(form):
+        raise UsageError(f"the shape {text} has {len(words)} numbers, not {len(form)}", f"--shape {like}")
+    for name, word in zip(form, words, strict=True):
+        least = 0 if name == "P" else 1
+        if not re.fullmatch(r"[0-9]+", word) or int(word) < least:
+            fact = f"{name} in the shape {text} is {word!r}, not an integer of at least {least}"
+            raise UsageError(fact, f"--shape {like}")
+    return tuple(map(int, words))

@@ -1,0 +1,28 @@
+"""`autotune batch_matmul`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .operators import Operator
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--transpose-b", action=argparse.BooleanOptionalAction, default=True, help="B is (B, N, K), else (B, K, N)"
+    )
+
+
+def _arguments(shape: tuple[int, ...], flags: argparse.Namespace) -> tuple[Any, ...]:
+    return *shape, flags.transpose_b
+
+
+BATCH_MATMUL = Operator(
+    name="batch_matmul",
+    summary="a batch of products of matrices",
+    form=("B", "M", "N", "K"),
+    notes="C (B, M, N) = A (B, M, K) times B (B, N, K) transposed, for each of the batch",
+    arguments=_arguments,
+    add_flags=_add_flags,
+)

@@ -1,0 +1,34 @@
+"""`autotune conv2d`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .arguments import count
+from .operators import Operator, check_window
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--layout", default="NCHW", help="NCHW (default), NHWC, or NCHW16c: data and weights in blocks of 16 channels"
+    )
+    parser.add_argument("--dilation", type=count, default=1, metavar="N", help="distance of the kernel's taps")
+    parser.add_argument("--groups", type=count, default=1, metavar="N", help="of channels convolved by themselves")
+
+
+def _arguments(shape: tuple[int, ...], flags: argparse.Namespace) -> tuple[Any, ...]:
+    batch, channels, height, width, filters, kernel, stride, padding = shape
+    check_window(kernel, padding, flags.dilation, height, width)
+    data, weights = (batch, channels, height, width), (filters, kernel, kernel)
+    return data, weights, stride, padding, flags.dilation, flags.groups, flags.layout
+
+
+CONV2D = Operator(
+    name="conv2d",
+    summary="a 2-D convolution",
+    form=("N", "CI", "H", "W", "CO", "K", "S", "P"),
+    notes="batch, input channels, height, width, output channels, kernel, stride, padding; whatever the layout",
+    arguments=_arguments,
+    add_flags=_add_flags,
+)

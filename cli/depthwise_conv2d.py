@@ -1,0 +1,33 @@
+"""`autotune depthwise_conv2d`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .arguments import count
+from .operators import Operator, check_window
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--layout", default="NCHW", help="NCHW (default), NHWC, or NCHW16c: data and weights in blocks of 16 channels"
+    )
+    parser.add_argument("--dilation", type=count, default=1, metavar="N", help="distance of the kernel's taps")
+
+
+def _arguments(shape: tuple[int, ...], flags: argparse.Namespace) -> tuple[Any, ...]:
+    batch, channels, height, width, kernel, stride, padding = shape
+    check_window(kernel, padding, flags.dilation, height, width)
+    data, window = (batch, channels, height, width), (kernel, kernel)
+    return data, window, stride, padding, flags.dilation, flags.layout
+
+
+DEPTHWISE_CONV2D = Operator(
+    name="depthwise_conv2d",
+    summary="a 2-D convolution of each channel by itself",
+    form=("N", "C", "H", "W", "K", "S", "P"),
+    notes="batch, channels, height, width, kernel, stride, padding; whatever the layout",
+    arguments=_arguments,
+    add_flags=_add_flags,
+)

@@ -1,0 +1,54 @@
+"""`autotune list`: operators and layers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .arguments import UsageError, near
+from .layers import LAYERS, Layer
+from .operators import Operator
+
+EXIT_CODES = """exit status:
+  0  the list was printed
+  2  the command line means nothing
+"""
+
+
+def add_list(commands: Any, operators: Sequence[Operator]) -> None:
+    """Add the subcommand."""
+    text = "List the operators that can be tuned, and layers of known networks."
+    parser = commands.add_parser("list", help="list operators and layers", description=text, epilog=EXIT_CODES)
+    parser.add_argument("network", nargs="?", help="resnet18, mobilenet or bert: only its layers")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(run=lambda options: run(options, operators))
+
+
+def run(options: argparse.Namespace, operators: Sequence[Operator]) -> int:
+    """Print the list; give the exit status."""
+    chosen = [layer for layer in LAYERS.values() if options.network in (None, layer.name.split(".")[0])]
+    if not chosen:
+        networks = sorted({name.split(".")[0] for name in LAYERS})
+        fact = f"there is no network {options.network!r}"
+        raise UsageError(fact, near(options.network, networks, f"one of {', '.join(networks)}"))
+    lines = [json.dumps([_data(layer) for layer in chosen], indent=1)] if options.json else _lines(chosen, operators)
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _lines(layers: Sequence[Layer], operators: Sequence[Operator]) -> list[str]:
+    lines = ["operators"]
+    lines += [f"  {o.name:18}{','.join(o.form):20}{o.summary}" for o in operators]
+    lines += ["", "layers"]
+    return lines + [f"  {x.name:22}{x.operator:18}{','.join(map(str, x.shape))}{_flags(x)}" for x in layers]
+
+
+def _flags(layer: Layer) -> str:
+    return "".join(f"  {name.replace('_', '-')}={value}" for name, value in layer.flags)
+
+
+def _data(layer: Layer) -> dict[str, Any]:
+    return {"name": layer.name, "operator": layer.operator, "shape": list(layer.shape), **dict(layer.flags)}

@@ -1,0 +1,88 @@
+"""The command line: which subcommand, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from ..ir.errors import Error
+from .arguments import USAGE_ERROR, Parser, UsageError, near
+from .batch_matmul import BATCH_MATMUL
+from .conv2d import CONV2D
+from .dense import DENSE
+from .depthwise_conv2d import DEPTHWISE_CONV2D
+from .list import add_list
+from .matmul import MATMUL
+from .operators import Operator, add_operator
+from .records import add_records
+from .tune import run as tune
+
+OPERATORS: tuple[Operator, ...] = (CONV2D, DEPTHWISE_CONV2D, MATMUL, DENSE, BATCH_MATMUL)
+FAILURE = 1
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+EXIT_CODES = """exit status:
+  0    done; a subcommand that tunes has found a valid kernel
+  1    it could not be done
+  2    the command line means nothing
+  130  interrupted before anything was measured
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments`, or those of the process; give its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = make_parser()
+    if not words:
+        parser.print_help()
+        return USAGE_ERROR
+    name = " ".join((parser.prog, *(word for word in words[:1] if word in parser.subcommands())))
+    try:
+        check_words(words, parser)
+        options = parser.parse_args(words)
+        return options.run(options)
+    except UsageError as error:
+        return _fail(f"{name}: {error}", USAGE_ERROR)
+    except Error as error:
+        error.site = ""  # the user wrote a command, not the code that called
+        return _fail(f"{parser.prog}: {error}", FAILURE)
+    except KeyboardInterrupt:
+        return _fail(f"{name}: interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has enough of it
+        return FAILURE
+
+
+def make_parser() -> Parser:
+    """Give the parser of the whole command line."""
+    text = "Search for the fastest schedule of an operator, and keep what was measured."
+    parser = Parser(prog="autotune", description=text, epilog=EXIT_CODES)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for operator in OPERATORS:
+        add_operator(commands, operator, tune)
+    add_list(commands, OPERATORS)
+    add_records(commands)
+    return parser
+
+
+def check_words(words: Sequence[str], parser: Parser) -> None:
+    """Refuse a subcommand or a flag that does not exist, and name those like it.  Raises UsageError."""
+    first, commands = words[0], parser.subcommands()
+    if first.startswith("-"):
+        return  # argparse knows --help, and refuses all others
+    if first not in commands:
+        everything = f"one of {', '.join(commands)}"
+        raise UsageError(f"there is no operator or command {first!r}", near(first, commands, everything))
+    flags = commands[first].flags()
+    for word in words[1:]:
+        flag = word.split("=")[0]
+        if flag.startswith("--") and flag not in flags:
+            raise UsageError(f"there is no flag {flag}", near(flag, flags, f"autotune {first} --help"))
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(message + "\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

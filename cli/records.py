@@ -1,0 +1,129 @@
+"""`autotune records`: what has been measured, and kernels made of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..autotune import templates  # noqa: F401  registers the templates that recorded tasks are made of
+from ..autotune.history import config_of
+from ..autotune.records import Records, TaskRow
+from ..autotune.reference import make_reference
+from ..autotune.task import Task, create
+from ..autotune.trial import Status, Trial
+from ..ir.errors import RecordError
+from ..runtime.build import build
+from .arguments import Parser
+from .database import open_records
+from .result import time_text
+
+EXIT_CODES = """exit status:
+  0  done
+  1  the database or the record is missing, damaged or of no use, or the kernel cannot be written
+  2  the command line means nothing
+"""
+
+
+def add_records(commands: Any) -> None:
+    """Add the subcommand and its own."""
+    text = "Show what has been measured, or make something of it."
+    parser: Parser = commands.add_parser("records", help="show what was measured", description=text, epilog=EXIT_CODES)
+    db = {"metavar": "FILE", "help": "record database (default: the setting TILEWRIGHT_DB)"}
+    parser.add_argument("--db", default="", **db)
+    parser.add_argument("--json", default="", metavar="FILE", help="write all rows as a JSON array; - prints it")
+    parser.set_defaults(run=show)
+    actions = parser.add_subparsers(metavar="")
+    text = "Write the best kernel of a record as a shared library with a C header."
+    export = actions.add_parser("export", help="write a kernel as a library", description=text, epilog=EXIT_CODES)
+    export.add_argument("key", help="of the record, or its first digits")
+    export.add_argument("-o", "--output", default=".", metavar="DIR", help="where to write it (default: here)")
+    export.add_argument("--db", default=argparse.SUPPRESS, **db)  # else it would undo a --db before the word export
+    export.set_defaults(run=write_kernel)
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print a table of tasks, or write all rows as JSON."""
+    with open_records(options.db, create=False) as records:
+        if options.json == "-":
+            sys.stdout.write(json.dumps(list(records.rows()), indent=1, allow_nan=False) + "\n")
+        elif options.json:
+            number = _dump(records, options.json)
+            sys.stdout.write(f"{number} rows in {options.json}\n")
+        else:
+            Console(highlight=False).print(_table(records))
+    return 0
+
+
+def _dump(records: Records, path: str) -> int:
+    try:
+        return records.dump_json(path)
+    except OSError as error:
+        raise RecordError("records", f"{path} cannot be written: {error.strerror}", advice="another file") from None
+
+
+def _table(records: Records) -> Table:
+    table = Table(title=records.path, title_justify="left")
+    for name in ("key", "task"):
+        table.add_column(name, overflow="fold")
+    for name in ("threads", "trials", "valid", "best", "GFLOP/s", "of peak"):
+        table.add_column(name, justify="right")
+    for row in records.tasks():
+        counts = Counter(t.status for t in records.trials(row.key) if t.phase == "search")
+        best = records.best(row.key)
+        numbers = (str(row.key.threads), str(sum(counts.values())), str(counts[Status.OK]))
+        table.add_row(row.key.digest, f"{row.name} {json.dumps(row.args)[1:-1]}", *numbers, *_best_cells(best))
+    return table
+
+
+def _best_cells(best: Trial | None) -> tuple[str, str, str]:
+    if best is None or best.median_s is None:
+        return ("none", "", "")
+    share = f"{best.gflops / best.peak_gflops:.1%}" if best.peak_gflops else ""
+    return (time_text(best.median_s), f"{best.gflops:.1f}", share)
+
+
+def write_kernel(options: argparse.Namespace) -> int:
+    """Build the best kernel of a record once more, check it, and write library and header."""
+    with open_records(options.db, create=False) as records:
+        row = records.find(options.key)
+        best = records.best(row.key)
+        if best is None:
+            raise RecordError("export", records.why_miss(row.key), advice="autotune with more --time")
+    folder = Path(options.output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError("export", f"{folder} cannot be made: {error.strerror}", advice="-o DIR") from None
+    library = folder / f"lib{row.name}_{row.key.digest}.so"
+    header = _write(_task(row), best, library)
+    sys.stdout.write(f"{library}\n{header}\n")
+    return 0
+
+
+def _task(row: TaskRow) -> Task:
+    task = create(row.name, row.args, row.key.target, threads=row.key.threads)
+    if task.key != row.key:
+        changed = "; ".join(task.key.differences(row.key))
+        sys.stderr.write(f"autotune records export: the record is of another situation: {changed}\n")
+    return task
+
+
+def _write(task: Task, best: Trial, library: Path) -> Path:
+    """Write a kernel that has been checked once more; give the header's path."""
+    schedule, tensors = task.instantiate(config_of(best))
+    module = build(schedule, tensors, task.target, name=task.name, effort=best.effort)
+    reference = make_reference(tensors)
+    reference.poison()
+    module(*reference.arrays, threads=task.threads)
+    error, right = reference.verdict()
+    if not right:
+        fact = f"the kernel's largest relative error is {error:.1e}"
+        raise RecordError("export", fact, advice="tune again: the record is of another version or machine")
+    return module.export_library(library)

@@ -1,0 +1,101 @@
+"""What a search found: as a table, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from ..autotune.task import Task
+from ..autotune.trial import Status, Trial
+from ..autotune.tuner import TuneResult
+from ..runtime.host import machine
+from .operators import Request
+from .progress import outcomes
+
+
+def as_json(request: Request, task: Task, result: TuneResult) -> dict[str, Any]:
+    """Give the result as plain data; times in seconds, rates in 1e9 floating-point operations a second.
+
+    trials, valid, failed and the best are of the task, earlier runs included; the other figures are of this run.
+    """
+    return {
+        "operator": request.operator.name,
+        "layer": request.layer or None,
+        "shape": list(request.shape),
+        "layout": request.layout or None,
+        "target": str(task.target),
+        "machine": str(machine()),
+        "threads": task.threads,
+        "tuner": request.tuner,
+        "seed": request.seed,
+        "trials": len(result.history),
+        "new_trials": result.new,
+        "valid": result.valid,
+        "failed": {str(s): n for s, n in sorted(result.counts.items()) if s is not Status.OK},
+        "wall_s": result.wall_s,
+        "trials_per_s": result.trials_per_s,
+        "search_share": result.search_share,
+        "peak_gflops": result.peak_gflops,
+        "best": _best_json(result),
+        "default": _default_json(result.default),
+        "record": result.key,
+    }
+
+
+def _best_json(result: TuneResult) -> dict[str, Any] | None:
+    best = result.best
+    return best and {
+        "seconds": best.median_s,
+        "interval": best.interval_s and list(best.interval_s),
+        "gflops": best.gflops,
+        "peak_fraction": result.peak_fraction,
+        "max_rel_error": best.max_rel_error,
+        "steps": json.loads(best.steps),
+    }
+
+
+def _default_json(default: Trial | None) -> dict[str, Any] | None:
+    return default and {"seconds": default.median_s, "gflops": default.gflops}
+
+
+def as_table(request: Request, task: Task, result: TuneResult, database: str) -> Group:
+    """Give the best kernel beside the untuned one, and where they are kept."""
+    table = Table(
+        title=" ".join(filter(None, (request.operator.name, request.layer, request.layout))), title_justify="left"
+    )
+    table.add_column("")
+    for name in ("time", "95% interval", "GFLOP/s", "of peak", "max rel. error"):
+        table.add_column(name, justify="right")
+    for name, trial in (("best", result.best), ("untuned", result.default)):
+        table.add_row(name, *_cells(trial, result.peak_gflops))
+    seconds = f"{result.wall_s:.1f} s, {result.trials_per_s:.1f} trials/s, {result.search_share:.0%} of it search"
+    lines = [
+        f"{len(result.history)} trials: {outcomes(result.counts)}",
+        f"{result.valid} distinct valid kernels; {result.new} trials are new, in {seconds}",
+        f"peak {result.peak_gflops:.1f} GFLOP/s, {task.threads} thread{'s' * (task.threads > 1)}",
+        f"record {result.key} in {database}",
+    ]
+    if result.best is None:
+        lines.append("no valid kernel was found")
+    return Group(table, *(Text(line, overflow="fold") for line in lines))
+
+
+def _cells(trial: Trial | None, peak_gflops: float) -> tuple[str, ...]:
+    if trial is None or trial.median_s is None:
+        return ("none", "", "", "", "")
+    interval = f"{time_text(trial.interval_s[0])} - {time_text(trial.interval_s[1])}" if trial.interval_s else ""
+    share = f"{trial.gflops / peak_gflops:.1%}" if peak_gflops else ""
+    error = "" if trial.max_rel_error is None else f"{trial.max_rel_error:.1e}"
+    return (time_text(trial.median_s), interval, f"{trial.gflops:.1f}", share, error)
+
+
+def time_text(seconds: float) -> str:
+    """Give a time with four digits in a unit that suits it."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.4g} {unit}"
+    return f"{seconds / 1e-9:.4g} ns"
