@@ -19,7 +19,7 @@ LEAST_OF_EACH = 100
 def outcome() -> Outcome:
     """Give the outcome of at least PAIRS pairs, checked by two processes."""
     total = Outcome()
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
         first = 0
         while total.pairs < PAIRS:
             missing = PAIRS - total.pairs
