@@ -42,12 +42,8 @@ def bounds(expr: Expr, ranges: Ranges) -> Interval:
         return Interval(*[None if x is None else arith.const(x, expr.dtype) for x in (lo, hi)])
     solver = Solver(ranges)
     form = affine_of(expr)
-    lo, hi = (-form, form) if form.data else (solver.greatest(-form, False), solver.greatest(form, False))
-    if form.data:
-        low, high = solver.data_span(form)
-        lo, hi = (None if low is None else Affine({}, -low)), (None if high is None else Affine({}, high))
-    dtype = expr.dtype
-    return Interval(None if lo is None else (-lo).to_expr(dtype), None if hi is None else hi.to_expr(dtype))
+    ends = solver.of_form(form, False, False), solver.of_form(form, True, False)
+    return Interval(*[None if end is None else end.to_expr(expr.dtype) for end in ends])
 
 
 def const_bounds(expr: Expr, ranges: Ranges) -> tuple[int | None, int | None]:

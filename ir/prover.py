@@ -6,9 +6,9 @@ from collections.abc import Callable
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
-from .affine import affine_of, key_of
+from .affine import affine_of, key_of, reads_memory
 from .expr import And, Const, Eq, Expr, Le, Lt, Ne, Not, Or, Sub
-from .linear import Affine, is_index
+from .linear import ZERO, Affine, is_index
 from .solver import MOST_SPLITS, Solver
 
 if TYPE_CHECKING:
@@ -62,8 +62,10 @@ class Prover(Solver):
             return False
         if is_index(a.dtype):
             difference = affine_of(Sub(b, a))
-            if not difference.data or (not difference.terms and not difference.constant and not gap):
-                return self.at_least_0(difference - gap)
+            if difference == ZERO and not gap:
+                return True
+            if not difference.data:  # what is read twice has cancelled: that says nothing where it may wrap
+                return self.at_least_0(difference - gap) and not (reads_memory(a) or reads_memory(b))
         high, low = self.wrapping_span(a)[1], self.wrapping_span(b)[0]
         return high is not None and low is not None and high + gap <= low
 

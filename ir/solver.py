@@ -10,7 +10,7 @@ from .affine import affine_of
 from .division import floordiv, floormod, maximum, minimum
 from .dtype import int32, int64
 from .expr import Add, Cast, Const, Expr, FloorDiv, FloorMod, IfThenElse, Max, Min, Mul, Select, Sub, Var
-from .linear import ONE, Affine, Atom, Monomial, Opaque, is_index, of_atom
+from .linear import ONE, ZERO, Affine, Atom, Monomial, Opaque, is_index, of_atom
 
 if TYPE_CHECKING:
     from .interval import Ranges
@@ -80,8 +80,7 @@ class Solver:
             if any(self.span_of(v) is None for _, atom in opaque for v in atom.vars):
                 return None
             for c, atom in opaque:
-                end = self.end(atom, c > 0, True)
-                found.append((c, None if end is None else end.constant))
+                found.append((c, self._integer_end(atom, c > 0)))
         return found
 
     def _symbolic_ceiling(self, form: Affine, enough: int | None) -> int | None:
@@ -145,8 +144,7 @@ class Solver:
             form = of_atom(atom)
             low, high = self.floor(form), self.ceiling(form)
         else:
-            lo, hi = self.end(atom, False, True), self.end(atom, True, True)
-            low, high = lo and lo.constant, hi and hi.constant
+            low, high = self._integer_end(atom, False), self._integer_end(atom, True)
         return (-inf if low is None else low, inf if high is None else high)
 
     # ------------------------------------------------------------ elimination
@@ -246,6 +244,13 @@ class Solver:
 
     # ------------------------------------------------------------ ends of atoms
 
+    def _integer_end(self, atom: Opaque, upper: bool) -> int | None:
+        """Give an integer that bounds `atom` from above or below."""
+        end = self.end(atom, upper, True)
+        if end is None or not end.terms:
+            return None if end is None else end.constant
+        return self.ceiling(end) if upper else self.floor(end)
+
     def end(self, atom: Atom, upper: bool, closed: bool) -> Affine | None:
         """Give a form that bounds `atom` from above or below."""
         if type(atom) is not Opaque:
@@ -263,7 +268,7 @@ class Solver:
         if upper:
             return self.greatest(form, closed)
         least = self.greatest(-form, closed)
-        return None if least is None else -least
+        return None if least is None else negated(least)
 
     def _is_fixed(self, form: Affine, closed: bool) -> bool:
         return not form.terms if closed else form.vars.isdisjoint(self.ranges)
@@ -286,7 +291,7 @@ class Solver:
             return None
         divisor = low if (top >= 0) is upper else high
         if divisor is None:
-            return Affine({}, 0 if top >= 0 else -1)
+            return ZERO if top >= 0 else Affine({}, -1)
         return Affine({}, top // divisor)
 
     def remainder_end(self, atom: Opaque, upper: bool, closed: bool) -> Affine | None:
@@ -297,24 +302,19 @@ class Solver:
             high = self.ceiling(d)
             if high is None or high >= 0:
                 return None
-            if upper:
-                return Affine({}, 0)
-            end = self.of_form(d, False, closed)
-            return None if end is None else end + 1
+            return ZERO if upper else d + 1
         least, most = self.floor(x), self.ceiling(x)
-        if not d.terms and least is not None and most is not None and least // low == most // low:
-            end = self.of_form(x, upper, closed)
-            return None if end is None else end - low * (least // low)
-        if d.terms and least is not None and least >= 0:
+        if not d.terms and least is not None and most is not None and least // low == most // low and not x.data:
+            return x - low * (least // low)
+        if d.terms and least is not None and least >= 0 and not x.data:
             past = self.ceiling(x - d, -1)
             if past is not None and past < 0:
-                return self.of_form(x, upper, closed)
+                return x
         if not upper:
-            return Affine({}, 0)
+            return ZERO
         if least is not None and least >= 0 and most is not None and most < low:
             return Affine({}, most)
-        end = self.of_form(d, True, closed)
-        return None if end is None else end - 1
+        return d - 1
 
     def product_end(self, atom: Opaque, upper: bool, closed: bool) -> Affine | None:
         """Bound a product that was too long to multiply out."""
@@ -418,6 +418,19 @@ class Solver:
                     rounded = -(-most // d)
                 current = current - Affine({mono: k, other_mono: -k}) + k * rounded
         return None if current is form else current
+
+
+def negated(form: Affine) -> Affine:
+    """Give -form, with -max(a, b) written as min(-a, -b)."""
+    result = ZERO - form.constant
+    for mono, c in form.terms.items():
+        atom = mono[0]
+        if c > 0 and len(mono) == 1 and type(atom) is Opaque and atom.op in (Min, Max) and atom.node is None:
+            a, b = atom.operands
+            result = result + (maximum(-a, -b) if atom.op is Min else minimum(-a, -b)) * c
+        else:
+            result = result - Affine({mono: c})
+    return result
 
 
 def _constant(value: int | None) -> Affine | None:

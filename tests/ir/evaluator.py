@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+
 from tilewright.ir.arith import wrap
 from tilewright.ir.buffer import Buffer
 from tilewright.ir.dtype import DType

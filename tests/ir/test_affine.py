@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import permutations, product
 
 import pytest
+
 from tilewright.ir import arith
 from tilewright.ir.affine import Opaque, affine_of, key_of
 from tilewright.ir.arith import const

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tilewright.ir.dtype import ALL, STORAGE_ONLY, DType, boolean, float32, int32, uint8
 from tilewright.ir.expr import Cast, Const, Expr, Var
 from tilewright.ir.rules import ANYTHING, RULES, apply, cast_of_cast, holds_all
@@ -33,9 +34,9 @@ def instances(rule: tuple[Expr, Expr]) -> list[tuple[Expr, Expr]]:
     names = free_vars(pattern)
     wide = [v for v in names if v in ANYTHING]
     if wide:
-        return [typed(pattern, result, {v: dtype for v in wide}) for dtype in VALUES]
+        return [typed(pattern, result, dict.fromkeys(wide, dtype)) for dtype in VALUES]
     integers = [v for v in names if v.dtype == int32]
-    return [(pattern, result), *([typed(pattern, result, {v: uint8 for v in integers})] if integers else [])]
+    return [(pattern, result), *([typed(pattern, result, dict.fromkeys(integers, uint8))] if integers else [])]
 
 
 def typed(pattern: Expr, result: Expr, types: dict[Var, DType]) -> tuple[Expr, Expr]:
@@ -75,7 +76,7 @@ def test_the_rule_is_found_and_applied(rule: tuple[Expr, Expr]) -> None:
 def test_a_rule_does_not_fit_unequal_expressions_of_one_variable() -> None:
     a, b = Var("a", float32), Var("b", float32)
     for pattern, _ in RULES:
-        names = [v for v in free_vars(pattern)]
+        names = list(free_vars(pattern))
         if len(names) == 1 and type(pattern).__name__ in ("Min", "Max", "Eq", "Le", "And", "Or"):
             mixed = type(pattern)(a, b)
             assert apply(mixed) is None, f"{mixed} met {pattern}"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+from random import Random
+
 import pytest
+
 from tilewright.ir.affine import affine_of
-from tilewright.ir.expr import Expr, Lt, Not, Var
+from tilewright.ir.expr import Expr, Not, Var
 from tilewright.ir.interval import bounds, const_bounds, prove
 from tilewright.ir.simplify import simplify
-from tilewright.ir.visit import free_vars, same, walk
+from tilewright.ir.visit import free_vars
 
 from .evaluator import evaluate, points, run
-from .programs import FREE, MEMORY, RANGES, F, I, Programs
+from .programs import FREE, MEMORY, RANGES, Programs
 
-POINTS = list(points(RANGES, FREE))
-SEEDS = range(40)
+POINTS = Random(0).sample(list(points(RANGES, FREE)), 250)
+SEEDS = range(18)
 PER_SEED = 25
 
 
@@ -90,7 +94,7 @@ def test_what_is_proved_is_true(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_proved_from_a_fact_is_true_where_the_fact_holds(seed: int) -> None:
     claims = conditions(seed)
-    for fact, condition in zip(claims, claims[1:], strict=False):
+    for fact, condition in itertools.pairwise(claims):
         for claim in (condition, Not(condition)):
             if prove(claim, RANGES, given=[fact]):
                 holding = {id(env) for env, value in values(fact) if value}
@@ -103,7 +107,7 @@ def test_simplified_statements_do_the_same(seed: int) -> None:
     for _ in range(8):
         stmt = programs.stmt(3)
         again = simplify(stmt, RANGES)
-        for env in POINTS[::7]:
+        for env in POINTS[::5]:
             expected, found = dict(MEMORY), dict(MEMORY)
             try:
                 run(stmt, env, expected)
@@ -123,11 +127,4 @@ def test_statements_simplified_twice_stay_the_same_object(seed: int) -> None:
 
 def test_the_random_conditions_are_often_decided() -> None:
     decided = sum(prove(c, RANGES) or prove(Not(c), RANGES) for seed in SEEDS for c in conditions(seed))
-    assert decided > 100  # of 1,000: the tests above mean something
-
-
-def test_bounds_of_few_terms_are_exact() -> None:
-    for seed in SEEDS:
-        for expr in Programs(seed).random.choices(expressions(1), k=3):
-            low, high = const_bounds(expr, RANGES)
-            assert low is None or high is None or low <= high
+    assert decided > 60  # of 450: the tests above mean something
