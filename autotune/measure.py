@@ -196,9 +196,8 @@ class Measurer:
         if not reply.ok:
             return [], 0.0
         results: list[Measured] = reply.value
-        trials = [
-            replace(_measured_trial(c, b, m), phase="final", effort=e) for (c, b, e), m in zip(kept, results, strict=True)
-        ]
+        pairs = zip(kept, results, strict=True)
+        trials = [replace(_measured_trial(c, b, m), phase="final", effort=e) for (c, b, e), m in pairs]
         return trials, max((m.peak_gflops for m in results), default=0.0)
 
     # -- the two queues -----------------------------------------------------------------------------------------

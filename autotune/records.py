@@ -125,7 +125,8 @@ class Records:
                 task = TaskRow(TaskKey(**row["task"]), row["name"], tuple(row["args"]), row["flop"])
                 trial = trial_from_json(row["trial"])
             except (KeyError, TypeError, ValueError) as error:
-                raise RecordError("records", f"row {number} is not a trial: {error!r}", advice="rows as dumped") from None
+                fact = f"row {number} is not a trial: {error!r}"
+                raise RecordError("records", fact, advice="rows as dumped") from None
             if task.key.digest not in self._tasks:
                 self.add_task(task)
             self.add(task.key, trial)
@@ -296,7 +297,7 @@ def _trial_row(t: Trial) -> tuple[Any, ...]:
 
 
 def _trial_of(row: tuple[Any, ...]) -> Trial:
-    values = dict(zip(_TRIAL_COLUMNS, row, strict=True))
+    values: dict[str, Any] = dict(zip(_TRIAL_COLUMNS, row, strict=True))
     low, high = values.pop("low_s"), values.pop("high_s")
     values |= {
         "index": int(values.pop("config_index")),

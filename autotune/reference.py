@@ -1,4 +1,4 @@
-"""The right answer of a task: fixed random inputs, what direct evaluation makes of them, and how near is near enough."""
+"""The right answer of a task: fixed random inputs, their direct evaluation, and how near to it is near enough."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def make_reference(tensors: Sequence[Tensor], seed: int = 0) -> Reference:
 
 
 def tolerance(tensor: Tensor) -> float:
-    """Give the error allowed in a computed tensor, relative to its scale: 16 sqrt(K) eps for K-term sums, 0 for integers."""
+    """Give the error allowed in a tensor, relative to its scale: 16 sqrt(K) eps for K-term sums, 0 for integers."""
     if not tensor.dtype.is_float:
         return 0.0
     eps = 2.0**-8 if tensor.dtype == bfloat16 else _EPS[tensor.dtype.bits]
@@ -85,7 +85,7 @@ def reduction_length(op: Operation) -> int:
             terms = 0
             if type(here) is ComputeOp and here.reduce_axis:
                 terms = prod(a.extent.value for a in here.reduce_axis if type(a.extent) is Const)  # type: ignore[misc]
-            memo[id(here)] = terms + max((longest(t.op) for t in here.inputs), default=0)
+            memo[id(here)] = int(terms) + max((longest(t.op) for t in here.inputs), default=0)
         return memo[id(here)]
 
     return longest(op)

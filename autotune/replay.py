@@ -96,7 +96,11 @@ class RecordedSpace:
 
     @classmethod
     def of(
-        cls, space: ConfigSpace, indices: Sequence[int] | np.ndarray, seconds: Sequence[float] | np.ndarray, **about: Any
+        cls,
+        space: ConfigSpace,
+        indices: Sequence[int] | np.ndarray,
+        seconds: Sequence[float] | np.ndarray,
+        **about: Any,
     ) -> RecordedSpace:
         """Give the record of measured configurations of `space`."""
         order = np.argsort(np.asarray(indices, dtype=space.index_dtype))

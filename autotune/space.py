@@ -27,6 +27,9 @@ from .fragments import (
     split_entities,
 )
 
+MUTATION_ATTEMPTS = 4
+TWO_KNOBS = 0.3  # share of mutations that change two knobs
+
 
 @dataclass(frozen=True, slots=True)
 class KnobAxis:
@@ -345,22 +348,24 @@ class ConfigSpace(Knobs):
         """Give for each row a valid one that differs in one or two knobs, or the row itself where none was found."""
         result = matrix.copy()
         open_rows = np.arange(len(matrix))
-        for _ in range(4):
-            rows = matrix[open_rows].copy()
-            for _ in range(2):
-                places = rng.integers(len(self.fragments), size=len(rows))
-                for place, fragment in enumerate(self.fragments.values()):
-                    chosen = np.flatnonzero(places == place)
-                    rows[chosen, place] = fragment.mutate(rows[chosen, place], rng)
-                changed = (rows != matrix[open_rows]).any(axis=1)
-                if rng.random() < 0.7:
-                    break
-            good = changed & self.valid(rows)
+        for _ in range(MUTATION_ATTEMPTS):
+            rows = self._mutate_one_knob(matrix[open_rows], rng)
+            if rng.random() < TWO_KNOBS:
+                rows = self._mutate_one_knob(rows, rng)
+            good = (rows != matrix[open_rows]).any(axis=1) & self.valid(rows)
             result[open_rows[good]] = rows[good]
             open_rows = open_rows[~good]
             if not len(open_rows):
                 break
         return result
+
+    def _mutate_one_knob(self, matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        rows = matrix.copy()
+        places = rng.integers(len(self.fragments), size=len(rows))
+        for place, fragment in enumerate(self.fragments.values()):
+            chosen = np.flatnonzero(places == place)
+            rows[chosen, place] = fragment.mutate(rows[chosen, place], rng)
+        return rows
 
     def derived_columns(self, matrix: np.ndarray) -> np.ndarray:
         """Give the declared features of each row of candidate numbers: (configurations, features) float32."""
