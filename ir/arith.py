@@ -109,6 +109,11 @@ def is_const(x: e.Expr, value: int) -> bool:
     return isinstance(x, e.Const) and x.value == value and not x.dtype.is_float
 
 
+def int_value(x: e.Expr) -> int | None:
+    """Give the value of an integer literal, None for anything else."""
+    return int(x.value) if isinstance(x, e.Const) and not x.dtype.is_float else None
+
+
 def add(a: Operand, b: Operand) -> e.Expr:
     """Give a + b."""
     a, b = operands("+", a, b)

@@ -11,6 +11,7 @@ from .stmt import Stmt
 
 Node = Expr | Stmt
 N = TypeVar("N", Expr, Stmt)
+K = TypeVar("K", bound=Expr | Stmt)
 
 _CHILD_TYPES = {"Expr", "Stmt", "Stmt | None"}
 _TUPLE_TYPES = {"tuple[Expr, ...]", "tuple[Stmt, ...]"}
@@ -52,6 +53,26 @@ def walk(node: Node) -> Iterator[Node]:
 Memo = dict[
     int, tuple[Node, Node]
 ]  # identity -> (the node itself, kept alive so that its identity stays taken; result)
+
+
+def of_kind(node: Node, *kinds: type[K]) -> Iterator[K]:
+    """Give the nodes of these classes among `node` and everything below it, parents first."""
+    return (n for n in walk(node) if type(n) in kinds)  # type: ignore[misc]
+
+
+def variables(node: Node) -> set[Var]:
+    """Give the variables that `node` reads."""
+    return set(of_kind(node, Var))
+
+
+def inner_statements(node: Node) -> Iterator[Stmt]:
+    """Give the direct sub-statements, in order."""
+    return (child for child in children(node) if isinstance(child, Stmt))
+
+
+def map_statements(stmt: Stmt, change: Callable[[Stmt], Stmt]) -> Stmt:
+    """Give `stmt` with `change` applied to each direct sub-statement; the same object where all stay the same."""
+    return map_children(stmt, lambda child: change(child) if isinstance(child, Stmt) else child)
 
 
 def rewrite(node: N, rule: Callable[[Node], Node | None], memo: Memo | None = None) -> N:

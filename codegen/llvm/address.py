@@ -29,7 +29,8 @@ def element_strides(buffer: Buffer) -> tuple[int | Expr, ...]:
 
 
 def _known(value: Expr) -> int | Expr:
-    return int(value.value) if isinstance(value, Const) else value
+    known = arith.int_value(value)
+    return value if known is None else known
 
 
 def flat_offset(body: Body, access: Access) -> Linear:

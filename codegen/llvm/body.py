@@ -14,7 +14,7 @@ from ...ir.expr import Address, Call, Expr, Load, Var
 from ...ir.intrinsics import INTRINSICS, Effect
 from ...ir.stmt import Stmt, Store
 from ...ir.target import Target
-from ...ir.visit import walk
+from ...ir.visit import of_kind, variables, walk
 from .cells import Cell, Cells
 from .code import Code
 from .types import Value, value_type
@@ -186,7 +186,7 @@ class Body:
 
     def varies(self, expr: Expr) -> bool:
         """Tell whether `expr` reads the variable of the pending vectorized loop."""
-        used = self.fact("used", expr, lambda e: frozenset(n for n in walk(e) if isinstance(n, Var)))
+        used = self.fact("used", expr, lambda e: frozenset(variables(e)))
         return self.pending is not None and self.pending.var in used  # type: ignore[operator]
 
 
@@ -203,9 +203,9 @@ def _written(stmt: Expr | Stmt) -> frozenset[Buffer]:
         if kind is Store:
             found.add(node.buffer)  # type: ignore[union-attr]
         elif kind is Call and writes(node):  # type: ignore[arg-type]
-            found.update(a.buffer for a in node.args if isinstance(a, Address))  # type: ignore[union-attr]
+            found.update(a.buffer for a in node.args if type(a) is Address)  # type: ignore[union-attr]
     return frozenset(found)
 
 
 def _touched(stmt: Expr | Stmt) -> frozenset[Buffer]:
-    return frozenset(n.buffer for n in walk(stmt) if isinstance(n, (Load, Store, Address)))
+    return frozenset(n.buffer for n in of_kind(stmt, Load, Store, Address))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ...ir.expr import Call, Cast, Const, Expr, Load, Var
+from ...ir import arith
+from ...ir.expr import Call, Cast, Expr, Load, Var
 from ...ir.intrinsics import INTRINSICS
 from ...ir.stmt import Allocate, For, ForKind, Let, Store
-from ...ir.visit import walk
+from ...ir.visit import variables, walk
 from .body import Body
 from .types import computed
 
@@ -39,18 +40,20 @@ def _chunks(body: Body, loop: For) -> Chunks:
                 widest = max(widest, computed(buffer.dtype).bits)
             case Cast(dtype=dtype):
                 widest = max(widest, computed(dtype).bits)
-    assert isinstance(loop.extent, Const), "vectorized loops have constant extents"
-    return chunks_of(int(loop.extent.value), max(1, body.vector_bits // widest))
+    lanes = arith.int_value(loop.extent)
+    assert lanes is not None, "vectorized loops have constant extents"
+    return chunks_of(lanes, max(1, body.vector_bits // widest))
 
 
-def _uses(expr: Expr, variables: set[Var]) -> bool:
-    return any(isinstance(n, Var) and n in variables for n in walk(expr))
+def _uses(expr: Expr, varying: set[Var]) -> bool:
+    return not varying.isdisjoint(variables(expr))
 
 
 def is_written_out(body: Body, loop: For) -> bool:
     """Tell whether the iterations of a loop are written one after the other, with its variable a constant."""
-    if not isinstance(loop.extent, Const):
+    times = arith.int_value(loop.extent)
+    if times is None:
         return False
     if loop.kind is ForKind.VECTORIZED:
         return not lane_chunks(body, loop)
-    return loop.kind is ForKind.UNROLLED or int(loop.extent.value) == 1
+    return loop.kind is ForKind.UNROLLED or times == 1

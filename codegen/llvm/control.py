@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.dtype import int64
-from ...ir.expr import Const, Expr
+from ...ir.expr import Expr
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store
 from .arithmetic import binary, compare, negation
 from .body import Body, LaneLoop, Linear
@@ -132,8 +133,7 @@ def _for(body: Body, stmt: For) -> None:
 
 
 def _unrolled(body: Body, stmt: For) -> None:
-    assert isinstance(stmt.extent, Const)
-    for k in range(int(stmt.extent.value)):
+    for k in range(arith.int_value(stmt.extent) or 0):
         body.env[stmt.var] = Linear(k)
         write(body, stmt.body)
         del body.env[stmt.var]
@@ -214,7 +214,7 @@ def buffer_bytes(body: Body, buffer: Buffer) -> int | Value:
 
     total = Linear(1)
     for extent, stride in zip(buffer.shape, element_strides(buffer), strict=True):
-        last = linear(body, extent - 1) if not isinstance(extent, Const) else Linear(int(extent.value) - 1)
+        last = linear(body, arith.sub(extent, 1))
         total = _plus_product(body, total, last, stride)
     if is_constant(total):
         return total.constant * buffer.dtype.bytes

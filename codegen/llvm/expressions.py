@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ...ir import arith
 from ...ir import expr as e
 from ...ir.errors import CodegenError
 from ...ir.expr import Expr
@@ -68,10 +69,10 @@ def _cast(body: Body, expr: e.Cast) -> Value:
 def _add(body: Body, expr: e.Add) -> Value:
     a, b = expr.a, expr.b
     if expr.dtype.is_float:
-        if isinstance(b, e.Mul):
+        if type(b) is e.Mul:
             left = evaluate(body, a)
             return multiply_add(body, evaluate(body, b.a), evaluate(body, b.b), left)
-        if isinstance(a, e.Mul):
+        if type(a) is e.Mul:
             right = evaluate(body, b)
             return multiply_add(body, evaluate(body, a.a), evaluate(body, a.b), right)
     return binary(body, "add", evaluate(body, a), evaluate(body, b))
@@ -83,9 +84,8 @@ def _binary(op: str) -> Callable[[Body, Any], Value]:
 
 def _divide(apply: Callable[..., Value]) -> Callable[[Body, Any], Value]:
     def evaluate_division(body: Body, expr: e.FloorDiv | e.FloorMod) -> Value:
-        divisor: int | Value = evaluate(body, expr.b)
-        if isinstance(expr.b, e.Const) and int(expr.b.value) > 0:
-            divisor = int(expr.b.value)
+        known = arith.int_value(expr.b)
+        divisor = evaluate(body, expr.b) if known is None or known <= 0 else known
         return apply(body, evaluate(body, expr.a), divisor, expr.dtype)
 
     return evaluate_division

@@ -10,7 +10,7 @@ from ...ir.buffer import Buffer
 from ...ir.dtype import int64
 from ...ir.expr import Var
 from ...ir.stmt import Allocate, For
-from ...ir.visit import walk
+from ...ir.visit import of_kind
 from .arithmetic import compare
 from .body import Body, Linear
 from .code import Code
@@ -54,11 +54,9 @@ def _captured(body: Body, stmt: For) -> list[Value]:
 
 
 def _variables(stmt: For, buffers: frozenset[Buffer]) -> list[Var]:
-    nodes = list(walk(stmt.body))
-    inside = {n.buffer for n in nodes if isinstance(n, Allocate)}
+    inside = {n.buffer for n in of_kind(stmt.body, Allocate)}
     dims = [d for b in buffers | inside for d in (*b.shape, *(b.strides or ()))]
-    nodes += [n for d in dims for n in walk(d)]
-    return [n for n in nodes if isinstance(n, Var)]
+    return [v for node in (stmt.body, *dims) for v in of_kind(node, Var)]
 
 
 def _inner(body: Body, stmt: For, name: str, captured: list[Value]) -> str:

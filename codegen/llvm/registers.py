@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...ir import arith
 from ...ir.buffer import Buffer
-from ...ir.expr import Address, Call, Const, Expr, Load, Var
+from ...ir.expr import Address, Call, Expr, Load, Var
 from ...ir.stmt import Allocate, For, ForKind, Stmt, Store
 from ...ir.visit import children
 from .address import Access, flat_form
@@ -28,7 +29,7 @@ class _Span:
 def plan_registers(body: Body, allocate: Allocate) -> dict[int, Cell] | None:
     """Cut a local buffer in cells, by first element; None where some access is not constant or cells overlap."""
     buffer = allocate.buffer
-    if not all(isinstance(dim, Const) for dim in buffer.shape):
+    if any(arith.int_value(dim) is None for dim in buffer.shape):
         return None
     spans: list[_Span] = []
     if not _collect(body, buffer, allocate.body, {}, spans):
@@ -57,8 +58,8 @@ def _collect(body: Body, buffer: Buffer, node: Stmt | Expr, loops: dict[Var, For
         case Address(buffer=b):
             return b is not buffer
         case Call(name=name, args=(Address(buffer=b) as first, *rest)) if b is buffer and name.startswith("dot4_"):
-            lanes = rest[-1]
-            if not isinstance(lanes, Const) or not _add_spans(body, first, loops, int(lanes.value), spans):
+            lanes = arith.int_value(rest[-1])
+            if lanes is None or not _add_spans(body, first, loops, lanes, spans):
                 return False
             return all(_collect(body, buffer, x, loops, spans) for x in rest)
     return all(_collect(body, buffer, child, loops, spans) for child in children(node))
@@ -71,16 +72,14 @@ def _add_spans(body: Body, access: Access, loops: dict[Var, For], lanes: int | N
     constant, atoms = form
     starts, chunks = {constant}, ((0, 1),) if lanes is None else chunks_of(lanes, body.vector_bits // 32)
     for var, scale in atoms:
-        loop = loops.get(var) if isinstance(var, Var) else None
+        loop = loops.get(var)  # type: ignore[arg-type]  # only variables are there
         if loop is None:
-            known = body.env.get(var) if isinstance(var, Var) else None
-            if not isinstance(known, Linear) or known.terms or known.stride or known.pattern:
+            known = body.env.get(var)  # type: ignore[arg-type]
+            if type(known) is not Linear or known.terms or known.stride or known.pattern:
                 return False
             starts = {s + known.constant * scale for s in starts}
-        elif not isinstance(loop.extent, Const):
-            return False
         elif is_written_out(body, loop):
-            starts = {s + scale * k for s in starts for k in range(int(loop.extent.value))}
+            starts = {s + scale * k for s in starts for k in range(arith.int_value(loop.extent) or 0)}
         elif loop.kind is ForKind.VECTORIZED and scale == 1 and lanes is None:
             chunks = lane_chunks(body, loop)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import cast
 
 from ...ir.buffer import Buffer
 from ...ir.expr import Address, Load, Var
@@ -59,7 +60,7 @@ class Names:
                 case For(var=var) | Let(var=var):
                     return with_fields(node, {"var": variables[var]})
                 case Load(buffer=b) | Store(buffer=b) | Address(buffer=b) | Allocate(buffer=b) if b in buffers:
-                    return with_fields(node, {"buffer": buffers[b]})
+                    return with_fields(cast(Stmt, node), {"buffer": buffers[b]})
                 case _:
                     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from ...ir import arith
 from ...ir.affine import Affine, affine_of, is_index
@@ -12,7 +13,7 @@ from ...ir.expr import And, Const, Expr, IfThenElse, Le, Lt, Var
 from ...ir.simplify import simplify
 from ...ir.stmt import For, ForKind, If, Let, Stmt, seq
 from ...ir.target import Target
-from ...ir.visit import Node, children, map_children, rewrite, substitute, walk, with_fields
+from ...ir.visit import Node, children, map_statements, of_kind, rewrite, substitute, with_fields
 from .names import Names
 
 _LANES = (ForKind.VECTORIZED, ForKind.UNROLLED)
@@ -46,7 +47,7 @@ class PartitionLoops:
 
     def __call__(self, body: Stmt, target: Target) -> Stmt:
         """Give the body with its loops split."""
-        if not any(isinstance(n, (If, IfThenElse)) for n in walk(body)):
+        if not any(True for _ in of_kind(body, If, IfThenElse)):
             return body
         made = _Partition(Names(body), self.copies).statement(body, frozenset(), 1)
         return body if made is body else rewrite(made, shortened)
@@ -80,7 +81,7 @@ class _Partition:
                 outside = outside | {var}
             case For(var=var) | Let(var=var):
                 outside = outside | {var}
-        return map_children(stmt, lambda c: self.statement(c, outside, copies) if isinstance(c, Stmt) else c)
+        return map_statements(stmt, lambda inner: self.statement(inner, outside, copies))
 
     def split(self, loop: For, main: Range, outside: frozenset[Var], copies: int) -> Stmt:
         """Give the loop in up to three parts."""
@@ -155,7 +156,7 @@ def _main_range(loop: For, outside: frozenset[Var]) -> Range | None:
         if first >= last or (first == 0 and last == extent.constant):
             return None
         return Range(Affine({}, first), Affine({}, last), tuple(conditions))
-    if lows or any(isinstance(h, Affine) and h.is_constant for h in highs):
+    if lows or any(h.is_constant for h in highs):
         return None
     return Range(Affine({}), _clamped(highs, extent), tuple(conditions))
 
@@ -226,9 +227,7 @@ def _assuming(body: Stmt, conditions: tuple[Expr, ...]) -> Stmt:
         match node:
             case If(condition, then) | IfThenElse(condition, then):
                 left = remaining(condition)
-                if isinstance(left, Const):
-                    return then
-                return with_fields(node, {"condition": left})
+                return then if type(left) is Const else with_fields(cast(Expr, node), {"condition": left})
             case _:
                 return None
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
+from ...ir import arith
 from ...ir.affine import affine_of
 from ...ir.buffer import Buffer
 from ...ir.expr import Address, Const, Expr, Load, Var
 from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
-from ...ir.visit import Node, children, map_children, rewrite, same, substitute, walk, with_fields
+from ...ir.visit import (
+    Node,
+    inner_statements,
+    map_statements,
+    of_kind,
+    rewrite,
+    same,
+    substitute,
+    variables,
+    with_fields,
+)
 from .names import Names
 from .registers import fits_registers
 
@@ -46,7 +58,7 @@ class PromoteAccumulators:
 
     def __call__(self, body: Stmt, target: Target) -> Stmt:
         """Give the body with its accumulators in local buffers."""
-        return _Promotion(Names(body), target).statement(body, None)
+        return _Promotion(Names(body), target).statement(body)
 
 
 @dataclass
@@ -54,7 +66,7 @@ class _Promotion:
     names: Names
     target: Target
 
-    def statement(self, stmt: Stmt, before: Stmt | None) -> Stmt:
+    def statement(self, stmt: Stmt) -> Stmt:
         """Promote below `stmt`."""
         match stmt:
             case Seq(body=parts):
@@ -63,22 +75,21 @@ class _Promotion:
                 tile = self.tile(stmt)
                 if tile is not None:
                     return self.promoted(stmt, tile, None)
-        return map_children(stmt, lambda c: self.statement(c, None) if isinstance(c, Stmt) else c)
+        return map_statements(stmt, self.statement)
 
     def sequence(self, stmt: Seq, parts: tuple[Stmt, ...]) -> Stmt:
         """Promote in a sequence, where the statement before a loop may be its start."""
         made: list[Stmt] = []
         for part in parts:
-            tile = self.tile(part) if isinstance(part, For) else None
-            if tile is None or not isinstance(part, For):
-                made.append(self.statement(part, None))
-                continue
-            start = _start_of(made[-1], tile) if made else None
-            if start is None:
-                made.append(self.promoted(part, tile, None))
-            else:
-                value, rest = start
-                made[-1:] = [self.promoted(part, tile, value, rest)]
+            match part:
+                case For() if (tile := self.tile(part)) is not None:
+                    start = _start_of(made[-1], tile) if made else None
+                    if start is None:
+                        made.append(self.promoted(part, tile, None))
+                    else:
+                        made[-1:] = [self.promoted(part, tile, *start)]
+                case _:
+                    made.append(self.statement(part))
         if len(made) == len(parts) and all(a is b for a, b in zip(made, parts, strict=True)):
             return stmt
         return seq(*made)
@@ -87,15 +98,14 @@ class _Promotion:
         """Give a tile that `loop` can keep in registers, or None."""
         if loop.kind not in (ForKind.SERIAL, ForKind.PIPELINED):
             return None
-        nodes = list(walk(loop))
-        if any(isinstance(n, For) and n.kind in (ForKind.PARALLEL, ForKind.THREAD) for n in nodes):
+        if any(x.kind in (ForKind.PARALLEL, ForKind.THREAD) for x in of_kind(loop, For)):
             return None
-        stored = dict.fromkeys(n.buffer for n in nodes if isinstance(n, Store))
-        private = {n.buffer for n in nodes if isinstance(n, Allocate)}  # begins anew in every iteration
+        stored = dict.fromkeys(n.buffer for n in of_kind(loop, Store))
+        private = {n.buffer for n in of_kind(loop, Allocate)}  # begins anew in every iteration
         for buffer in stored:
             if buffer in private:
                 continue
-            tile = _tile_of(loop, buffer, nodes)
+            tile = _tile_of(loop, buffer)
             if tile is not None and self.fits(tile):
                 return tile
         return None
@@ -107,8 +117,8 @@ class _Promotion:
         lanes = max(1, (self.target.vector_bits or 128) // max(8, 8 * tile.buffer.dtype.bytes))
         cells = 1
         for loop in tile.loops:
-            assert isinstance(loop.extent, Const)
-            extent = int(loop.extent.value)
+            extent = arith.int_value(loop.extent)
+            assert extent is not None, "tile loops have constant extents"
             cells *= -(-extent // lanes) if loop.kind is ForKind.VECTORIZED else extent
         return cells <= (self.target.registers or 16)
 
@@ -122,7 +132,7 @@ class _Promotion:
         local = Buffer(self.names.fresh(f"{tile.buffer.name}_acc"), extents, tile.buffer.dtype, "local")
         place = tuple(x.var for x in tile.loops)
         outside = start if start is not None else Load(tile.buffer, tile.indices)
-        first = self.over_tile(tile, Store(local, place, outside), guarded=not isinstance(start, Const))
+        first = self.over_tile(tile, Store(local, place, outside), guarded=type(start) is not Const)
         last = self.over_tile(tile, Store(tile.buffer, tile.indices, Load(local, place)), guarded=True)
         inside = _redirected(loop, tile, local)
         again = self.sequence(Seq((first, inside)), (first, inside))  # another accumulator of the same loop
@@ -140,15 +150,15 @@ class _Promotion:
         return stmt
 
 
-def _tile_of(loop: For, buffer: Buffer, nodes: list[Node]) -> Tile | None:
+def _tile_of(loop: For, buffer: Buffer) -> Tile | None:
     """Give the tile of `buffer` that `loop` updates: one place per iteration of inner loops, read and written."""
-    accesses = [n for n in nodes if isinstance(n, (Load, Store, Address)) and n.buffer is buffer]
+    accesses = [n for n in of_kind(loop, Load, Store) if n.buffer is buffer]
     first = accesses[0]
-    if any(isinstance(a, Address) or not _same_place(a.indices, first.indices) for a in accesses):
+    if any(a.buffer is buffer for a in of_kind(loop, Address)):
         return None
-    if not any(isinstance(a, Load) for a in accesses):
+    if not all(_same_place(a.indices, first.indices) for a in accesses) or all(type(a) is Store for a in accesses):
         return None
-    used = {n for i in first.indices for n in walk(i) if isinstance(n, Var)}
+    used = {v for i in first.indices for v in variables(i)}
     if loop.var in used:
         return None
     return _enclosing(loop, buffer, first.indices, used)
@@ -167,7 +177,7 @@ def _enclosing(loop: For, buffer: Buffer, indices: tuple[Expr, ...], used: set[V
     for node in path:
         match node:
             case For(var, extent, _, kind) if var in used:
-                if kind not in _TILE_KINDS or not isinstance(extent, Const):
+                if kind not in _TILE_KINDS or arith.int_value(extent) is None:
                     return None
                 tile.append(node)
             case For(var=var, kind=kind):
@@ -180,18 +190,14 @@ def _enclosing(loop: For, buffer: Buffer, indices: tuple[Expr, ...], used: set[V
                 guards.append(condition)
     if not _are_separable(guards, tile, reduction):
         return None
-    return Tile(buffer, indices, tuple(tile), tuple(g for g in guards if not _vars(g) & set(reduction)))
-
-
-def _vars(expr: Expr) -> set[Var]:
-    return {n for n in walk(expr) if isinstance(n, Var)}
+    return Tile(buffer, indices, tuple(tile), tuple(g for g in guards if not variables(g) & set(reduction)))
 
 
 def _are_separable(guards: list[Expr], tile: list[For], reduction: list[Var]) -> bool:
     """Tell whether no guard mentions both the tile's and the reduction's loops, nor reads memory."""
     places = {t.var for t in tile}
     return not any(
-        (_vars(g) & places and _vars(g) & set(reduction)) or any(isinstance(n, Load) for n in walk(g)) for g in guards
+        (variables(g) & places and variables(g) & set(reduction)) or any(True for _ in of_kind(g, Load)) for g in guards
     )
 
 
@@ -202,11 +208,7 @@ def _path_to_store(stmt: Stmt, buffer: Buffer) -> list[Stmt] | None:
             return [] if b is buffer else None
         case If(otherwise=otherwise) if otherwise is not None:
             return None
-    found = [
-        path
-        for child in children(stmt)
-        if isinstance(child, Stmt) and (path := _path_to_store(child, buffer)) is not None
-    ]
+    found = [path for inner in inner_statements(stmt) if (path := _path_to_store(inner, buffer)) is not None]
     return [stmt, *found[0]] if len(found) == 1 else None
 
 
@@ -226,48 +228,51 @@ def _redirected(loop: For, tile: Tile, local: Buffer) -> For:
             case _:
                 return None
 
-    return rewrite(loop, rule)
+    return cast(For, rewrite(loop, rule))
 
 
 def _start_of(before: Stmt, tile: Tile) -> tuple[Expr, Stmt | None] | None:
     """Give the value that `before` stores to the whole tile, and what else it does; None where it does not."""
-    loops, guards, node = [], [], before
-    while isinstance(node, (For, If)):
-        if isinstance(node, For):
-            loops.append(node)
-            node = node.body
-        else:
-            if node.otherwise is not None:
-                return None
-            guards.append(node.condition)
-            node = node.then
-    stores = node.body if isinstance(node, Seq) else (node,)
-    mine = [s for s in stores if isinstance(s, Store) and s.buffer is tile.buffer]
-    if len(mine) != 1 or len(loops) != len(tile.loops) or not all(isinstance(s, Store) for s in stores):
+    loops, guards, leaf = _peeled(before)
+    stores = list(of_kind(leaf, Store))
+    mine = [s for s in stores if s.buffer is tile.buffer]
+    if len(mine) != 1 or len(loops) != len(tile.loops) or len(stores) != len(_parts(leaf)):
         return None
-    if any(
-        not same(a.extent, b.extent) and not _equal(a.extent, b.extent) for a, b in zip(loops, tile.loops, strict=True)
-    ):
+    if not all(affine_of(a.extent) == affine_of(b.extent) for a, b in zip(loops, tile.loops, strict=True)):
         return None
-    renamed = {a.var: b.var for a, b in zip(loops, tile.loops, strict=True)}
-    indices = tuple(substitute(i, renamed) for i in mine[0].indices)
-    if not _same_place(indices, tile.indices) or not _same_guards(
-        [substitute(g, renamed) for g in guards], tile.guards
-    ):
+    renamed: dict[Var, Expr] = {a.var: b.var for a, b in zip(loops, tile.loops, strict=True)}
+    if not _same_place(tuple(substitute(i, renamed) for i in mine[0].indices), tile.indices):
         return None
-    touched = [n for s in stores for n in walk(s.value) if isinstance(n, Load)]  # type: ignore[union-attr]
-    if any(n.buffer in {s.buffer for s in stores} for n in touched):  # type: ignore[union-attr]
+    if not _same_guards([substitute(g, renamed) for g in guards], tile.guards):
+        return None
+    if {n.buffer for n in of_kind(leaf, Load)} & {s.buffer for s in stores}:
         return None
     others = tuple(s for s in stores if s is not mine[0])
     return substitute(mine[0].value, renamed), _with_leaf(before, others) if others else None
 
 
-def _equal(a: Expr, b: Expr) -> bool:
-    return affine_of(a) == affine_of(b)
+def _peeled(stmt: Stmt) -> tuple[list[For], list[Expr], Stmt]:
+    """Give the loops and guards around the innermost statement of a nest, and that statement."""
+    loops: list[For] = []
+    guards: list[Expr] = []
+    while True:
+        match stmt:
+            case For(body=body):
+                loops.append(stmt)
+                stmt = body
+            case If(condition=condition, then=then, otherwise=None):
+                guards.append(condition)
+                stmt = then
+            case _:
+                return loops, guards, stmt
+
+
+def _parts(stmt: Stmt) -> tuple[Stmt, ...]:
+    return stmt.body if type(stmt) is Seq else (stmt,)
 
 
 def _same_guards(a: list[Expr], b: tuple[Expr, ...]) -> bool:
-    return len(a) == len(b) and all(same(x, y) or str(x) == str(y) for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
 
 
 def _with_leaf(stmt: Stmt, leaf: tuple[Stmt, ...]) -> Stmt:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ...ir import arith
 from ...ir.buffer import Buffer
-from ...ir.expr import Const
 from ...ir.target import Target
 
 FILL = 2  # register files that a tile may take: what does not fit is spilled, which is not worse than memory
@@ -12,10 +12,11 @@ FILL = 2  # register files that a tile may take: what does not fit is spilled, w
 def fits_registers(buffer: Buffer, target: Target) -> bool:
     """Tell whether a buffer of constant shape is small enough to be kept in registers."""
     size = buffer.dtype.bytes
-    for extent in buffer.shape:
-        if not isinstance(extent, Const):
+    for dim in buffer.shape:
+        extent = arith.int_value(dim)
+        if extent is None:
             return False
-        size *= int(extent.value)
+        size *= extent
     return size <= FILL * register_bytes(target)
 
 

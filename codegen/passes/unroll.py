@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.expr import Address, Const, Load, Var
 from ...ir.stmt import Allocate, For, ForKind, Stmt, Store
 from ...ir.target import Target
-from ...ir.visit import Node, children, map_children, rewrite, walk, with_fields
+from ...ir.visit import Node, inner_statements, map_statements, of_kind, rewrite, variables, with_fields
 from .registers import fits_registers
 
 STEP_PRAGMA = "auto_unroll_max_step"
@@ -43,7 +44,8 @@ def _within(stmt: Stmt, limit: int) -> tuple[Stmt, int]:
     match stmt:
         case For(_, extent, body, kind):
             inner, steps = _within(body, limit)
-            total = steps * int(extent.value) if isinstance(extent, Const) else limit + 1
+            times = arith.int_value(extent)
+            total = limit + 1 if times is None else steps * times
             if kind is ForKind.SERIAL and total <= limit:
                 return with_fields(stmt, {"body": inner, "kind": ForKind.UNROLLED}), total
             made = stmt if inner is body else with_fields(stmt, {"body": inner})
@@ -57,15 +59,13 @@ def _within(stmt: Stmt, limit: int) -> tuple[Stmt, int]:
 def _within_parts(stmt: Stmt, limit: int) -> tuple[Stmt, int]:
     steps = 0
 
-    def part(child: Node) -> Node:
+    def part(inner: Stmt) -> Stmt:
         nonlocal steps
-        if not isinstance(child, Stmt):
-            return child
-        made, count = _within(child, limit)
+        made, count = _within(inner, limit)
         steps += count
         return made
 
-    return map_children(stmt, part), steps
+    return map_statements(stmt, part), steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,9 @@ class UnrollTiles:
     def __call__(self, body: Stmt, target: Target) -> Stmt:
         """Give the body with its marked loops."""
         marked: set[Var] = set()
-        for node in walk(body):
-            match node:
-                case Allocate(buffer, inner) if buffer.scope == "local" and fits_registers(buffer, target):
-                    marked |= self.tile_loops(buffer, inner)
+        for allocate in of_kind(body, Allocate):
+            if allocate.buffer.scope == "local" and fits_registers(allocate.buffer, target):
+                marked |= self.tile_loops(allocate.buffer, allocate.body)
         if not marked:
             return body
 
@@ -101,15 +100,13 @@ class UnrollTiles:
 
     def tile_loops(self, buffer: Buffer, body: Stmt) -> set[Var]:
         """Give the serial loops to write out, none where that does not make every index constant."""
-        loops = {n.var: n for n in walk(body) if isinstance(n, For)}
+        loops = {n.var: n for n in of_kind(body, For)}
         found: set[Var] = set()
-        for node in walk(body):
-            match node:
-                case Load(b, indices) | Store(b, indices, _) | Address(b, indices) if b is buffer:
-                    used = {n for i in indices for n in walk(i) if isinstance(n, Var)}
-                    if not all(v in loops and isinstance(loops[v].extent, Const) for v in used):
-                        return set()
-                    found |= used
+        for access in of_kind(body, Load, Store, Address):
+            if access.buffer is buffer:
+                found |= {v for i in access.indices for v in variables(i)}
+        if not all(v in loops and arith.int_value(loops[v].extent) is not None for v in found):
+            return set()
         kinds = {loops[v].kind for v in found}
         if not kinds <= {ForKind.SERIAL, *_TAIL} or self.most_copies(body, found) > self.copies:
             return set()
@@ -122,4 +119,4 @@ class UnrollTiles:
                 var in marked and kind is ForKind.SERIAL
             ):
                 copies *= int(extent)
-        return max([self.most_copies(c, marked, copies) for c in children(stmt) if isinstance(c, Stmt)], default=copies)
+        return max([self.most_copies(inner, marked, copies) for inner in inner_statements(stmt)], default=copies)
