@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -18,6 +17,7 @@ from .array import address_of, as_array, numpy_dtype
 from .signature import ArrayParam, Extent, ScalarParam, Signature, evaluate_extent, extent_text, param_text, shape_text
 
 Sizes = dict[str, int]
+Checked = tuple[list[int | float], list[np.ndarray]]  # values in the compiled function's order; arrays they point into
 Span = tuple[int, int, int]  # first address, address after the last byte, position
 
 
@@ -133,18 +133,6 @@ class ScalarCheck:
         raise ArgumentError(self.kernel, f"argument {self.position}, {self.param.name}, {fact}", advice=advice)
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """Arguments that fit.
-
-    values  addresses and numbers, in the order of the compiled function's parameters
-    arrays  what the addresses point into
-    """
-
-    values: list[int | float]
-    arrays: list[np.ndarray]
-
-
 class ArgumentCheck:
     """Checks all arguments of a kernel."""
 
@@ -179,7 +167,7 @@ class ArgumentCheck:
             self.refuse_overlap(index, spans)
         if self.sizes:
             values += [sizes[name] for name in self.sizes]
-        return Checked(values, arrays)
+        return values, arrays
 
     def require_sizes(self, check: ArrayCheck, sizes: Sizes) -> None:
         """Refuse a kernel one of whose sizes no extent gives by itself."""
@@ -191,8 +179,14 @@ class ArgumentCheck:
         """Refuse a written array that shares memory with another argument."""
         begin, end, position = spans[index]
         for other_begin, other_end, other in spans:
-            shared_bytes = min(end, other_end) - max(begin, other_begin)
-            if shared_bytes > 0 and other != position:
+            if (
+                begin < other_end
+                and other_begin < end
+                and other != position
+                and begin < end
+                and other_begin < other_end
+            ):
+                shared_bytes = min(end, other_end) - max(begin, other_begin)
                 a, b = self.signature.params[position].name, self.signature.params[other].name
                 raise ArgumentError(
                     self.signature.name,

@@ -54,8 +54,8 @@ class Kernel:
         Raises ArgumentError, with nothing written, for arguments that do not fit; MemoryError where there is no memory
         for scratch.
         """
-        checked = self._check(arguments)
-        slots = self._pack(*checked.values)
+        values, _held = self._check(arguments)  # the arrays live until the kernel has run
+        slots = self._pack(*values)
         if threads is None:
             status = self._enter(slots)
         else:
@@ -72,13 +72,13 @@ class Kernel:
         """
         if threads is not None:
             check_threads(self.name, threads)
-        checked = self._check(arguments)
-        slots = self._pack(*checked.values)
+        values, arrays = self._check(arguments)
+        slots = self._pack(*values)
         if threads is None or not self._there:
-            return BoundCall(self.name, self.entry, slots, (self, *checked.arrays), threads or 0)
+            return BoundCall(self.name, self.entry, slots, (self, *arrays), threads or 0)
         entry = library().addresses["tilewright_call_there"]
         outer = _CALL_THERE.pack(self._there, self.entry, _address(slots), threads)
-        return BoundCall(self.name, entry, outer, (self, slots, *checked.arrays), 0)
+        return BoundCall(self.name, entry, outer, (self, slots, *arrays), 0)
 
     def time_evaluator(
         self, number: int = 10, repeat: int = 1, min_repeat_ms: float = 0.0, flush_bytes: int = 0
