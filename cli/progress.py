@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..autotune.trial import Status
 from ..autotune.tuner import Progress
+from .terminal import clock
 
 LIVE_PERIOD_S = 0.1
 PLAIN_PERIOD_S = 5.0
@@ -97,10 +98,3 @@ def outcomes(counts: Mapping[Status, int]) -> str:
     text = f"valid {counts.get(Status.OK, 0)}  failed {sum(failed.values())}"
     reasons = ", ".join(f"{status} {number}" for status, number in sorted(failed.items(), key=lambda x: -x[1]))
     return f"{text} ({reasons})" if reasons else text
-
-
-def clock(seconds: float) -> str:
-    """Give `0:07`, `1:23` or `2:01:05`."""
-    whole = round(seconds)
-    minutes = f"{whole // 60 % 60}:{whole % 60:02}"
-    return minutes if whole < 3600 else f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -9,7 +9,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from ..autotune import templates  # noqa: F401  registers the templates that recorded tasks are made of
@@ -22,7 +21,7 @@ from ..ir.errors import RecordError
 from ..runtime.build import build
 from .arguments import Parser
 from .database import open_records
-from .result import time_text
+from .terminal import console, time_text
 
 EXIT_CODES = """exit status:
   0  done
@@ -57,7 +56,7 @@ def show(options: argparse.Namespace) -> int:
             number = _dump(records, options.json)
             sys.stdout.write(f"{number} rows in {options.json}\n")
         else:
-            Console(highlight=False).print(_table(records))
+            console().print(_table(records))
     return 0
 
 
@@ -73,13 +72,18 @@ def _table(records: Records) -> Table:
     for name in ("key", "task"):
         table.add_column(name, overflow="fold")
     for name in ("threads", "trials", "valid", "best", "GFLOP/s", "of peak"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in records.tasks():
         counts = Counter(t.status for t in records.trials(row.key) if t.phase == "search")
         best = records.best(row.key)
         numbers = (str(row.key.threads), str(sum(counts.values())), str(counts[Status.OK]))
-        table.add_row(row.key.digest, f"{row.name} {json.dumps(row.args)[1:-1]}", *numbers, *_best_cells(best))
+        table.add_row(row.key.digest, _name(row), *numbers, *_best_cells(best))
     return table
+
+
+def _name(row: TaskRow) -> str:
+    words = (",".join(map(str, arg)) if type(arg) in (list, tuple) else str(arg) for arg in row.args)
+    return " ".join((row.name, *words))
 
 
 def _best_cells(best: Trial | None) -> tuple[str, str, str]:

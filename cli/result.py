@@ -15,6 +15,7 @@ from ..autotune.tuner import TuneResult
 from ..runtime.host import machine
 from .operators import Request
 from .progress import outcomes
+from .terminal import time_text
 
 
 def as_json(request: Request, task: Task, result: TuneResult) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def as_table(request: Request, task: Task, result: TuneResult, database: str) ->
     )
     table.add_column("")
     for name in ("time", "95% interval", "GFLOP/s", "of peak", "max rel. error"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name, trial in (("best", result.best), ("untuned", result.default)):
         table.add_row(name, *_cells(trial, result.peak_gflops))
     seconds = f"{result.wall_s:.1f} s, {result.trials_per_s:.1f} trials/s, {result.search_share:.0%} of it search"
@@ -91,11 +92,3 @@ def _cells(trial: Trial | None, peak_gflops: float) -> tuple[str, ...]:
     share = f"{trial.gflops / peak_gflops:.1%}" if peak_gflops else ""
     error = "" if trial.max_rel_error is None else f"{trial.max_rel_error:.1e}"
     return (time_text(trial.median_s), interval, f"{trial.gflops:.1f}", share, error)
-
-
-def time_text(seconds: float) -> str:
-    """Give a time with four digits in a unit that suits it."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= scale:
-            return f"{seconds / scale:.4g} {unit}"
-    return f"{seconds / 1e-9:.4g} ns"

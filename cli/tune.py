@@ -21,6 +21,7 @@ from .database import open_records
 from .operators import TUNERS, Request, understand
 from .progress import Display
 from .result import as_json, as_table
+from .terminal import console
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,14 +32,14 @@ def run(options: argparse.Namespace) -> int:
     request = understand(options)
     _check_writable(request.json)
     task = make_task(request)
-    errors = Console(stderr=True, highlight=False)
+    errors = console(stderr=True)
     with open_records(request.db, create=True) as records:
         _introduce(errors, request, task, records)
         tuner = Tuner(task, TUNERS[request.tuner], records=records, seed=request.seed)
         with Display(errors, request.trials, request.time_s) as display:
             result = tuner.tune(request.trials, request.time_s, [display.show])
         text = json.dumps(as_json(request, task, result), indent=1, allow_nan=False)
-        out = errors if request.json == "-" else Console(highlight=False)
+        out = errors if request.json == "-" else console()
         out.print(as_table(request, task, result, records.path))
     if request.json == "-":
         sys.stdout.write(text + "\n")
@@ -56,15 +57,15 @@ def make_task(request: Request) -> Task:
         raise UsageError(f"{error.step}: {error.fact}", error.advice) from None
 
 
-def _introduce(console: Console, request: Request, task: Task, records: Records) -> None:
+def _introduce(out: Console, request: Request, task: Task, records: Records) -> None:
     shape = ",".join(map(str, request.shape))
     what = " ".join(filter(None, (request.operator.name, request.layer, shape, request.layout)))
-    console.print(f"{what}: {len(task.config_space):,} configurations, {task.flop:.3g} operations", soft_wrap=True)
+    out.print(f"{what}: {len(task.config_space):,} configurations, {task.flop:.3g} operations", soft_wrap=True)
     threads = "1 thread" if task.threads == 1 else f"{task.threads} threads"
-    console.print(f"{machine()}, {threads}", soft_wrap=True)
+    out.print(f"{machine()}, {threads}", soft_wrap=True)
     known = len(records.known(task.key))
     if known:
-        console.print(f"{known} trials are known from {records.path}", soft_wrap=True)
+        out.print(f"{known} trials are known from {records.path}", soft_wrap=True)
 
 
 def _check_writable(path: str) -> None:

@@ -1,0 +1,126 @@
+"""What the command line means, and what it says where it means nothing."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from tilewright.cli.arguments import duration_s, near, read_shape
+from tilewright.cli.main import main, make_parser
+from tilewright.cli.operators import Request, understand
+
+
+def request_of(*words: str) -> Request:
+    return understand(make_parser().parse_args(list(words)))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("60s", 60), ("10m", 600), ("1h", 3600), ("1.5h", 5400), ("1m30s", 90), ("45", 45), ("0.5", 0.5)],
+)
+def test_a_duration_is_read_in_seconds(text: str, seconds: float) -> None:
+    assert duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "5x", "60 s", "1m30", "-5s", "0s", "0", "1e3", "nan"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        duration_s(text)
+
+
+def test_only_padding_may_be_zero() -> None:
+    assert read_shape("1, 3,0", ("N", "K", "P")) == (1, 3, 0)
+
+
+def test_a_misspelt_word_brings_up_the_nearest_in_its_own_spelling() -> None:
+    assert near("RESNET18.c6", ["resnet18.C5", "resnet18.C6", "bert.qkv"]).startswith("resnet18.C6")
+    assert near("zzz", ["resnet18.C6"], "otherwise") == "otherwise"
+
+
+USAGE = [  # words, what is wrong, what is advised
+    ("conv3d", "there is no operator or command 'conv3d'", "conv2d"),
+    ("frobnicate", "there is no operator or command 'frobnicate'", "one of conv2d, depthwise_conv2d"),
+    ("conv2d", "one of the arguments --layer --shape is required", "autotune conv2d --help"),
+    ("conv2d --layer resnet18.C6 --shape 1,1,1,1,1,1,1,0", "not allowed with argument --layer", "--help"),
+    ("conv2d --layer resnet18.C66", "there is no layer 'resnet18.C66'", "resnet18.C6"),
+    ("conv2d --layer x", "there is no layer 'x'", "autotune list"),
+    ("matmul --layer resnet18.C6", "resnet18.C6 is a layer of conv2d", "autotune conv2d --layer resnet18.C6"),
+    ("conv2d --layer resnet18.C6 --laout NHWC", "there is no flag --laout", "--layout"),
+    ("conv2d --layer resnet18.C6 --layout=NCWH", "unknown layout 'NCWH'", "NCHW, NHWC, or NCHW[x]c"),
+    ("conv2d --layer resnet18.C1 --layout NCHW16c", "3 input and 64 output channels", "NCHW or NHWC"),
+    ("conv2d --layer resnet18.C6 more", "unrecognized arguments: more", "--help"),
+    ("matmul --shape 1,2", "the shape 1,2 has 2 numbers, not 3", "--shape M,N,K"),
+    ("matmul --shape 1,2,0", "K in the shape 1,2,0 is '0', not an integer of at least 1", "--shape M,N,K"),
+    ("matmul --shape 1,2,k", "K in the shape 1,2,k is 'k'", "--shape M,N,K"),
+    ("conv2d --shape 1,3,4,4,8,7,1,1", "a kernel of 7 does not fit in an image of 4", "padding of at least 2"),
+    ("matmul --shape 8,8,8 --time soon", "'soon' is no duration", "--help"),
+    ("matmul --shape 8,8,8 --trials 0", "'0' is not an integer of at least 1", "--help"),
+    ("matmul --shape 8,8,8 --threads many", "'many' is not an integer of at least 1", "--help"),
+    ("matmul --shape 8,8,8 --seed -1", "'-1' is not an integer of at least 0", "--help"),
+    ("matmul --shape 8,8,8 --tuner xgd", "there is no tuner 'xgd'; xgb", "--help"),
+    ("matmul --shape 8,8,8 --target cuda", "there is no tuning for 'cuda'", "--help"),
+    ("matmul --shape 8,8,8 --target lvm", "unknown kind in 'lvm'", "--help"),
+    ("matmul --shape 8,8,8 --json /nowhere/a.json", "/nowhere/a.json cannot be written", "--json"),
+    ("records exprt", "invalid choice: 'exprt'", "--help"),
+    ("records export", "required: key", "--help"),
+    ("records --dbb x", "there is no flag --dbb", "--db"),
+    ("list resnet", "there is no network 'resnet'", "resnet18"),
+    ("--hepl", "unrecognized arguments: --hepl", "--help"),
+]
+
+
+@pytest.mark.parametrize(("words", "fact", "advice"), USAGE, ids=[words for words, _, _ in USAGE])
+def test_a_wrong_command_line_gives_one_message_and_status_2(
+    words: str, fact: str, advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = main(words.split())
+    except SystemExit as left:  # argparse's own refusals
+        status = left.code
+    said = capsys.readouterr()
+    first, second = said.err.splitlines()
+    assert status == 2
+    assert first.startswith("autotune") and fact in first
+    assert second.startswith("try: ") and advice in second
+    assert said.out == ""
+
+
+def test_no_words_at_all_bring_up_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().out.startswith("usage: autotune")
+
+
+COMMANDS = ["", *make_parser().subcommands(), "records export"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_documents_its_exit_status(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([*command.split(), "--help"])
+    assert left.value.code == 0
+    documented = capsys.readouterr().out.partition("exit status:\n")[2]
+    assert [line.split()[0] for line in documented.splitlines()][:1] == ["0"]
+    assert "\n  2  " in documented
+
+
+def test_a_minute_is_the_limit_where_none_is_given() -> None:
+    assert request_of("matmul", "--shape", "8,8,8").time_s == 60
+    assert request_of("matmul", "--shape", "8,8,8", "--trials", "5").time_s is None
+    assert request_of("matmul", "--shape", "8,8,8", "--trials", "5", "--time", "2m").time_s == 120
+
+
+def test_template_arguments_follow_the_shape_and_the_flags() -> None:
+    words = ("conv2d", "--shape", "2,32,15,14,64,3,2,1", "--layout", "NHWC", "--dilation", "2", "--groups", "4")
+    assert request_of(*words).template_args == ((2, 32, 15, 14), (64, 3, 3), 2, 1, 2, 4, "NHWC")
+    words = ("depthwise_conv2d", "--shape", "2,32,15,14,3,2,1")
+    assert request_of(*words).template_args == ((2, 32, 15, 14), (3, 3), 2, 1, 1, "NCHW")
+    assert request_of("matmul", "--shape", "1,2,3", "--transpose-b").template_args == (1, 2, 3, False, True)
+    assert request_of("dense", "--shape", "1,2,3").template_args == (1, 2, 3)
+    assert request_of("batch_matmul", "--shape", "4,1,2,3").template_args == (4, 1, 2, 3, True)
+    assert request_of("batch_matmul", "--shape", "4,1,2,3", "--no-transpose-b").template_args == (4, 1, 2, 3, False)
+
+
+def test_a_layer_brings_its_own_flags() -> None:
+    assert request_of("batch_matmul", "--layer", "bert.context").template_args == (12, 128, 64, 128, False)
+    assert request_of("batch_matmul", "--layer", "bert.scores").template_args == (12, 128, 128, 64, True)
