@@ -43,7 +43,7 @@ def test_resnet18_has_the_operations_of_the_paper() -> None:
         10: 1,
         11: 1,
         12: 3,
-    }  # how often each occurs in the network
+    }
     total = sum(count * multiply_adds(f"resnet18.C{number}") for number, count in times.items())
     assert total == pytest.approx(1.8e9, rel=0.01)  # He et al., table 1: 1.8e9, of which the last layer has 0.5e6
 
