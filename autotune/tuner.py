@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from ..ir.errors import TuneError
+from .history import config_of
 from .measure import MeasureOptions, Measurer, Stages
 from .records import Records, TaskRow
 from .space import Config, ConfigSpace
@@ -21,7 +22,9 @@ from .trial import Status, Trial
 MakeStrategy = Callable[[ConfigSpace, int], Strategy]
 FINALISTS = 4  # configurations measured again at the end
 LOW_WATER = 5  # configurations left when the strategy begins to think of the next
-FINAL_SHARE = 0.08  # of the time allowed, kept for that
+FINAL_SHARE = 0.1  # of the time allowed, kept for that ...
+FINAL_LEAST_S = 0.5  # ... and this much more
+SEEDS = 8  # best configurations of other shapes and machines to begin with
 
 
 @dataclass(frozen=True)
@@ -132,21 +135,26 @@ class Tuner:
             raise TuneError("tune", "no limit is given", advice="n_trial=, time_s= or early_stopping=")
         started = time.monotonic()
         search = _Search(self, started, n_trial, time_s, early_stopping, tuple(callbacks))
-        with Measurer(self.task, self.options, self.stages) as measurer:
-            try:
-                for trial in measurer.stream(search, search.best_s, search.known_code()):
-                    search.take(trial)
-            except KeyboardInterrupt:
-                pass  # what was measured is kept, and the best of it measured again
-            finals, peak = search.finish(measurer)
-        if self.records is not None:
-            self.records.flush()
+        try:
+            finals, peak = self._run(search)
+        finally:
+            search.close()
         best = min((t for t in finals if t.median_s), key=lambda t: t.median_s or 0.0, default=None)
         defaults = [t for t in finals if t.median_s and t.index == self.task.config_space.default]
         default = min(defaults, key=lambda t: t.median_s or 0.0, default=None)
         wall_s = time.monotonic() - started
         key = self.task.key.digest
         return TuneResult(best, default, search.history, search.new, wall_s, search.search_s, peak, key)
+
+
+    def _run(self, search: _Search) -> tuple[list[Trial], float]:
+        with Measurer(self.task, self.options, self.stages) as measurer:
+            try:
+                for trial in measurer.stream(search, search.best_s, search.known_code()):
+                    search.take(trial)
+            except KeyboardInterrupt:
+                pass  # what was measured is kept, and the best of it measured again
+            return search.finish(measurer)
 
 
 class _Search:
@@ -184,15 +192,28 @@ class _Search:
             task = self.tuner.task
             records.add_task(TaskRow(key, task.name, task.args, task.flop))
             known = records.known(key)
+            self._queue.extend(i for i in self._seeds(records) if i not in known)
         for trial in known.values():
             self._note(trial)
         self.strategy.observe(list(known), [t.cost_s for t in known.values()])
         default = self.space.default
         if default is not None and default not in known:
-            self.strategy.observe([default], [float("inf")])  # corrected when measured
-            self._queue.append(default)
+            self._queue = deque([default, *(i for i in self._queue if i != default)])
+        self.strategy.observe(list(self._queue), [float("inf")] * len(self._queue))  # corrected when measured
         self._given = len(known)
         self._idle = 0
+
+    def _seeds(self, records: Records) -> list[int]:
+        """Give the best recorded configurations of other shapes and machines, as far as this space has them."""
+        key = self.tuner.task.key
+        others = [t.key for t in records.tasks() if t.key.template == key.template and t.key != key]
+        seeds: dict[int, None] = {}
+        for other in sorted(others, key=lambda k: len(key.differences(k))):
+            best = records.best(other)
+            index = self.space.find(config_of(best).entities) if best else None
+            if index is not None and self.space.is_valid_index(index):
+                seeds[index] = None
+        return list(seeds)[:SEEDS]
 
     def known_code(self) -> dict[str, Trial]:
         """Give the trials known from the records by the hash of their machine code."""
@@ -254,7 +275,6 @@ class _Search:
 
     def finish(self, measurer: Measurer) -> tuple[list[Trial], float]:
         """Measure the best few again, in turn, with the default and with builds at full effort."""
-        self._thread.shutdown(wait=True)
         ranked = sorted((t for t in self.history if t.median_s and not t.duplicate), key=lambda t: t.cost_s)
         chosen = [t.index for t in ranked[:FINALISTS]]
         default = self.space.default
@@ -272,6 +292,12 @@ class _Search:
                 self.tuner.records.add(self.tuner.task.key, trial)
         return done, peak
 
+    def close(self) -> None:
+        """Wait for the strategy's thread, and write what is pending."""
+        self._thread.shutdown(wait=True)
+        if self.tuner.records is not None:
+            self.tuner.records.flush()
+
     def _note(self, trial: Trial) -> None:
         self.history.append(trial)
         self._counts[trial.status] += 1
@@ -287,5 +313,7 @@ class _Search:
             return True
         if self.early_stopping is not None and self._idle >= self.early_stopping:
             return True
-        spent = time.monotonic() - self.started
-        return self.time_s is not None and spent >= self.time_s * (1 - FINAL_SHARE) - 0.5
+        if self.time_s is None:
+            return False
+        kept_s = min(FINAL_SHARE * self.time_s, 2 * self.tuner.options.final_s) + FINAL_LEAST_S
+        return time.monotonic() - self.started >= self.time_s - kept_s

@@ -29,7 +29,7 @@ def test_models_order_unseen_configurations(make: type) -> None:
     features, scores = FeatureTable(space)(rows), costs.min() / costs
     model: Ranker = make(0)
     model.fit(features[:200], scores[:200])
-    assert rank_correlation(model.predict(features[200:]), scores[200:]) > 0.8
+    assert rank_correlation(model.predict(features[200:]), scores[200:]) > 0.7
 
 
 def test_stumps_find_a_step() -> None:

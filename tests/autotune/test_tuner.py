@@ -28,6 +28,7 @@ from tilewright.autotune.trial import Status, Trial
 from tilewright.autotune.tuner import Progress, Tuner
 from tilewright.ir.errors import RecordError, TuneError
 from tilewright.runtime.build import build
+from tilewright.runtime.host import cpu_count
 
 from .matmul_template import matmul
 
@@ -242,3 +243,19 @@ def test_autotvm_lines_survive_a_round_trip(task: tasks.Task, tmp_path: Path) ->
 def test_other_lines_are_refused() -> None:
     with pytest.raises(RecordError, match="not a line of an AutoTVM log"):
         read_line('{"input": []}')
+
+
+def test_search_begins_with_what_was_best_elsewhere(task: tasks.Task, path: Path) -> None:
+    best_elsewhere = 77
+    assert task.config_space.is_valid_index(best_elsewhere)
+    with Records(path) as records:
+        records.add(replace(task.key, machine="elsewhere"), ok_trial(task, best_elsewhere))
+        result = Tuner(task, RandomStrategy, FAST, records).tune(n_trial=6)
+    assert [t.index for t in result.history[:2]] == [task.config_space.default, best_elsewhere]
+    assert len({t.index for t in result.history}) == 6
+
+
+def test_kernels_that_take_every_core_are_measured_undisturbed() -> None:
+    task = tasks.create("test.matmul", SHAPE, threads=cpu_count())
+    result = Tuner(task, RandomStrategy, FAST).tune(n_trial=10)
+    assert result.best is not None and len(result.history) == 10
