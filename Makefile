@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 # What to tune: `make tune LAYER=resnet18.C2 TIME=10m`.
 LAYER ?= resnet18.C6
+LAYOUT ?= NCHW16c
 TIME ?= 60s
 
 .PHONY: help tune test check lint types layers sizes format install-check clean
@@ -20,7 +21,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 tune: $(VENV)/installed ## tune one ResNet-18 layer for this CPU, about a minute
-	$(BIN)/autotune conv2d --target llvm --layer $(LAYER) --time $(TIME)
+	$(BIN)/autotune conv2d --target llvm --layer $(LAYER) --layout $(LAYOUT) --time $(TIME)
 
 test: $(VENV)/tested ## run the tests
 	@rm -f $(VENV)/passed
