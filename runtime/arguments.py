@@ -113,6 +113,8 @@ class ScalarCheck:
         self.kernel, self.position, self.param = kernel, position, param
         self.convert = float if param.dtype.is_float else bool if param.dtype == boolean else operator.index
         self.low, self.high = param.dtype.min_value, param.dtype.max_value
+        if param.minimum is not None:
+            self.low = max(self.low, param.minimum)
 
     def __call__(self, value: object, sizes: Sizes, spans: list[Span], kept: list[np.ndarray]) -> int | float:
         """Give the number; note it as a size."""
@@ -143,6 +145,7 @@ class ArgumentCheck:
         self.derived = [(i, c) for i, c in enumerate(arrays) if not c.gap_free or _has_derived(c.param.shape)]
         self.written = [i for i, c in enumerate(arrays) if c.written]
         self.sizes = [s.name for s in signature.sizes]
+        self.least = [(s.name, s.minimum) for s in signature.sizes if s.minimum]  # no extent is negative
         self.count = len(self.checks)
 
     def __call__(self, arguments: Sequence[object]) -> Checked:
@@ -165,6 +168,9 @@ class ArgumentCheck:
             check.match_derived(arrays[index], sizes)
         for index in self.written:
             self.refuse_overlap(index, spans)
+        for name, least in self.least:
+            if sizes[name] < least:
+                self.refuse_size(name, sizes[name], least)
         if self.sizes:
             values += [sizes[name] for name in self.sizes]
         return values, arrays
@@ -174,6 +180,11 @@ class ArgumentCheck:
         missing = [name for name in self.sizes if name not in sizes]
         if missing:
             check.refuse(f"does not tell the size {missing[0]}", "name the size among the arguments of build")
+
+    def refuse_size(self, name: str, size: int, least: int) -> NoReturn:
+        """Refuse a size below what the program was declared for."""
+        fact = f"the arrays have {name} = {size}, and it must be at least {least}"
+        raise ArgumentError(self.signature.name, fact, f"  {self.signature}", "larger arrays, or no call")
 
     def refuse_overlap(self, index: int, spans: list[Span]) -> None:
         """Refuse a written array that shares memory with another argument."""

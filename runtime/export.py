@@ -134,8 +134,8 @@ def _described(param: ArrayParam | ScalarParam) -> str:
         case ArrayParam(name, dtype, shape, strides, written):
             layout = "row-major" if strides is None else f"strides {shape_text(strides)}"
             return f"{name}: {dtype} {shape_text(shape)}, {layout}, {'written' if written else 'read'}"
-        case ScalarParam(name, dtype):
-            return f"{name}: {dtype}"
+        case ScalarParam(name, dtype, minimum):
+            return f"{name}: {dtype}" + (f", at least {minimum}" if minimum else "")
 
 
 def _declared(param: ArrayParam | ScalarParam) -> str:

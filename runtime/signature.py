@@ -28,10 +28,14 @@ _OPERATORS = {node: name for name, (node, _) in _OPERATIONS.items()}
 
 @dataclass(frozen=True, slots=True)
 class ScalarParam:
-    """A number passed by value."""
+    """A number passed by value.
+
+    minimum  what it is never less than, if the code relies on that
+    """
 
     name: str
     dtype: DType
+    minimum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,13 @@ class Signature:
 def signature_of(function: Function) -> Signature:
     """Give the signature of a function.  Raises CodegenError for a shape that is no arithmetic on sizes."""
     params = tuple(_param(function, p) for p in function.params)
-    return Signature(function.name, params, tuple(ScalarParam(v.name, v.dtype) for v in function.size_vars))
+    return Signature(function.name, params, tuple(ScalarParam(v.name, v.dtype, v.minimum) for v in function.size_vars))
 
 
 def _param(function: Function, param: Buffer | Var) -> ArrayParam | ScalarParam:
     match param:
-        case Var(name, dtype):
-            return ScalarParam(name, dtype)
+        case Var(name, dtype, minimum):
+            return ScalarParam(name, dtype, minimum)
         case Buffer(name=name, shape=shape, dtype=dtype, strides=strides):
             extents = tuple(map(_extent, shape))
             steps = None if strides is None else tuple(map(_extent, strides))
@@ -156,9 +160,10 @@ def _data(signature: Signature) -> dict[str, object]:
         match p:
             case ArrayParam(name, dtype, shape, strides, written):
                 params.append([name, str(dtype), shape, strides, written])
-            case ScalarParam(name, dtype):
-                params.append([name, str(dtype)])
-    return {"name": signature.name, "params": params, "sizes": [[s.name, str(s.dtype)] for s in signature.sizes]}
+            case ScalarParam(name, dtype, minimum):
+                params.append([name, str(dtype), minimum])
+    sizes = [[s.name, str(s.dtype), s.minimum] for s in signature.sizes]
+    return {"name": signature.name, "params": params, "sizes": sizes}
 
 
 def from_json(text: str) -> tuple[Signature, ...]:
@@ -167,7 +172,7 @@ def from_json(text: str) -> tuple[Signature, ...]:
         Signature(
             row["name"],
             tuple(_read_param(*p) for p in row["params"]),
-            tuple(ScalarParam(name, dtype_of(dtype)) for name, dtype in row["sizes"]),
+            tuple(ScalarParam(name, dtype_of(dtype), *minimum) for name, dtype, *minimum in row["sizes"]),
         )
         for row in json.loads(text)
     )
@@ -179,7 +184,7 @@ def _read_param(name: str, dtype: str, *rest: object) -> ArrayParam | ScalarPara
             steps = None if strides is None else _tuples(strides)
             return ArrayParam(name, dtype_of(dtype), _tuples(shape), steps, written)
         case _:
-            return ScalarParam(name, dtype_of(dtype))
+            return ScalarParam(name, dtype_of(dtype), *rest)  # type: ignore[arg-type]
 
 
 def _tuples(data: object) -> tuple:

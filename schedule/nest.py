@@ -66,16 +66,17 @@ class NestBuilder:
 
     def _own_buffers(self, derived: Derived) -> list[Buffer]:
         stage = derived.stage
-        if stage.is_placeholder or isinstance(stage.op, ScanOp) or self._shares(stage):
+        if stage.is_placeholder or isinstance(stage.op, ScanOp):
             return []
+        shared = self._scan_buffers()
         keys = ((stage.id, c) for c in reversed(range(stage.op.num_outputs)))
-        return [self.stores[key].buffer for key in keys if key not in self.params]
+        buffers = (self.stores[key].buffer for key in keys if key not in self.params)
+        return [buffer for buffer in buffers if buffer not in shared]
 
-    def _shares(self, stage: StageState) -> bool:
-        """Tell whether the stage writes the buffer of a scan."""
-        store = self.stores.get((stage.id, 0))
+    def _scan_buffers(self) -> set[Buffer]:
+        """Give the buffers of scans, which the stages of their init and update write too."""
         scans = (d.stage for d in self._in_order() if isinstance(d.stage.op, ScanOp))
-        return any(self.stores[scan.id, 0] is store and scan is not stage for scan in scans)
+        return {self.stores[scan.id, c].buffer for scan in scans for c in range(scan.op.num_outputs)}
 
     def stage(self, derived: Derived) -> Stmt | None:
         """Give the loops of one stage with everything that is computed within them, or None for a placeholder."""

@@ -27,9 +27,9 @@ def var(name: str = "tindex", dtype: str | DType = "int32") -> Var:
     return Var(name, dtype_of(dtype))
 
 
-def size_var(name: str = "size", dtype: str | DType = "int32") -> Var:
-    """Give a named scalar parameter that is never negative."""
-    return Var(name, dtype_of(dtype), 0)
+def size_var(name: str = "size", dtype: str | DType = "int32", minimum: int = 0) -> Var:
+    """Give a named scalar parameter that is never less than `minimum`, which calls are checked for."""
+    return Var(name, dtype_of(dtype), minimum)
 
 
 def placeholder(shape: Shape, dtype: str | DType = "float32", name: str = "placeholder") -> Tensor:
