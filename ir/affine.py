@@ -45,7 +45,18 @@ from .intrinsics import INTRINSICS, Effect
 from .linear import Affine, Atom, Monomial, Opaque, is_index, of_atom, without_zeros
 from .visit import children, map_children
 
-__all__ = ["Affine", "Atom", "Opaque", "affine_of", "canonical", "is_index", "key_of", "of_atom", "reads_memory"]
+__all__ = [
+    "Affine",
+    "Atom",
+    "Opaque",
+    "affine_of",
+    "canonical",
+    "is_index",
+    "is_pure",
+    "key_of",
+    "of_atom",
+    "reads_memory",
+]
 
 LONGEST_SUM = 256  # nodes of a sum that are walked without remembering them
 
@@ -175,7 +186,7 @@ class _Normaliser:
 
     def key_of_fields(self, node: Expr) -> Hashable:
         """Give the keys of all fields; a call with an effect equals only itself."""
-        if type(node) is Call and not _is_pure(node):
+        if type(node) is Call and not is_pure(node):
             return node
         cls = type(node)
         names = _FIELDS.get(cls)
@@ -193,13 +204,14 @@ def reads_memory(node: Expr) -> bool:
         if cls in _OPERATORS:
             stack += (here.a, here.b)
         elif cls is not Var and cls is not Const:
-            if cls not in _OF_VARIABLES and not (cls is Call and _is_pure(here)):
+            if cls not in _OF_VARIABLES and not (cls is Call and is_pure(here)):
                 return True
             stack += children(here)
     return False
 
 
-def _is_pure(call: Call) -> bool:
+def is_pure(call: Call) -> bool:
+    """Tell whether a call does nothing but give a value that its arguments decide."""
     known = INTRINSICS.get(call.name)
     return known is not None and known.effect is Effect.PURE
 

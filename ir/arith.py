@@ -89,10 +89,12 @@ def operands(step: str, a: object, b: object) -> tuple[e.Expr, e.Expr]:
 
 
 def _literal_like(number: e.Expr, other: e.Expr) -> e.Expr:
-    """Give a Python literal the other operand's type, unless that would lose its fraction."""
+    """Give a Python literal the other operand's type, unless it would lose its fraction or its high bits."""
     if not isinstance(number, e.Const) or other.dtype == boolean:
         return number
     if number.dtype.is_float and not other.dtype.is_float:
+        return number
+    if other.dtype.is_int and not -(1 << (other.dtype.bits - 1)) <= number.value <= other.dtype.max_value:
         return number
     return const(number.value, other.dtype)
 

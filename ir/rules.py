@@ -10,9 +10,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .affine import is_pure
 from .dtype import DType, Kind, boolean, float32
-from .expr import And, Cast, Const, Div, Eq, Expr, IfThenElse, Le, Lt, Max, Min, Mul, Ne, Not, Or, Select, Sub, Var
-from .visit import children, rewrite, same, with_fields
+from .expr import (
+    And,
+    Call,
+    Cast,
+    Const,
+    Div,
+    Eq,
+    Expr,
+    IfThenElse,
+    Le,
+    Lt,
+    Max,
+    Min,
+    Mul,
+    Ne,
+    Not,
+    Or,
+    Select,
+    Sub,
+    Var,
+)
+from .visit import children, rewrite, same, walk, with_fields
 
 p, q = (Var(name, boolean) for name in "pq")
 i, j = (Var(name) for name in "ij")
@@ -105,7 +126,7 @@ def apply(node: Expr) -> Expr | None:
 def _fits(pattern: Any, node: Any, bound: dict[Var, Expr]) -> bool:
     if type(pattern) is Var:
         if pattern in bound:
-            return same(bound[pattern], node)
+            return same(bound[pattern], node) and not _has_effect(node)
         if pattern not in ANYTHING and not _stands_for(pattern.dtype, node.dtype):
             return False
         bound[pattern] = node
@@ -115,6 +136,10 @@ def _fits(pattern: Any, node: Any, bound: dict[Var, Expr]) -> bool:
     if type(pattern) is Const:
         return _kind(pattern.dtype) is _kind(node.dtype) and str(pattern.value) == str(node.value)
     return all(_fits(a, b, bound) for a, b in zip(children(pattern), children(node), strict=True))
+
+
+def _has_effect(node: Expr) -> bool:
+    return any(type(n) is Call and not is_pure(n) for n in walk(node))
 
 
 def _stands_for(pattern: DType, dtype: DType) -> bool:

@@ -143,8 +143,8 @@ class _Simplifier:
         changed: Any = map_children(node, self.expr)
         build = _FOLDED.get(type(changed))
         if build is not None and not _divides_by_0(changed):
-            folded = build(changed.a, changed.b)
-            if type(folded) is not type(changed):
+            folded: Any = build(changed.a, changed.b)
+            if type(folded) is not type(changed) or folded.a is not changed.a or folded.b is not changed.b:
                 return folded
         return self._by_rule(changed)
 
@@ -265,7 +265,7 @@ class _Simplifier:
         if type(atom) is not Opaque:
             value = self.values.get(atom)
             if value is not None:
-                return affine_of(value)
+                return self.refined(affine_of(value))
             point = self._point(atom)
             return None if point is None else Affine({}, point)
         result = self._rebuilt(atom)

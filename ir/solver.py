@@ -290,6 +290,8 @@ class Solver:
         if top is None:
             return None
         divisor = low if (top >= 0) is upper else high
+        if divisor is not None and divisor <= 0:
+            return None  # no value satisfies what is known
         if divisor is None:
             return ZERO if top >= 0 else Affine({}, -1)
         return Affine({}, top // divisor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any, TypeVar
 
 from .expr import Expr, Var
@@ -27,6 +28,11 @@ def _shape(cls: type) -> tuple[tuple[str, bool], ...]:
     return found
 
 
+@cache
+def _statement_shape(cls: type) -> tuple[tuple[str, bool], ...]:
+    return tuple((f.name, "tuple" in str(f.type)) for f in fields(cls) if "Stmt" in str(f.type))
+
+
 def children(node: Node) -> Iterator[Node]:
     """Give the direct sub-expressions and sub-statements, in order; loop variables and buffers are not among them."""
     for name, many in _shape(type(node)):
@@ -47,7 +53,12 @@ def walk(node: Node) -> Iterator[Node]:
             continue
         seen.add(id(here))
         yield here
-        stack.extend(reversed(list(children(here))))
+        for name, many in reversed(_shape(type(here))):
+            value = getattr(here, name)
+            if many:
+                stack.extend(value[::-1])
+            elif value is not None:
+                stack.append(value)
 
 
 Memo = dict[
@@ -67,7 +78,19 @@ def variables(node: Node) -> set[Var]:
 
 def inner_statements(node: Node) -> Iterator[Stmt]:
     """Give the direct sub-statements, in order."""
-    return (child for child in children(node) if isinstance(child, Stmt))
+    for name, many in _statement_shape(type(node)):
+        value = getattr(node, name)
+        if many:
+            yield from value
+        elif value is not None:
+            yield value
+
+
+def statements(stmt: Stmt) -> Iterator[Stmt]:
+    """Give `stmt` and the statements below it, parents first."""
+    yield stmt
+    for inner in inner_statements(stmt):
+        yield from statements(inner)
 
 
 def map_statements(stmt: Stmt, change: Callable[[Stmt], Stmt]) -> Stmt:
@@ -145,6 +168,8 @@ def _same(a: object, b: object, memo: dict[tuple[int, int], bool]) -> bool:
         return False
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(_same(x, y, memo) for x, y in zip(a, b, strict=True))
+    if isinstance(a, float):
+        return repr(a) == repr(b)  # -0.0 is not 0.0, and one NaN is as good as another
     if isinstance(a, Var) or not isinstance(a, (Expr, Stmt)):
         return a == b
     key = (id(a), id(b))
