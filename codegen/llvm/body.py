@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
@@ -14,11 +14,12 @@ from ...ir.expr import Address, Call, Expr, Load, Var
 from ...ir.intrinsics import INTRINSICS, Effect
 from ...ir.stmt import Stmt, Store
 from ...ir.target import Target
-from ...ir.visit import of_kind, variables, walk
+from ...ir.visit import children, inner_statements, of_kind, variables
 from .cells import Cell, Cells
 from .code import Code
 from .types import Value, value_type
 
+T = TypeVar("T")
 STATEMENT_LIMIT = 20_000  # statements of one function, counted as they are written out
 
 
@@ -154,21 +155,30 @@ class Body:
             yield
         self.loaded = {b: known for b, known in outer.items() if b not in changed}
 
-    def fact(self, name: str, node: Expr | Stmt, compute: Callable[[Expr | Stmt], object]) -> object:
+    def fact(self, name: str, node: Expr | Stmt, compute: Callable[[Any], T]) -> T:
         """Give `compute(node)`, computed once per node."""
         key = (name, id(node))
         found = self._facts.get(key)
         if found is None:
             found = self._facts[key] = (node, compute(node))
-        return found[1]
+        return found[1]  # type: ignore[return-value]
 
     def written(self, stmt: Stmt) -> frozenset[Buffer]:
         """Give the buffers that `stmt` may write."""
-        return self.fact("written", stmt, _written)  # type: ignore[return-value]
+        return self.fact("written", stmt, self._written)
+
+    def _written(self, stmt: Any) -> frozenset[Buffer]:
+        found: set[Buffer] = {stmt.buffer} if type(stmt) is Store else set()
+        for inner in inner_statements(stmt):
+            found |= self.written(inner)
+        for inner in children(stmt):
+            for call in of_kind(inner, Call) if isinstance(inner, Expr) else ():
+                found |= {a.buffer for a in call.args if type(a) is Address} if writes(call) else set()
+        return frozenset(found)
 
     def touched(self, stmt: Stmt) -> frozenset[Buffer]:
         """Give the buffers that `stmt` may read or write."""
-        return self.fact("touched", stmt, _touched)  # type: ignore[return-value]
+        return self.fact("touched", stmt, _touched)
 
     def elem_of(self, buffer: Buffer) -> str:
         """Give the LLVM element type of values of `buffer`."""
@@ -186,8 +196,7 @@ class Body:
 
     def varies(self, expr: Expr) -> bool:
         """Tell whether `expr` reads the variable of the pending vectorized loop."""
-        used = self.fact("used", expr, lambda e: frozenset(variables(e)))
-        return self.pending is not None and self.pending.var in used  # type: ignore[operator]
+        return self.pending is not None and self.pending.var in self.fact("used", expr, variables)
 
 
 def writes(call: Call) -> bool:
@@ -196,16 +205,5 @@ def writes(call: Call) -> bool:
     return known is None or known.effect is Effect.WRITES
 
 
-def _written(stmt: Expr | Stmt) -> frozenset[Buffer]:
-    found: set[Buffer] = set()
-    for node in walk(stmt):
-        kind = type(node)
-        if kind is Store:
-            found.add(node.buffer)  # type: ignore[union-attr]
-        elif kind is Call and writes(node):  # type: ignore[arg-type]
-            found.update(a.buffer for a in node.args if type(a) is Address)  # type: ignore[union-attr]
-    return frozenset(found)
-
-
-def _touched(stmt: Expr | Stmt) -> frozenset[Buffer]:
+def _touched(stmt: Any) -> frozenset[Buffer]:
     return frozenset(n.buffer for n in of_kind(stmt, Load, Store, Address))

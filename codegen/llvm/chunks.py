@@ -20,7 +20,7 @@ def chunks_of(lanes: int, native: int) -> Chunks:
 
 def lane_chunks(body: Body, loop: For) -> Chunks:
     """Give the native vectors of a vectorized loop; empty where it must run as a serial one."""
-    return body.fact("chunks", loop, lambda _: _chunks(body, loop))  # type: ignore[return-value]
+    return body.fact("chunks", loop, lambda _: _chunks(body, loop))
 
 
 def _chunks(body: Body, loop: For) -> Chunks:

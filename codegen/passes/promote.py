@@ -18,6 +18,7 @@ from ...ir.visit import (
     of_kind,
     rewrite,
     same,
+    statements,
     substitute,
     variables,
     with_fields,
@@ -98,12 +99,18 @@ class _Promotion:
         """Give a tile that `loop` can keep in registers, or None."""
         if loop.kind not in (ForKind.SERIAL, ForKind.PIPELINED):
             return None
-        if any(x.kind in (ForKind.PARALLEL, ForKind.THREAD) for x in of_kind(loop, For)):
-            return None
-        stored = dict.fromkeys(n.buffer for n in of_kind(loop, Store))
-        private = {n.buffer for n in of_kind(loop, Allocate)}  # begins anew in every iteration
-        for buffer in stored:
-            if buffer in private:
+        stores: dict[Buffer, Store] = {}
+        private: set[Buffer] = set()  # buffers that begin anew in every iteration
+        for inner in statements(loop):
+            match inner:
+                case For(kind=ForKind.PARALLEL | ForKind.THREAD):
+                    return None
+                case Store(buffer=buffer):
+                    stores.setdefault(buffer, inner)
+                case Allocate(buffer=buffer):
+                    private.add(buffer)
+        for buffer, store in stores.items():
+            if buffer in private or any(loop.var in variables(i) for i in store.indices):
                 continue
             tile = _tile_of(loop, buffer)
             if tile is not None and self.fits(tile):
@@ -159,8 +166,6 @@ def _tile_of(loop: For, buffer: Buffer) -> Tile | None:
     if not all(_same_place(a.indices, first.indices) for a in accesses) or all(type(a) is Store for a in accesses):
         return None
     used = {v for i in first.indices for v in variables(i)}
-    if loop.var in used:
-        return None
     return _enclosing(loop, buffer, first.indices, used)
 
 
