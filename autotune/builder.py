@@ -11,6 +11,7 @@ from ..codegen.llvm.compile import compile_ir
 from ..codegen.llvm.emit import emit
 from ..ir.errors import Error
 from ..runtime.externs import extern_names
+from ..runtime.host import host_target
 from ..schedule.lower import lower
 from .space import Config
 from .task import Task
@@ -51,7 +52,8 @@ def build_candidate(task: Task, config: Config, effort: str = "quick", max_spill
         nest = lower(schedule, tensors, KERNEL)
         step = Status.CODEGEN
         text = emit([pipeline.lower(nest, task.target)], task.target)
-        compiled = compile_ir(text, task.target, effort=effort)
+        native = task.target.triple == host_target().triple
+        compiled = compile_ir(text, task.target, effort=effort, native=native)
     except Error as error:
         return Built(index, step, steps=steps, error=str(error))
     except MemoryError as error:

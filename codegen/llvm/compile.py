@@ -30,11 +30,15 @@ class ObjectCode:
     text: str
 
 
-def compile_ir(text: str, target: Target, *, effort: str = "quick", pic: bool = False) -> ObjectCode:
+def compile_ir(
+    text: str, target: Target, *, effort: str = "quick", pic: bool = False, native: bool = False
+) -> ObjectCode:
     """Compile LLVM IR text.
 
     effort  "quick" tidies up and generates code, for candidates; "full" runs LLVM's whole -O3 pipeline first
     pic     give position-independent code, as shared libraries need
+    native  the target is of the compiling machine's own family: its assembler makes the object from the assembly, in
+            a tenth of the time that generating code again takes
     Raises CodegenError with LLVM's message and the line it means, TargetError for an unknown triple.
     """
     if effort not in EFFORTS:
@@ -44,13 +48,13 @@ def compile_ir(text: str, target: Target, *, effort: str = "quick", pic: bool = 
         module = _parsed(text)
         _optimise(module, machine, full=effort == "full")
         assembly = machine.emit_assembly(module)
-        return ObjectCode(_assembled(assembly, module, machine), assembly, text)
+        code = _assembled(assembly, machine) if native else machine.emit_object(module)
+        return ObjectCode(code, assembly, text)
 
 
-def _assembled(assembly: str, module: llvm.ModuleRef, machine: llvm.TargetMachine) -> bytes:
-    """Give the object of a module whose assembly is at hand: assembling takes a tenth of generating code again."""
-    if machine.triple.split("-")[0] != llvm.get_default_triple().split("-")[0]:  # no assembler was initialised for it
-        return machine.emit_object(module)
+def _assembled(assembly: str, machine: llvm.TargetMachine) -> bytes:
+    """Give the object of an assembly text."""
+    llvm.initialize_native_asmparser()
     escaped = assembly.translate(_ESCAPES)
     return machine.emit_object(llvm.parse_assembly(f'target triple = "{machine.triple}"\nmodule asm "{escaped}"\n'))
 
@@ -62,7 +66,6 @@ _ESCAPES = str.maketrans({"\\": "\\5C", '"': "\\22", "\n": "\\0A", "\t": "\\09"}
 def _initialise() -> None:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    llvm.initialize_native_asmparser()
 
 
 def _machine(target: Target, pic: bool) -> llvm.TargetMachine:
