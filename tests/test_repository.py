@@ -81,7 +81,7 @@ def test_importing_the_package_is_quick_and_loads_nothing_slow() -> None:
         subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.splitlines()
         for _ in range(5)
     ]
-    assert min(float(seconds) for seconds, _ in runs) < 0.3  # of the processor; the least of five, which shared it least
+    assert min(float(seconds) for seconds, _ in runs) < 0.3  # of processor time, the least of five
     assert {slow for _, slow in runs} == {"[]"}
 
 
