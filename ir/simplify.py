@@ -238,7 +238,7 @@ class _Simplifier:
         left, right = _sides(form, g)
         k = form.constant // g
         result = cls((left + max(0, -k)).to_expr(dtype), (right + max(0, k)).to_expr(dtype))
-        return equal if self.prover.proves(result) else result
+        return Const(True, boolean) if self.prover.proves(result) else result
 
     # ------------------------------------------------------------ integer-linear forms
 
