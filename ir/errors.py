@@ -25,6 +25,7 @@ import sys
 from pathlib import Path
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
+_BESIDE = tuple(f"{_PACKAGE}/{folder}/" for folder in ("tests", "docs", "benchmarks"))  # in a checkout: users' code
 _CONTEXTS = contextlib.__file__  # its frames stand between a `with` statement and our code
 
 
@@ -111,7 +112,7 @@ def user_site() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith((_PACKAGE, _CONTEXTS, "<")) or name.startswith(f"{_PACKAGE}/tests"):
+        if not name.startswith((_PACKAGE, _CONTEXTS, "<")) or name.startswith(_BESIDE):
             return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from textwrap import indent
 
 from ..ir import arith
 from ..ir.buffer import Buffer
@@ -94,7 +95,7 @@ class NestBuilder:
     def _extern(self, stage: StageState, op: ExternOp) -> Stmt:
         inputs = tuple(self.stores[self.key(t.op, t.component)].buffer for t in op.reads)
         outputs = tuple(self.stores[stage.id, c].buffer for c in range(op.num_outputs))
-        return op.body(inputs, outputs)
+        return simplify(op.body(inputs, outputs))
 
     def key(self, op: object, component: int) -> Key:
         """Give the key of an operator's result."""
@@ -295,6 +296,6 @@ def marked_text(table: Table, stage: StageState, axis: Axis | None) -> str:
         builder = build_nest(table, caller_buffers(table))
         body = builder.whole()
         mark = builder.marks.get((stage.id, axis)) if axis is not None else None
-        return stmt_text(body, mark)
+        return indent(str(body), "  ") if mark is None else stmt_text(body, mark)
     except Error as error:
         return f"  (the nest cannot be derived yet: {error.fact})"

@@ -173,6 +173,15 @@ def test_a_size_given_as_a_number_must_agree_with_the_arrays() -> None:
         kernel(5, np.zeros(6, np.float32))
 
 
+def test_a_size_below_what_was_declared_is_refused() -> None:
+    code = native("define i32 @k(ptr %argv) {\n  ret i32 0\n}\n", "k")
+    params = (ArrayParam("A", float32, ("n",), None, True),)
+    kernel = Kernel(Signature("k", params, (ScalarParam("n", int32, 2),)), code.addresses["k"], code)
+    kernel(np.zeros(2, np.float32))
+    with pytest.raises(ArgumentError, match="the arrays have n = 1, and it must be at least 2"):
+        kernel(np.zeros(1, np.float32))
+
+
 class Exporter:
     """An object that is no NumPy array but speaks DLPack, as torch's tensors do."""
 

@@ -380,6 +380,17 @@ def test_transform_layout_that_is_not_one_to_one_is_refused():
         s[b].transform_layout(lambda i: [i // 4])
 
 
+def test_scan_of_two_states_keeps_each_in_one_buffer():
+    p, v = te.placeholder((8, 4), name="p"), te.placeholder((8, 4), name="v")
+    first = te.compute((1, 4), lambda _, i: 1.0, name="first")
+    rest = te.compute((1, 4), lambda _, i: 2.0, name="rest")
+    next_p = te.compute((8, 4), lambda t, i: p[t - 1, i] + v[t - 1, i], name="next_p")
+    next_v = te.compute((8, 4), lambda t, i: v[t - 1, i] - p[t - 1, i], name="next_v")
+    both = te.scan([first, rest], [next_p, next_v], [p, v], name="both")
+    s = create_schedule(both[0].op)
+    assert str(lower(s, [both[0]])).count("both_v1 = allocate(float32[8, 4])") == 1
+
+
 def test_store_predicate_guards_the_store():
     _, b, s = vector()
     s[b].set_store_predicate(b.op.axis[0].var < 7)
