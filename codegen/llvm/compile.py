@@ -70,8 +70,10 @@ def _initialise() -> None:
 
 def _machine(target: Target, pic: bool) -> llvm.TargetMachine:
     _initialise()
+    if not target.triple:
+        raise TargetError("compile", f"target `{target}` has no triple", advice="a target resolved for its machine")
     try:
-        found = llvm.Target.from_triple(target.triple or llvm.get_default_triple())
+        found = llvm.Target.from_triple(target.triple)
     except RuntimeError as error:
         raise TargetError("compile", str(error), advice="a triple such as x86_64-unknown-linux-gnu") from None
     model = "default" if pic else "jitdefault"

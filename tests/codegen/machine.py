@@ -9,7 +9,8 @@ from functools import cache
 
 import llvmlite.binding as llvm
 import numpy as np
-from tilewright.codegen.llvm.compile import compile_ir
+
+from tilewright.codegen.llvm.compile import ObjectCode, compile_ir
 from tilewright.codegen.llvm.emit import emit
 from tilewright.ir.buffer import Buffer
 from tilewright.ir.stmt import Function
@@ -82,10 +83,10 @@ def _jit() -> llvm.LLJIT:
 class Loaded:
     """A compiled function at an address, with the counters of the stand-in runtime."""
 
-    def __init__(self, function: Function, effort: str = "quick", text: str | None = None) -> None:
+    def __init__(self, function: Function, effort: str = "quick", code: ObjectCode | None = None) -> None:
         self.function = function
-        self.text = emit([function], host()) if text is None else text
-        code = compile_ir(self.text, host(), effort=effort)
+        code = code or compile_ir(emit([function], host()), host(), effort=effort)
+        self.text = code.text
         self.assembly = code.assembly
         library = llvm.JITLibraryBuilder().add_object_img(code.code).add_ir(RUNTIME).add_current_process()
         symbols = (f"{function.name}__packed", "alive", "refuse")

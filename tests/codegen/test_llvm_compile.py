@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tilewright.codegen.llvm.assembly import spills_in_hot_loop
@@ -16,7 +17,7 @@ from tilewright.ir.expr import Const, Load, Var
 from tilewright.ir.stmt import Allocate, For, ForKind, Function, Store, seq
 from tilewright.ir.target import Target
 
-from .machine import host
+from .machine import Loaded, host
 
 
 def tile(rows: int) -> Function:
@@ -82,6 +83,20 @@ def test_an_unknown_effort_is_refused() -> None:
 def test_an_unknown_triple_is_refused() -> None:
     with pytest.raises(TargetError, match="pdp11"):
         compile_ir("", replace(host(), triple="pdp11-dec-unix"))
+
+
+def test_a_target_without_a_triple_is_refused() -> None:
+    with pytest.raises(TargetError, match="target `llvm` has no triple"):
+        compile_ir("", Target("llvm"))
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_the_assembled_object_is_the_generated_one(native: bool) -> None:
+    loaded = Loaded(tile(4), code=compile_ir(emit([tile(4)], host()), host(), native=native))
+    rng = np.random.default_rng(0)
+    a, b, out = rng.random((64, 4), np.float32), rng.random((64, 16), np.float32), np.zeros((4, 16), np.float32)
+    assert loaded(a, b, out) == 0
+    np.testing.assert_allclose(out, a.T @ b, rtol=64 * np.finfo(np.float32).eps)
 
 
 @pytest.mark.parametrize(
