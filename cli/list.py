@@ -29,11 +29,12 @@ def add_list(commands: Any, operators: Sequence[Operator]) -> None:
 
 def run(options: argparse.Namespace, operators: Sequence[Operator]) -> int:
     """Print the list; give the exit status."""
-    chosen = [layer for layer in LAYERS.values() if options.network in (None, layer.name.split(".")[0])]
+    network: str = options.network or ""
+    chosen = [layer for layer in LAYERS.values() if network in ("", layer.name.split(".")[0])]
     if not chosen:
         networks = sorted({name.split(".")[0] for name in LAYERS})
-        fact = f"there is no network {options.network!r}"
-        raise UsageError(fact, near(options.network, networks, f"one of {', '.join(networks)}"))
+        fact = f"there is no network {network!r}"
+        raise UsageError(fact, near(network, networks, f"one of {', '.join(networks)}"))
     lines = [json.dumps([_data(layer) for layer in chosen], indent=1)] if options.json else _lines(chosen, operators)
     sys.stdout.write("\n".join(lines) + "\n")
     return 0

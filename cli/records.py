@@ -34,8 +34,8 @@ def add_records(commands: Any) -> None:
     """Add the subcommand and its own."""
     text = "Show what has been measured, or make something of it."
     parser: Parser = commands.add_parser("records", help="show what was measured", description=text, epilog=EXIT_CODES)
-    db = {"metavar": "FILE", "help": "record database (default: the setting TILEWRIGHT_DB)"}
-    parser.add_argument("--db", default="", **db)
+    db = "record database (default: the setting TILEWRIGHT_DB)"
+    parser.add_argument("--db", default="", metavar="FILE", help=db)
     parser.add_argument("--json", default="", metavar="FILE", help="write all rows as a JSON array; - prints it")
     parser.set_defaults(run=show)
     actions = parser.add_subparsers(metavar="")
@@ -43,7 +43,8 @@ def add_records(commands: Any) -> None:
     export = actions.add_parser("export", help="write a kernel as a library", description=text, epilog=EXIT_CODES)
     export.add_argument("key", help="of the record, or its first digits")
     export.add_argument("-o", "--output", default=".", metavar="DIR", help="where to write it (default: here)")
-    export.add_argument("--db", default=argparse.SUPPRESS, **db)  # else it would undo a --db before the word export
+    # no default: it would undo a --db before the word export
+    export.add_argument("--db", default=argparse.SUPPRESS, metavar="FILE", help=db)
     export.set_defaults(run=write_kernel)
 
 
