@@ -156,11 +156,10 @@ class Solver:
         """
         current = form if closed or len(form.terms) < 3 else self._without_plain(form)
         for _ in range(MOST_ELIMINATIONS):
-            atom = self._next(current, closed)
-            if atom is None:
+            candidates = self._candidates(current, closed)
+            if not candidates:
                 return current
-            c, rest = current.factor(atom)
-            sign = self._sign(c, atom)
+            atom, c, rest, sign = self._eliminable(current, candidates)
             if not sign:
                 raised = self._without_products(current, atom)
             elif type(atom) is Opaque and atom.op in _CHOICES and self.splits > 0:
@@ -191,23 +190,33 @@ class Solver:
                 total += c * end
         return Affine(rest, total)
 
-    def _next(self, form: Affine, closed: bool) -> Atom | None:
-        """Give the atom to eliminate: choices, then other opaque atoms, then variables whose ranges name others."""
-        opaque: Opaque | None = None
-        variables: list[Var] = []
+    def _eliminable(self, form: Affine, candidates: list[Atom]) -> tuple[Atom, Affine, Affine, int]:
+        """Give the first atom whose coefficient has a known sign, its coefficient, the rest, and the sign or 0."""
+        for atom in candidates:
+            c, rest = form.factor(atom)
+            sign = self._sign(c, atom)
+            if sign:
+                return atom, c, rest, sign
+        return candidates[0], ZERO, form, 0
+
+    def _candidates(self, form: Affine, closed: bool) -> list[Atom]:
+        """Give the atoms to eliminate: choices, other opaque atoms, then variables that no other's range names."""
+        choices: list[Atom] = []
+        opaque: list[Atom] = []
+        variables: list[Atom] = []
         for mono in form.terms:
             for atom in mono:
                 if type(atom) is not Opaque:
                     if (closed or atom in self.ranges) and atom not in variables:
                         variables.append(atom)
                 elif closed or not atom.vars.isdisjoint(self.ranges):
-                    if atom.op in _CHOICES:
-                        return atom
-                    opaque = opaque or atom
-        if opaque is not None or len(variables) < 2:
-            return opaque or (variables[0] if variables else None)
-        named = {v for var in variables for end in self.ends_of(var) if end is not None and end.terms for v in end.vars}
-        return next((v for v in variables if v not in named), variables[0])
+                    (choices if atom.op in _CHOICES else opaque).append(atom)
+        if len(variables) > 1:
+            ends = [end for var in variables if type(var) is not Opaque for end in self.ends_of(var)]
+            named = {v for end in ends if end is not None and end.terms for v in end.vars}
+            if named:
+                variables.sort(key=lambda v: v in named)
+        return choices + opaque + variables
 
     def _sign(self, c: Affine, atom: Atom) -> int:
         """Give 1 or -1 if the coefficient never is of the other sign, or 0."""
