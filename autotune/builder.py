@@ -66,5 +66,3 @@ def build_candidate(task: Task, config: Config, effort: str = "quick", max_spill
         fact = f"{spills} vector spills in the hot loop"
         return Built(index, Status.SPILL, code_hash=code_hash, steps=steps, spills=spills, error=fact)
     return Built(index, Status.OK, compiled.code, code_hash, steps, spills, extern_names([nest]))
-
-

@@ -315,5 +315,3 @@ def annotate_entities(axes: int, policy: str, candidate: Sequence[Sequence[str]]
         known = "try, unroll, vec, parallel joined by _, or candidate"
         raise TuneError("define_annotate", f"unknown policy {policy!r}", advice=known)
     return [AnnotateEntity(c) for c in product(words, repeat=axes) if c.count("vec") <= 1]
-
-

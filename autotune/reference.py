@@ -136,4 +136,3 @@ def _error(found: np.ndarray, expected: np.ndarray) -> float:
         error = np.abs(found.astype(np.float64) - expected) / scale
     error = np.where(found == expected, 0.0, error)
     return float(np.max(error)) if not np.isnan(error).any() else np.inf
-

@@ -162,7 +162,7 @@ def _knobs_of(space: ConfigSpace) -> list[Any]:
 
 
 def replay(
-    recorded: RecordedSpace, strategy: Strategy, trials: int, batch: int = 16, enough: tuple[int, float] | None = None
+    recorded: RecordedSpace, strategy: Strategy, trials: int, batch: int = 8, enough: tuple[int, float] | None = None
 ) -> np.ndarray:
     """Give the least time in seconds after each of `trials` trials: (trials,); infinite before the first success.
 

@@ -86,9 +86,7 @@ def measure_candidate(
     return Measured(built.index, Status.OK, tuple(seconds), error, rate)
 
 
-def _batches(
-    kernel: Timed, peak: PeakLoop | None, first_s: float, best_s: float
-) -> tuple[list[float], list[float]]:
+def _batches(kernel: Timed, peak: PeakLoop | None, first_s: float, best_s: float) -> tuple[list[float], list[float]]:
     if first_s > 4 * SLOW * best_s:
         return [first_s], []
     seconds: list[float] = []

@@ -114,7 +114,7 @@ class Tuner:
     records: Records | None = None
     seed: int = 0
     session: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    batch: int = 16
+    batch: int = 8
     stages: Stages | None = None
 
     def tune(
@@ -145,7 +145,6 @@ class Tuner:
         wall_s = time.monotonic() - started
         key = self.task.key.digest
         return TuneResult(best, default, search.history, search.new, wall_s, search.search_s, peak, key)
-
 
     def _run(self, search: _Search) -> tuple[list[Trial], float]:
         with Measurer(self.task, self.options, self.stages) as measurer:

@@ -1,7 +1,7 @@
 """Record a search space, or compare strategies on recorded ones.
 
-    python tools/record_space.py record conv2d '[[1, 128, 28, 28], [128, 3, 3], 1, 1]' -o c6.npz --points 2000
-    python tools/record_space.py compare c6.npz matmul.npz
+python tools/record_space.py record conv2d '[[1, 128, 28, 28], [128, 3, 3], 1, 1]' -o c6.npz --points 2000
+python tools/record_space.py compare c6.npz matmul.npz
 """
 
 from __future__ import annotations

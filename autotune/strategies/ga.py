@@ -17,9 +17,7 @@ class GaStrategy:
     mutation_rate  share of children that are mutated after crossover
     """
 
-    def __init__(
-        self, space: ConfigSpace, seed: int = 0, population: int = 48, mutation_rate: float = 0.5
-    ) -> None:
+    def __init__(self, space: ConfigSpace, seed: int = 0, population: int = 48, mutation_rate: float = 0.5) -> None:
         self.space = space
         self.rng = np.random.default_rng(seed)
         self.unvisited = Unvisited(space, self.rng)

@@ -31,7 +31,7 @@ class XgbStrategy:
         seed: int = 0,
         *,
         seeds: Sequence[int] = (),
-        warm_up: int = 16,
+        warm_up: int = 8,
         epsilon: float = 0.05,
         crowding: int = 3,
         annealing: Annealing | None = None,

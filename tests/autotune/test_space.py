@@ -45,11 +45,7 @@ def make_space() -> ConfigSpace:
 def test_factors_are_all_exact_splits(extent: int, outputs: int) -> None:
     space = ConfigSpace()
     space.define_split("x", extent, num_outputs=outputs)
-    oracle = {
-        (-1, *inner)
-        for inner in product(range(1, extent + 1), repeat=outputs - 1)
-        if extent % prod(inner) == 0
-    }
+    oracle = {(-1, *inner) for inner in product(range(1, extent + 1), repeat=outputs - 1) if extent % prod(inner) == 0}
     found = sizes(space, "x")
     assert set(found) == oracle and len(found) == len(oracle)
 
