@@ -237,7 +237,7 @@ def condition(step: str, value: object) -> e.Expr:
 
 def logical_and(*conditions: object) -> e.Expr:
     """Give the conjunction, evaluated from left to right; of nothing it is true."""
-    terms = [c for c in (condition("all", c) for c in conditions) if not _is_bool(c, True)]
+    terms = [c for c in (condition("all", c) for c in conditions) if not is_known(c, True)]
     result: e.Expr = terms[0] if terms else e.Const(True, boolean)
     for term in terms[1:]:
         result = e.And(result, term)
@@ -246,7 +246,7 @@ def logical_and(*conditions: object) -> e.Expr:
 
 def logical_or(*conditions: object) -> e.Expr:
     """Give the disjunction, evaluated from left to right; of nothing it is false."""
-    terms = [c for c in (condition("any", c) for c in conditions) if not _is_bool(c, False)]
+    terms = [c for c in (condition("any", c) for c in conditions) if not is_known(c, False)]
     result: e.Expr = terms[0] if terms else e.Const(False, boolean)
     for term in terms[1:]:
         result = e.Or(result, term)
@@ -259,7 +259,8 @@ def logical_not(value: object) -> e.Expr:
     return e.Const(not node.value, boolean) if isinstance(node, e.Const) else e.Not(node)
 
 
-def _is_bool(x: e.Expr, value: bool) -> bool:
+def is_known(x: e.Expr, value: bool) -> bool:
+    """Tell whether `x` is the bool literal `value`."""
     return isinstance(x, e.Const) and x.value is value
 
 

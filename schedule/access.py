@@ -24,14 +24,17 @@ def check_accesses(op: Operation, step: Axis | None = None) -> None:
     `where=` count; those of select do not, since both sides of a select may be evaluated.
     Raises ExpressionError naming the access, the index, and the dimension.
     """
-    if not isinstance(op, ComputeOp):
-        return
+    match op:
+        case ComputeOp(body=bodies):
+            pass
+        case _:
+            return
     ranges: Ranges = {a.var: Interval(a.start, arith.sub(arith.add(a.start, a.extent), 1)) for a in op.axis}
     ranges |= {a.var: Interval(a.start, arith.sub(arith.add(a.start, a.extent), 1)) for a in op.reduce_axis}
     if step is not None and op.axis:
         ranges[op.axis[0].var] = Interval(step.start, arith.sub(arith.add(step.start, step.extent), 1))
     done: set[tuple[int, Facts]] = set()
-    for body in op.body:
+    for body in bodies:
         _check(op, body, ranges, (), done)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.expr import Const
 from ..ir.target import Target
 from ..te.axis import Axis
-from ..te.operation import ComputeOp, Operation
+from ..te.operation import Operation
 from ..te.tensor import Tensor
 from .schedule import Schedule, create_schedule
 from .stage import Stage
-from .table import Root, is_reduction
+from .table import is_reduction
 
 TILE_ROWS = 4  # elements of the second innermost dimension that one register tile holds
 PARALLEL_ELEMENTS = 4096  # least number of results that are worth handing to threads
@@ -29,7 +28,7 @@ def default_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation],
             stage.compute_inline()
     lanes = max(1, (target.vector_bits or 128) // 32)
     for stage in schedule.stages:
-        if isinstance(stage.op, ComputeOp) and isinstance(stage.state.place, Root):
+        if stage.state.compute and stage.state.is_root:
             _tile(stage, lanes)
     return schedule
 
@@ -37,10 +36,10 @@ def default_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation],
 def _can_inline(schedule: Schedule, stage: Stage) -> bool:
     """Tell whether every element is read at most once per element of what reads it."""
     state = stage.state
-    if not isinstance(state.op, ComputeOp) or state.is_output or is_reduction(state):
+    if state.compute is None or state.is_output or is_reduction(state):
         return False
     consumers = schedule.table.consumers(state)
-    return all(isinstance(c.op, ComputeOp) and not is_reduction(c) for c in consumers)
+    return all(c.compute and not is_reduction(c) for c in consumers)
 
 
 def _tile(stage: Stage, lanes: int) -> None:
@@ -81,4 +80,4 @@ def _parallelise(stage: Stage, outer: list[Axis]) -> None:
 
 def _extent(axis: Axis) -> int:
     """Give a constant extent, or a large number for a symbolic one."""
-    return int(axis.extent.value) if isinstance(axis.extent, Const) else 1 << 20
+    return 1 << 20 if axis.size is None else axis.size

@@ -15,13 +15,13 @@ from ..ir.affine import affine_of
 from ..ir.errors import ScheduleError
 from ..ir.expr import Const, Expr, Le, Lt, Max, Min, Var
 from ..ir.interval import Interval, bounds, const_bounds, prove
-from ..ir.visit import substitute, walk
+from ..ir.visit import of_kind, substitute
 from ..te.axis import Axis
 from ..te.nodes import Read
 from ..te.operation import ComputeOp, ExternOp, ScanOp
 from ..te.tensor import Tensor
 from .relations import Extents, extents_of, guards_of, values_of
-from .table import At, Root, StageState, Table, is_reduce_axis, unused
+from .table import At, StageState, Table, is_reduce_axis, unused
 
 Ranges = dict[Var, Interval]
 ZERO = arith.const(0)
@@ -60,12 +60,12 @@ class Derived:
     @property
     def own_loops(self) -> tuple[Var, ...]:
         """Give the stage's own loop variables, outermost first."""
-        return tuple(v for v in (self.loops[a] for a in self.stage.leaves) if isinstance(v, Var))
+        return tuple(v for v in (self.loops[a] for a in self.stage.leaves) if v is not ZERO)
 
     def loops_to(self, axis: Axis) -> tuple[Var, ...]:
         """Give the loop variables around what is attached at `axis`, outermost first."""
         upto = self.stage.leaves[: self.stage.leaves.index(axis) + 1]
-        return self.enclosing + tuple(v for v in (self.loops[a] for a in upto) if isinstance(v, Var))
+        return self.enclosing + tuple(v for v in (self.loops[a] for a in upto) if v is not ZERO)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,8 +108,8 @@ def accesses(stage: StageState) -> Iterator[tuple[Tensor, tuple[Expr, ...] | Non
         case ComputeOp(body=body):
             seen: set[int] = set()
             for expression in body:
-                for node in walk(expression):
-                    if isinstance(node, Read) and id(node) not in seen:
+                for node in of_kind(expression, Read):
+                    if id(node) not in seen:
                         seen.add(id(node))
                         yield node.tensor, node.indices
         case ScanOp(scan_axis=axis, init=init, update=update):
@@ -143,7 +143,7 @@ def _enclosing(result: Derivation, stage: StageState) -> tuple[Var, ...]:
 
 def _region(result: Derivation, stage: StageState, enclosing: tuple[Var, ...], readers: list[Access]) -> Region:
     shape = tuple(a.extent for a in stage.op.axis)
-    if isinstance(stage.place, Root) or not shape:
+    if stage.is_root or not shape:
         return Region(tuple(a.start for a in stage.op.axis), shape)
     hull: list[Interval | None] = [Interval(None, None)] * len(shape)
     first = True
@@ -161,8 +161,8 @@ def _region(result: Derivation, stage: StageState, enclosing: tuple[Var, ...], r
 
 def _relaxed(result: Derivation, stage: StageState, reader: Derived, enclosing: tuple[Var, ...]) -> Ranges:
     """Give the ranges of the reader's loops that run within one computation of `stage`."""
-    place = stage.place
-    if isinstance(place, At) and not _is_within(result.table, reader.stage, place):
+    place = stage.attached
+    if place is not None and not _is_within(result.table, reader.stage, place):
         fact = (
             f"stage {stage.id} is computed within axis {place.axis.name} of {place.stage}, "
             f"but {reader.stage.id}, which is outside of it, reads {stage.id}"
@@ -170,8 +170,8 @@ def _relaxed(result: Derivation, stage: StageState, reader: Derived, enclosing: 
         raise ScheduleError("compute_at", fact, advice=f"compute {stage.id} at a loop around all its consumers")
     around = reader.enclosing + reader.own_loops
     ranges = {v: result.ranges[v] for v in around[len(enclosing) :]}
-    if isinstance(reader.stage.op, ScanOp):
-        for tensor in reader.stage.op.update:
+    if reader.stage.scan is not None:
+        for tensor in reader.stage.scan.update:
             ranges |= {a.var: Interval(ZERO, a.extent - 1) for a in tensor.op.axis[1:]}
     return ranges
 
@@ -233,7 +233,7 @@ def _loops_over(
     for axis in stage.leaves:
         loops[axis] = ZERO if _is_one(extents[axis]) else _loop_variable(axis, names)
     for axis, var in loops.items():
-        if isinstance(var, Var):
+        if var is not ZERO:
             result.ranges[var] = Interval(ZERO, affine_of(arith.sub(extents[axis], 1)).to_expr())
     values = values_of(stage.relations, extents, loops)
     index: dict[Var, Expr] = {}
@@ -250,7 +250,7 @@ def _loops_over(
 
 
 def _is_one(extent: Expr) -> bool:
-    return isinstance(extent, Const) and extent.value == 1
+    return arith.is_const(extent, 1)
 
 
 def _loop_variable(axis: Axis, names: set[str]) -> Var:
@@ -261,7 +261,7 @@ def _loop_variable(axis: Axis, names: set[str]) -> Var:
 
 def _domain_guards(result: Derivation, stage: StageState, region: Region, index: dict[Var, Expr]) -> list[Expr]:
     """Give the conditions that keep an attached stage within its tensor, as far as they are not proved."""
-    if isinstance(stage.place, Root):
+    if stage.is_root:
         return []
     guards: list[Expr] = []
     for axis, start in zip(stage.op.axis, region.start, strict=True):

@@ -7,19 +7,19 @@ from dataclasses import replace
 from ..ir.visit import Node, rewrite, substitute
 from ..te.nodes import Read
 from ..te.operation import ComputeOp
-from .table import Inline, StageState, Table
+from .table import StageState, Table
 
 
 def inlined(table: Table) -> Table:
     """Give the table without its inlined stages; producers are substituted before consumers."""
-    chosen = {name for name, s in table.stages.items() if isinstance(s.place, Inline)}
+    chosen = {name for name, s in table.stages.items() if s.is_inline}
     if not chosen:
         return table
     bodies: dict[str, ComputeOp] = {}
     changed: list[StageState] = []
     for name, stage in table.stages.items():
-        op = stage.op
-        if not isinstance(op, ComputeOp):
+        op = stage.compute
+        if op is None:
             continue
         if any(table.aliases[id(t.op)] in chosen for t in op.inputs):
             op = _substituted(table, op, bodies)

@@ -9,7 +9,7 @@ from ..ir.errors import ScheduleError
 from ..ir.expr import Var
 from ..ir.simplify import simplify
 from ..ir.stmt import Function
-from ..te.operation import PlaceholderOp, ScanOp
+from ..te.operation import PlaceholderOp
 from ..te.tensor import Tensor
 from .nest import build_nest
 from .schedule import Schedule
@@ -100,7 +100,7 @@ def caller_buffers(table: Table) -> dict[Key, Buffer]:
 
 
 def _state_stages(table: Table) -> set[str]:
-    scans = [s.op for s in table.stages.values() if isinstance(s.op, ScanOp)]
+    scans = [s.scan for s in table.stages.values() if s.scan is not None]
     return {table.aliases[id(t.op)] for scan in scans for t in scan.state if id(t.op) in table.aliases}
 
 
@@ -108,7 +108,7 @@ def _check_complete(table: Table, buffers: dict[Key, Buffer]) -> None:
     """Refuse to leave out an input, or all results of an output operator."""
     given = {name for name, _ in buffers}
     for (name, component), buffer in caller_buffers(table).items():
-        is_input = isinstance(table.stages[name].op, PlaceholderOp)
+        is_input = table.stages[name].is_placeholder
         if (name, component) not in buffers and (is_input or name not in given):
             kind = "input" if is_input else "output"
             fact = f"{kind} {buffer.name} is not among the arguments"

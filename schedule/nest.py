@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from textwrap import indent
 
 from ..ir import arith
+from ..ir.arith import is_known
 from ..ir.buffer import Buffer
 from ..ir.errors import Error
 from ..ir.expr import Expr, Load, Var
@@ -22,7 +23,7 @@ from ..te.operation import ComputeOp, ExternOp, ScanOp
 from .derive import ZERO, Derivation, Derived, derive, reduction_start
 from .inline import inlined
 from .storage import Key, Store, stores_of
-from .table import Root, StageState, Table, is_reduce_axis
+from .table import StageState, Table, is_reduce_axis
 from .tensorize import Match, matched
 
 
@@ -42,10 +43,10 @@ class NestBuilder:
 
     def whole(self) -> Stmt:
         """Give the statements of all stages at the root, each with its memory around it and all that follows."""
-        roots = [d for d in self._in_order() if isinstance(d.stage.place, Root)]
+        roots = [d for d in self._in_order() if d.stage.is_root]
         body = self._allocated(roots, [self.stage(d) for d in roots])
         for derived in roots:  # the first steps of a scan are stored before the scan itself begins
-            if isinstance(derived.stage.op, ScanOp):
+            if derived.stage.scan is not None:
                 keys = ((derived.stage.id, c) for c in range(derived.stage.op.num_outputs))
                 for key in keys:
                     body = body if key in self.params else Allocate(self.stores[key].buffer, body)
@@ -67,7 +68,7 @@ class NestBuilder:
 
     def _own_buffers(self, derived: Derived) -> list[Buffer]:
         stage = derived.stage
-        if stage.is_placeholder or isinstance(stage.op, ScanOp):
+        if stage.is_placeholder or stage.scan is not None:
             return []
         shared = self._scan_buffers()
         keys = ((stage.id, c) for c in reversed(range(stage.op.num_outputs)))
@@ -76,7 +77,7 @@ class NestBuilder:
 
     def _scan_buffers(self) -> set[Buffer]:
         """Give the buffers of scans, which the stages of their init and update write too."""
-        scans = (d.stage for d in self._in_order() if isinstance(d.stage.op, ScanOp))
+        scans = (d.stage for d in self._in_order() if d.stage.scan is not None)
         return {self.stores[scan.id, c].buffer for scan in scans for c in range(scan.op.num_outputs)}
 
     def stage(self, derived: Derived) -> Stmt | None:
@@ -104,12 +105,15 @@ class NestBuilder:
     # -- one compute stage ---------------------------------------------------------------------------------------
 
     def _compute(self, derived: Derived, op: ComputeOp, match: Match | None) -> Stmt:
-        first = op.body[0]
         if match is not None:
             inner, upto = match.update, match.position
             reset = self._init(derived, op) if match.scalar_reset else match.reset
-        elif isinstance(first, Reduce):
-            inner, reset, upto = self._update(derived, op, first), self._init(derived, op), len(derived.stage.leaves)
+        elif op.reduction is not None:
+            inner, reset, upto = (
+                self._update(derived, op, op.reduction),
+                self._init(derived, op),
+                len(derived.stage.leaves),
+            )
         else:
             inner, reset, upto = self._plain(derived, op), None, len(derived.stage.leaves)
         scalar = match is None or match.scalar_reset
@@ -153,7 +157,8 @@ class NestBuilder:
         predicate = derived.stage.predicate
         if predicate is None:
             return stmt
-        return If(self.value(derived, predicate), stmt)
+        condition = self.value(derived, predicate)
+        return stmt if is_known(condition, True) else If(condition, stmt)
 
     def value(self, derived: Derived, expression: Expr) -> Expr:
         """Give an expression of the stage with axes as loops and elements as loads."""
@@ -207,7 +212,7 @@ class NestBuilder:
         var = derived.loops[axis]
         loop = derived.stage.loop(axis)
         made = body
-        if isinstance(var, Var):
+        if var is not ZERO:
             extent = self.simple(derived.extents[axis])
             made = For(var, extent, body, loop.kind, loop.thread, loop.annotations)
         self.marks[derived.stage.id, axis] = made
@@ -219,7 +224,7 @@ class NestBuilder:
         loops: list[tuple[int, Var]] = []
         for position, axis in enumerate(derived.stage.leaves[first:upto], first):
             var = derived.loops[axis]
-            if isinstance(var, Var) and not is_reduce_axis(axis):
+            if var is not ZERO and not is_reduce_axis(axis):
                 copy = Var(self._unused(f"{var.name}_init"), var.dtype, 0)
                 self.result.ranges[copy] = self.result.ranges[var]
                 fresh[var] = copy

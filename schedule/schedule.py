@@ -14,7 +14,7 @@ from .stage import Stage
 from .steps.cache import CacheRead, CacheWrite
 from .steps.rfactor import RFactor
 from .steps.step import Step, axis_key
-from .table import At, StageState, Table, table_of
+from .table import StageState, Table, table_of
 
 
 class Schedule:
@@ -30,7 +30,7 @@ class Schedule:
         self.table: Table = table_of(self.outputs)
         self._sites: list[str] = []
         for state in self.table.stages.values():
-            check_accesses(state.op, state.place.axis if isinstance(state.place, At) else None)
+            check_accesses(state.op, state.attached and state.attached.axis)
 
     def __getitem__(self, target: Tensor | Operation) -> Stage:
         return Stage(self, self.stage_id(target))

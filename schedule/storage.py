@@ -14,7 +14,7 @@ from ..ir.visit import substitute
 from ..te.axis import Axis
 from ..te.operation import ScanOp
 from .derive import ZERO, Derivation, Derived
-from .table import At, StageState
+from .table import StageState
 
 AUTO_LOCAL_BYTES = 32 * 1024  # attached results up to this size live on the stack
 
@@ -60,8 +60,8 @@ def stores_of(result: Derivation, params: Mapping[Key, Buffer]) -> dict[Key, Sto
             if key not in stores and not stage.is_placeholder:
                 stores[key] = _store(result, result.stages[stage.id], component, taken)
     for stage in result.table.stages.values():
-        if isinstance(stage.op, ScanOp):
-            _share(result, stage.id, stage.op, stores)
+        if stage.scan is not None:
+            _share(result, stage.id, stage.scan, stores)
     return stores
 
 
@@ -75,7 +75,7 @@ def _share(result: Derivation, scan: str, op: ScanOp, stores: dict[Key, Store]) 
 def _store(result: Derivation, derived: Derived, component: int, taken: set[str]) -> Store:
     stage = derived.stage
     shape, dtype = stage.op.results[component]
-    attached = isinstance(stage.place, At)
+    attached = stage.attached is not None
     start = derived.region.start if attached and derived.region.start else (ZERO,) * len(shape)
     extent = derived.region.extent if attached and derived.region.extent else shape
     name = stage.id if component == 0 else f"{stage.id}_v{component}"

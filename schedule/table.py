@@ -137,7 +137,48 @@ class StageState:
     @property
     def is_placeholder(self) -> bool:
         """Tell whether the caller passes the tensor in, or a scan hands it on."""
-        return isinstance(self.op, PlaceholderOp)
+        match self.op:
+            case PlaceholderOp():
+                return True
+            case _:
+                return False
+
+    @property
+    def compute(self) -> ComputeOp | None:
+        """Give the operator if it has an expression for each element, else None."""
+        match self.op:
+            case ComputeOp() as op:
+                return op
+            case _:
+                return None
+
+    @property
+    def scan(self) -> ScanOp | None:
+        """Give the operator if it is a recurrence, else None."""
+        match self.op:
+            case ScanOp() as op:
+                return op
+            case _:
+                return None
+
+    @property
+    def attached(self) -> At | None:
+        """Give the loop that the stage is computed in, or None."""
+        match self.place:
+            case At() as at:
+                return at
+            case _:
+                return None
+
+    @property
+    def is_inline(self) -> bool:
+        """Tell whether the stage is computed anew wherever it is read."""
+        return self.place == Inline()
+
+    @property
+    def is_root(self) -> bool:
+        """Tell whether the stage is computed whole, before its consumers."""
+        return self.place == Root()
 
     @property
     def roots(self) -> tuple[Axis, ...]:
@@ -261,7 +302,7 @@ def _reaches(table: Table, stage: StageState, wanted: set[str]) -> bool:
             producer = table.stage_of(tensor)
             if producer.id in wanted:
                 return True
-            if producer.id not in seen and not isinstance(producer.op, ScanOp):
+            if producer.id not in seen and producer.scan is None:
                 seen.add(producer.id)
                 todo.append(producer)
     return False
@@ -298,9 +339,9 @@ def table_of(outputs: tuple[Tensor, ...]) -> Table:
         name = unused(identifier(op.name), stages)
         stages[name] = StageState.of(op, name, id(op) in output_ops)
         aliases[id(op)] = name
-    for op in order.values():
-        if isinstance(op, ScanOp):
-            _attach_scan_body(op, stages, aliases)
+    for stage in list(stages.values()):
+        if stage.scan is not None:
+            _attach_scan_body(stage.scan, stages, aliases)
     return Table(MappingProxyType(stages), MappingProxyType(aliases), tuple(order.values()), outputs)
 
 
@@ -340,7 +381,7 @@ def identifier(name: str) -> str:
 
 def is_reduction(stage: StageState) -> bool:
     """Tell whether the stage combines values over reduction axes."""
-    return isinstance(stage.op, ComputeOp) and bool(stage.op.reduce_axis)
+    return bool(stage.op.reduce_axis)
 
 
 def is_reduce_axis(axis: Axis) -> bool:

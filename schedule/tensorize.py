@@ -83,8 +83,8 @@ class _Matcher:
 
     def match(self) -> Match:
         """Compare, then place the intrinsic's statements.  Raises ScheduleError."""
-        op = self.derived.stage.op
-        assert isinstance(op, ComputeOp)
+        op = self.derived.stage.compute
+        assert op is not None
         leaves = self.derived.stage.leaves[self.position :]
         inner = [v for v in (self.derived.loops[a] for a in leaves) if v is not ZERO]
         for guard in self.derived.guards:
@@ -230,7 +230,7 @@ class _Matcher:
 
     def _placed(self, stmt: Stmt, windows: dict[Buffer, Window]) -> Stmt:
         """Give the intrinsic's statements on the stage's buffers, with loop variables of their own."""
-        renamed: dict[Var, Expr] = {}
+        renamed = self._strides(windows)
         for node in walk(stmt):
             if isinstance(node, (For, Let)):
                 renamed[node.var] = self.builder.fresh(node.var, node)
@@ -251,6 +251,17 @@ class _Matcher:
 
         return rewrite(stmt, rule)
 
+    def _strides(self, windows: dict[Buffer, Window]) -> dict[Var, Expr]:
+        """Give the values of the variables that the intrinsic's buffers were declared with as strides."""
+        found: dict[Var, Expr] = {}
+        for buffer, window in windows.items():
+            actual = dense_strides(self.builder.stores[window.key].buffer)[-len(window.base) :]
+            for stride, d in zip(buffer.strides or (), window.dims, strict=False):
+                match stride:
+                    case Var():
+                        found[stride] = arith.const(1) if d is None else actual[d]
+        return found
+
     def _element(self, window: Window, indices: tuple[Expr, ...]) -> tuple[Store, tuple[Expr, ...]]:
         store = self.builder.stores[window.key]
         index = list(window.base)
@@ -260,13 +271,13 @@ class _Matcher:
         return store, tuple(self.builder.simple(i) for i in store.indices(tuple(index)))
 
     def _check_compact(self, declared: Buffer, store: Store, window: Window) -> None:
-        """Refuse to hand an address to code that takes the window for dense, unless it is."""
-        if declared.strides is not None or store.layout is not None:
+        """Refuse to hand an address to code that takes the window for dense, or strided as declared, unless it is."""
+        if store.layout is not None:
             return
         actual = dense_strides(store.buffer)[-len(window.base) :]
         wanted = dense_strides(declared)
         for d, stride in zip(window.dims, wanted, strict=True):
-            if d is not None and not prove(arith.eq(actual[d], stride), {}):
+            if d is not None and not isinstance(stride, Var) and not prove(arith.eq(actual[d], stride), {}):
                 raise self._refusal(
                     f"neighbours along dimension {d} of {store.buffer.name} are {actual[d]} elements apart, and "
                     f"intrinsic {self.intrinsic.name} takes them to be {stride} apart",
@@ -291,8 +302,8 @@ def dense_strides(buffer: Buffer) -> tuple[Expr, ...]:
 
 
 def _size(axis: Axis) -> int:
-    assert isinstance(axis.extent, Const), "declared with constant extents"
-    return int(axis.extent.value)
+    assert axis.size is not None, "declared with constant extents"
+    return axis.size
 
 
 def _equal(a: tuple[Expr, ...], b: tuple[Expr, ...]) -> bool:

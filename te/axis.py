@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from ..ir import arith
-from ..ir.expr import Expr, Var
+from ..ir.expr import Const, Expr, Var
 from .arithmetic import Arithmetic
 
 
@@ -43,6 +43,15 @@ class Axis(Arithmetic):
     def name(self) -> str:
         """Give the variable's name, which names the axis within its stage."""
         return self.var.name
+
+    @property
+    def size(self) -> int | None:
+        """Give the extent as a number, or None where it is symbolic."""
+        match self.extent:
+            case Const(value):
+                return int(value)
+            case _:
+                return None
 
     def as_expr(self) -> Expr:
         """Give the variable, so that an axis can stand in expressions: `A[i, k]`, `k + 1`."""

@@ -41,6 +41,11 @@ class Operation:
         return ()
 
     @property
+    def input_tensors(self) -> tuple[Tensor, ...]:
+        """Give the inputs, by TVM's name."""
+        return self.inputs
+
+    @property
     def results(self) -> tuple[tuple[tuple[Expr, ...], DType], ...]:
         """Give the shape and data type of each result."""
         raise NotImplementedError
@@ -97,10 +102,18 @@ class ComputeOp(Operation):
         return self.axes
 
     @property
+    def reduction(self) -> Reduce | None:
+        """Give the reduction that the operator is (its first component), or None."""
+        match self.body[0]:
+            case Reduce() as reduce:
+                return reduce
+            case _:
+                return None
+
+    @property
     def reduce_axis(self) -> tuple[Axis, ...]:
         """Give the reduction axes, in the order of `te.sum(..., axis=[...])`."""
-        first = self.body[0]
-        return first.axes if isinstance(first, Reduce) else ()
+        return () if self.reduction is None else self.reduction.axes
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:

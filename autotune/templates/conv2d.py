@@ -88,14 +88,18 @@ def _blocked(cfg: Knobs, s: Schedule, out: Tensor) -> None:
     target = get_target()
     batch, block, height, width, channel = out.op.axis
     lanes = tile.lanes_of(target)
-    vectors = -(-int(channel.extent.value) // lanes)  # type: ignore[attr-defined]
+    vectors = -(-tile.size(channel) // lanes)
     cfg.define_split("tile_oc", block, "factors", num_outputs=2, max_factor=4)
     _pixel_knobs(cfg, height, width)
     cfg.restrict(
         lambda oc, oh, ow: tile.fits_registers(target, oh.size[-1] * ow.size[-1], oc.size[-1] * vectors),
         "tile_oc", "tile_oh", "tile_ow",
     )  # fmt: skip
-    cfg.define_feature("accumulators", lambda oc, oh, ow: oc.size[-1] * oh.size[-1] * ow.size[-1] * vectors, "tile_oc", "tile_oh", "tile_ow")  # fmt: skip
+    cfg.define_feature(
+        "accumulators",
+        lambda oc, oh, ow: oc.size[-1] * oh.size[-1] * ow.size[-1] * vectors,
+        "tile_oc", "tile_oh", "tile_ow",
+    )  # fmt: skip
     _reduction_knobs(cfg, out)
     cache = tile.accumulate(s, out)
     oc = cfg["tile_oc"].apply(s, out, block)
@@ -117,7 +121,7 @@ def _channels_last(cfg: Knobs, s: Schedule, out: Tensor) -> None:
     target = get_target()
     batch, height, width, channel = out.op.axis
     lanes = tile.lanes_of(target)
-    candidates = tile.vector_candidates(int(channel.extent.value), lanes)  # type: ignore[attr-defined]
+    candidates = tile.vector_candidates(tile.size(channel), lanes)
     cfg.define_split("tile_oc", channel, "candidate", candidate=candidates)
     _pixel_knobs(cfg, height, width)
     cfg.restrict(
@@ -144,8 +148,8 @@ def _plain(cfg: Knobs, s: Schedule, out: Tensor) -> None:
     target = get_target()
     batch, channel, height, width = out.op.axis
     lanes = tile.lanes_of(target)
-    across = int(width.extent.value)  # type: ignore[attr-defined]
-    rows = tile.row_candidates(int(channel.extent.value), 16)  # type: ignore[attr-defined]
+    across = tile.size(width)
+    rows = tile.row_candidates(tile.size(channel), 16)
     cfg.define_split("tile_oc", channel, "candidate", candidate=rows, default=(-1, 4) if (-1, 4) in rows else None)
     cfg.define_split("tile_oh", height, "factors", num_outputs=2, max_factor=4)
     wide = [
@@ -172,7 +176,7 @@ def _plain(cfg: Knobs, s: Schedule, out: Tensor) -> None:
 
 
 def _pixel_knobs(cfg: Knobs, height: Axis, width: Axis) -> None:
-    rows = tile.row_candidates(int(width.extent.value))  # type: ignore[attr-defined]
+    rows = tile.row_candidates(tile.size(width))
     best = next((r for r in ((-1, 14), (-1, 7), (-1, 8), (-1, 4)) if r in rows), rows[0])
     cfg.define_split("tile_ow", width, "candidate", candidate=rows, default=best)
     cfg.define_split("tile_oh", height, "factors", num_outputs=2, max_factor=7, default=(-1, 1))
@@ -180,7 +184,7 @@ def _pixel_knobs(cfg: Knobs, height: Axis, width: Axis) -> None:
 
 def _reduction_knobs(cfg: Knobs, out: Tensor) -> None:
     innermost = [a for a in out.op.reduce_axis if a.name not in WINDOW_AXES][-1]
-    tile.define_reduction(cfg, int(innermost.extent.value))  # type: ignore[attr-defined]
+    tile.define_reduction(cfg, tile.size(innermost))
     cfg.define_knob("unroll_kw", [False, True])
     cfg.define_knob("channels_first", [True, False])
     cfg.define_knob("rows_outermost", [False, True])

@@ -100,7 +100,7 @@ def _roles(out: Tensor, layout: str) -> tuple[list[Axis], Axis, Axis, Axis]:
 
 def _define(cfg: Knobs, height: Axis, width: Axis, lane_axis: Axis, lanes: int) -> None:
     target = get_target()
-    h, w, across = (int(a.extent.value) for a in (height, width, lane_axis))  # type: ignore[attr-defined]
+    h, w, across = (tile.size(a) for a in (height, width, lane_axis))
     cfg.define_split("tile_h", height, "candidate", candidate=tile.row_candidates(h, 8), default=(-1, 1))
     columns = tile.row_candidates(w) if width is not lane_axis else [(-1, 1)]
     cfg.define_split("tile_w", width, "candidate", candidate=columns)

@@ -6,13 +6,11 @@ from typing import Any
 
 from ... import te
 from ...ir.errors import TuneError
-from ...ir.expr import Const
 from ...schedule.schedule import Schedule, create_schedule
 from ...schedule.stage import Stage
 from ...schedule.table import is_reduction
 from ...te import operators
 from ...te.axis import Axis
-from ...te.operation import ComputeOp
 from ...te.tensor import Tensor
 from ..space import Knobs
 from ..template import get_config, get_target, template
@@ -52,15 +50,15 @@ def schedule_stages(cfg: Knobs, s: Schedule) -> None:
             if cfg[name].val:
                 stage.compute_inline()
     for stage in s.stages:
-        if isinstance(stage.op, ComputeOp) and stage.op.axis:
+        if stage.state.compute and stage.op.axis:
             _tile(cfg, s, stage)
 
 
 def _elementwise(s: Schedule, stage: Stage) -> bool:
     state = stage.state
-    if not isinstance(state.op, ComputeOp) or state.is_output or is_reduction(state):
+    if state.compute is None or state.is_output or is_reduction(state):
         return False
-    return all(isinstance(c.op, ComputeOp) for c in s.table.consumers(state))
+    return all(c.compute for c in s.table.consumers(state))
 
 
 def _tile(cfg: Knobs, s: Schedule, stage: Stage) -> None:
@@ -102,4 +100,4 @@ def _lanes(stage: Stage, axis: Axis, lanes: int, size: int) -> tuple[list[Axis],
 
 
 def _extent(axis: Axis) -> int:
-    return int(axis.extent.value) if isinstance(axis.extent, Const) else 1 << 20
+    return 1 << 20 if axis.size is None else axis.size

@@ -71,7 +71,7 @@ def _scheduled(a: Tensor, b: Tensor, c: Tensor) -> tuple[Schedule, list[Tensor]]
 
 
 def _define(cfg: Knobs, rows: Axis, columns: Axis, depth: Axis, lanes: int) -> None:
-    m, n, k = (int(axis.extent.value) for axis in (rows, columns, depth))  # type: ignore[attr-defined]
+    m, n, k = (tile.size(axis) for axis in (rows, columns, depth))
     target = get_target()
     sizes = tile.row_candidates(m, 16)
     best = next((r for r in ((-1, 8), (-1, 6), (-1, 4)) if r in sizes), sizes[0])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from ...ir.target import Target
 from ...schedule.schedule import Schedule
 from ...te.axis import Axis
-from ...te.operation import ComputeOp
 from ...te.tensor import Tensor
 from ..space import Knobs
 
@@ -24,6 +22,12 @@ def lanes_of(target: Target, bits: int = 32) -> int:
 def registers_of(target: Target) -> int:
     """Give the number of vector registers."""
     return target.registers or 16
+
+
+def size(axis: Axis) -> int:
+    """Give the extent of an axis of a tunable operator, whose shapes are constant."""
+    assert axis.size is not None
+    return axis.size
 
 
 def row_candidates(extent: int, most: int = 28) -> list[tuple[int, int]]:
@@ -61,8 +65,8 @@ def split_lanes(
     extent  of the region that the axis will run over, where that is less than the axis' own
     """
     stage = schedule[out]
-    extent = extent or int(axis.extent.value)  # type: ignore[attr-defined]  # tile sizes are constant
-    if extent <= lanes and extent == int(axis.extent.value):  # type: ignore[attr-defined]
+    extent = extent or size(axis)
+    if extent <= lanes and extent == size(axis):
         stage.vectorize(axis)
         return [], axis
     outer, inner = stage.split(axis, factor=lanes)
@@ -88,7 +92,7 @@ def copy_stage(schedule: Schedule, copy: Tensor, lanes: int, parallel: bool) -> 
     """Schedule a copying stage (padding, packing): vector lanes innermost, threads outermost."""
     stage = schedule[copy]
     axes = list(stage.op.axis)
-    if int(axes[-1].extent.value) >= 2:  # type: ignore[attr-defined]
+    if size(axes[-1]) >= 2:
         split_lanes(schedule, copy, axes[-1], lanes)
     if parallel and len(axes) > 1:
         parallel_outer(schedule, copy, axes[: max(1, len(axes) - 2)])
@@ -96,12 +100,7 @@ def copy_stage(schedule: Schedule, copy: Tensor, lanes: int, parallel: bool) -> 
 
 def padded_input(out: Tensor) -> Tensor | None:
     """Give the padding that an operator reads through, or None."""
-    return next((t for t in out.op.inputs if isinstance(t.op, ComputeOp)), None)
-
-
-def elements(tensor: Tensor) -> int:
-    """Give the number of elements of a tensor of constant shape."""
-    return prod(int(e.value) for e in tensor.shape)  # type: ignore[attr-defined]
+    return next((t for t in out.op.inputs if t.op.axis), None)
 
 
 def define_reduction(cfg: Knobs, extent: int) -> None:

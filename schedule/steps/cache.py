@@ -48,7 +48,7 @@ class CacheRead(Step):
         tensor = source.op.output(self.component)
         readers = [self.state(table, name) for name in self.readers]
         for reader in readers:
-            if not isinstance(reader.op, ComputeOp) or reader.id not in {c.id for c in table.consumers(source)}:
+            if reader.compute is None or reader.id not in {c.id for c in table.consumers(source)}:
                 fact = f"stage {reader.id} does not read {source.id} element by element"
                 names = ", ".join(c.id for c in table.consumers(source)) or "none"
                 raise self.refuse(table, reader, None, fact, f"readers among {names}")
@@ -112,8 +112,8 @@ class CacheWrite(Step):
         """Insert the computing stage before the stage, which becomes the copy."""
         stage = self.state(table)
         check_scope(self, table, stage, self.scope)
-        op = stage.op
-        if not isinstance(op, ComputeOp):
+        op = stage.compute
+        if op is None:
             raise self.refuse(table, stage, None, f"{stage.id} is no compute", "a stage with an expression")
         for guest, at in table.attached(stage):
             fact = f"stage {guest.id} is computed at axis {at.name} of {stage.id} (step {guest.placed_by})"

@@ -9,7 +9,7 @@ from ...ir.arith import const
 from ...ir.expr import Expr, Var
 from ...te.axis import Axis, AxisKind
 from ..table import At, Fuse, Loop, Split, StageState, Table, unused
-from .step import Step, ceil_div, const_extent
+from .step import Step, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class SplitAxis(Step):
             raise self.refuse(table, stage, axis, f"{given} of factor and nparts given", "one of them")
         name, value = ("factor", self.factor) if self.factor is not None else ("nparts", self.nparts)
         if value is not None and value < 1:
-            extent = const_extent(axis)
+            extent = axis.size
             advice = f"a {name} from 1 to {extent}" if extent else f"a {name} of at least 1"
             raise self.refuse(table, stage, axis, f"{name} must be at least 1, got {value}", advice)
 
 
 def split_extents(extent: Expr, factor: int | None, nparts: int | None) -> tuple[Expr, Expr]:
     """Give the extents of outer and inner loop; a part is never longer than a constant `extent`."""
-    total = const_extent(Axis(Var("i"), extent))
+    total = Axis(Var("i"), extent).size
     if factor is not None:
         inner = const(factor if total is None else max(1, min(factor, total)))
         return ceil_div(extent, inner), inner

@@ -11,7 +11,7 @@ from ...te.axis import Axis, AxisKind
 from ..intrinsics import intrinsic_named
 from ..legality import collision
 from ..table import StageState, Table
-from .step import Step, const_extent
+from .step import Step
 
 MAX_LANES = 1024
 
@@ -56,7 +56,7 @@ class Vectorize(MarkLoop):
 
     def check(self, table: Table, stage: StageState, axis: Axis) -> None:
         """Refuse symbolic and absurd numbers of lanes, and loops that other stages are computed in."""
-        extent = const_extent(axis)
+        extent = axis.size
         if extent is None:
             fact = f"the extent {axis.extent} is not constant"
             raise self.refuse(table, stage, axis, fact, "split it by a constant factor and vectorize the inner loop")
@@ -79,7 +79,7 @@ class Unroll(MarkLoop):
 
     def check(self, table: Table, stage: StageState, axis: Axis) -> None:
         """Refuse symbolic extents."""
-        if const_extent(axis) is None:
+        if axis.size is None:
             fact = f"the extent {axis.extent} is not constant"
             raise self.refuse(table, stage, axis, fact, "split it by a constant factor and unroll the inner loop")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...ir.stmt import ForKind
-from ...te.operation import ComputeOp, Operation
+from ...te.operation import Operation
 from ..table import At, Inline, Root, StageState, Table, is_reduction, reads, scan_part
 from .step import Step
 
@@ -46,11 +46,11 @@ class ComputeInline(Step):
         """Set the place.  Refused: reductions, outputs, operators without an expression."""
         stage = self.state(table)
         refuse_fixed(self, table, stage)
-        if not isinstance(stage.op, ComputeOp) or is_reduction(stage):
+        if stage.compute is None or is_reduction(stage):
             what = "reduces" if is_reduction(stage) else "is no compute"
             fact = f"stage {stage.id} {what}: it has no expression to put in place of its elements"
             raise self.refuse(table, stage, None, fact, "compute_at a loop of its consumer")
-        readers = [c for c in table.consumers(stage) if not isinstance(c.op, ComputeOp)]
+        readers = [c for c in table.consumers(stage) if c.compute is None]
         if readers:
             fact = f"{readers[0].id}, which reads {stage.id}, takes whole buffers"
             raise self.refuse(table, stage, None, fact, "leave it at the root")

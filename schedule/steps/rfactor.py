@@ -36,8 +36,8 @@ class RFactor(Step):
         """Insert the partial stage; the stage reduces over the factored axis alone."""
         stage, axis = self.state(table), self.leaf(table, self.axis)
         self._check(table, stage, axis)
-        op = stage.op
-        assert isinstance(op, ComputeOp)
+        op = stage.compute
+        assert op is not None
         partial = self._partial(stage, op, axis)
         final, over = self._final(stage, op, axis, partial)
         spatial = tuple(r for r in stage.relations if not is_reduce_axis(next(iter(_parents(r)))))
@@ -60,8 +60,8 @@ class RFactor(Step):
         for guest, at in table.attached(stage):
             fact = f"stage {guest.id} is computed at axis {at.name} (step {guest.placed_by})"
             raise self.refuse(table, stage, at, fact, "rfactor first, then compute_at")
-        reduce = stage.op.body[0] if isinstance(stage.op, ComputeOp) else None
-        if isinstance(reduce, Reduce) and reduce.init:
+        reduction = stage.compute and stage.compute.reduction
+        if reduction is not None and reduction.init:
             fact = "the reduction has start values, which two stages would both take in"
             raise self.refuse(table, stage, axis, fact, "a reduction without init, and add the start afterwards")
 
@@ -100,8 +100,8 @@ class RFactor(Step):
 
     def _final(self, stage: StageState, op: ComputeOp, axis: Axis, partial: ComputeOp) -> tuple[ComputeOp, Axis]:
         """Give the operator that combines the partial results, and its reduction axis."""
-        first = op.body[0]
-        assert isinstance(first, Reduce)
+        first = op.reduction
+        assert first is not None
         dims = len(op.axes)
         at = self.factor_axis if self.factor_axis >= 0 else dims + 1 + self.factor_axis
         over = Axis(Var(f"{axis_key(stage, axis).replace('#', '_')}_v"), partial.axes[at].extent, AxisKind.REDUCE)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...ir.arith import const
 from ...ir.errors import AxisGone, ScheduleError
-from ...ir.expr import Const, Expr
+from ...ir.expr import Expr
 from ...te.axis import Axis
 from ..table import Fuse, Split, StageState, Table
 
@@ -95,28 +94,9 @@ def axis_by_key(stage: StageState, key: str) -> Axis | None:
     return same_name[index] if index < len(same_name) else None
 
 
-def const_extent(axis: Axis) -> int | None:
-    """Give the extent of `axis` over the whole tensor, or None if it is symbolic."""
-    match axis.extent:
-        case Const(value):
-            return int(value)
-        case _:
-            return None
-
-
 def ceil_div(a: Expr, b: Expr) -> Expr:
     """Give the least integer not below a / b, for b > 0."""
     return (a + (b - 1)) // b
-
-
-def as_extent(step: str, name: str, value: object) -> Expr:
-    """Give a factor as an expression.  Raises ScheduleError unless it is an integer of at least 1 or an expression."""
-    if isinstance(value, Expr) and not isinstance(value, Const):
-        return value
-    number = value.value if isinstance(value, Const) else value
-    if isinstance(number, bool) or not hasattr(number, "__index__"):
-        raise ScheduleError(step, f"{name} is {value!r}", advice="an integer of at least 1")
-    return const(int(number))  # type: ignore[call-overload]
 
 
 def place_text(table: Table, stage: StageState, axis: Axis | None) -> str:

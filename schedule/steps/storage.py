@@ -15,10 +15,9 @@ from ...ir.parser import parse_expr
 from ...ir.simplify import simplify
 from ...ir.visit import substitute
 from ...te.axis import Axis
-from ...te.operation import ComputeOp
-from ..table import At, StageState, Table
+from ..table import StageState, Table
 from .place import refuse_fixed
-from .step import Step, const_extent
+from .step import Step
 
 SCOPES = ("global", "local", "shared")
 
@@ -81,7 +80,7 @@ class DoubleBuffer(Step):
         """Note it.  Refused: a stage that is computed only once."""
         stage = self.state(table)
         refuse_fixed(self, table, stage)
-        if not isinstance(stage.place, At):
+        if stage.attached is None:
             fact = f"{stage.id} is computed once, so there is nothing to overlap"
             raise self.refuse(table, stage, None, fact, "compute_at a loop first")
         return table.updated(replace(stage, storage=replace(stage.storage, double_buffer=True)))
@@ -101,7 +100,7 @@ class TransformLayout(Step):
         if stage.is_output or stage.is_placeholder:
             fact = f"{stage.id} belongs to the caller, who has laid it out"
             raise self.refuse(table, stage, None, fact, "cache_read or cache_write it, and transform the cache")
-        if not isinstance(stage.op, ComputeOp):
+        if stage.compute is None:
             raise self.refuse(table, stage, None, f"{stage.id} is no compute", "a stage with an expression")
         layout = tuple(self._parsed(table, stage, text) for text in self.layout)
         if not is_one_to_one(stage.op.axis, layout):
@@ -130,7 +129,7 @@ def is_one_to_one(axes: Sequence[Axis], layout: Sequence[Expr]) -> bool:
     """
     if all(_recoverable(a.var, layout) for a in axes):
         return True
-    sizes = [const_extent(a) for a in axes]
+    sizes = [a.size for a in axes]
     known = [n for n in sizes if n is not None]
     if len(known) < len(sizes) or prod(known) > EXHAUSTIVE_ELEMENTS:
         return False

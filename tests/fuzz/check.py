@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
+
 from tilewright.codegen.interp import interpret
 from tilewright.codegen.pipeline import lower as lower_nest
 from tilewright.ir.stmt import Function

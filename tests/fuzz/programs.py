@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
+
 from tilewright import te
 from tilewright.te.intrin import TensorIntrin
 

@@ -13,7 +13,6 @@ from tilewright.ir.stmt import ForKind
 from tilewright.schedule import Schedule, create_schedule, lower
 from tilewright.schedule.steps.marks import PRAGMAS
 from tilewright.schedule.steps.storage import SCOPES
-from tilewright.schedule.table import At
 from tilewright.te.operation import ComputeOp, PlaceholderOp
 
 from .programs import Program
@@ -146,6 +145,8 @@ def _compute_at(rng: Random, program: Program, s: Schedule) -> object:
     if stage is None:
         return False
     consumers = s.table.consumers(stage.state)
+    if not consumers:
+        return False
     host = s[rng.choice(consumers).op]
     axis = _axis(rng, host)
     if axis is None:
@@ -163,11 +164,11 @@ def _on_stage(act: Callable) -> Callable[[Random, Program, Schedule], object]:
 
 
 def _double_buffer(rng: Random, program: Program, s: Schedule) -> object:
-    attached = [x for x in s.stages if isinstance(x.state.place, At) and not x.state.storage.double_buffer]
+    attached = [x for x in s.stages if x.state.attached is not None and not x.state.storage.double_buffer]
     if not attached:
         if _compute_at(rng, program, s) is False:
             return False
-        attached = [x for x in s.stages if isinstance(x.state.place, At)]
+        attached = [x for x in s.stages if x.state.attached is not None]
     rng.choice(attached).double_buffer()
     return None
 

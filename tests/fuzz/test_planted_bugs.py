@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from tilewright.ir import arith
 from tilewright.ir.expr import Const
 from tilewright.runtime.host import host_target
