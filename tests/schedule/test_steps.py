@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tilewright import te
 from tilewright.ir.errors import AxisGone, RaceError, ScheduleError
 from tilewright.schedule import create_schedule, lower
