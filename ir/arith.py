@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import TypeAlias
 
 from . import expr as e
@@ -16,15 +17,12 @@ from .dtype import DType, Kind, boolean, dtype_of, float32, float64, int32, int6
 from .errors import ExpressionError, TypeMismatch
 
 Operand: TypeAlias = "e.Expr | int | float | bool"
+_EQUALITY = "write a.equal(b) for equality of values, or const(True) for a literal"
 
 
 def const(value: int | float | bool, dtype: str | DType | None = None) -> e.Const:
     """Give a literal: bool for a bool, int32 (int64 where it does not fit) for an int, float32 for a float."""
-    if isinstance(value, e.Const):
-        return value
-    if dtype is None:
-        dtype = _natural_dtype(value)
-    dtype = dtype_of(dtype)
+    dtype = _natural_dtype(value) if dtype is None else dtype_of(dtype)
     if dtype.is_float:
         return e.Const(float(value), dtype)
     if dtype == boolean:
@@ -33,11 +31,13 @@ def const(value: int | float | bool, dtype: str | DType | None = None) -> e.Cons
 
 
 def _natural_dtype(value: int | float | bool) -> DType:
-    if isinstance(value, bool):
-        return boolean
-    if isinstance(value, int):
-        return int32 if int32.min_value <= value <= int32.max_value else int64
-    return float32
+    match value:
+        case bool():
+            return boolean
+        case int():
+            return int32 if int32.min_value <= value <= int32.max_value else int64
+        case _:
+            return float32
 
 
 def wrap(value: int, dtype: DType) -> int:
@@ -53,13 +53,14 @@ def as_expr(value: e.Expr | int | float | bool, dtype: DType | None = None) -> e
 
     Raises TypeMismatch for anything else.
     """
-    if isinstance(value, e.Expr):
-        return value
+    match value:
+        case e.Expr():
+            return value
+        case bool() | int() | float():
+            return const(value, dtype)
     as_node = getattr(value, "as_expr", None)
     if as_node is not None:
         return as_node()
-    if isinstance(value, (bool, int, float)):
-        return const(value, dtype)
     item = getattr(value, "item", None)
     if item is not None and not getattr(value, "shape", ()):
         return const(item(), dtype or dtype_of(str(value.dtype)))
@@ -71,49 +72,52 @@ def as_expr(value: e.Expr | int | float | bool, dtype: DType | None = None) -> e
 def operands(step: str, a: object, b: object) -> tuple[e.Expr, e.Expr]:
     """Give both operands as expressions of one data type; a Python number takes the other side's type."""
     if a is False or b is False or a is True or b is True:
-        raise ExpressionError(
-            step,
-            "an operand is a Python bool; `==` between expressions compares Python objects",
-            advice="write a.equal(b) for equality of values, or const(True) for a literal",
-        )
-    if not isinstance(a, e.Expr):
-        a = as_expr(a)  # type: ignore[arg-type]
-        b = as_expr(b)  # type: ignore[arg-type]
-        a = _literal_like(a, b)
-    elif not isinstance(b, e.Expr):
-        b = _literal_like(as_expr(b), a)  # type: ignore[arg-type]
-    if a.dtype is b.dtype:
-        return a, b
-    common = promote(a.dtype, b.dtype)
-    return cast(common, a), cast(common, b)
+        fact = "an operand is a Python bool; `==` between expressions compares Python objects"
+        raise ExpressionError(step, fact, advice=_EQUALITY)
+    x, y = as_expr(a), as_expr(b)  # type: ignore[arg-type]
+    if x is not a:
+        x = _literal_like(x, y)
+    elif y is not b:
+        y = _literal_like(y, x)
+    if x.dtype is y.dtype:
+        return x, y
+    common = promote(x.dtype, y.dtype)
+    return cast(common, x), cast(common, y)
 
 
 def _literal_like(number: e.Expr, other: e.Expr) -> e.Expr:
     """Give a Python literal the other operand's type, unless it would lose its fraction or its high bits."""
-    if not isinstance(number, e.Const) or other.dtype == boolean:
-        return number
-    if number.dtype.is_float and not other.dtype.is_float:
-        return number
-    if other.dtype.is_int and not -(1 << (other.dtype.bits - 1)) <= number.value <= other.dtype.max_value:
-        return number
-    return const(number.value, other.dtype)
+    wanted = other.dtype
+    match number:
+        case e.Const(value) if wanted.is_float:
+            return const(value, wanted)
+        case e.Const(value, own) if wanted.is_int and not own.is_float:
+            return const(value, wanted) if -(1 << (wanted.bits - 1)) <= value <= wanted.max_value else number
+        case _:
+            return number
 
 
 def _folded(a: e.Expr, b: e.Expr, compute: Callable[[int, int], int], node: type[e.Binary]) -> e.Expr:
     """Give `node` of a and b, or fold integer literals; floats are folded by nobody: rounding stays the machine's."""
-    if isinstance(a, e.Const) and isinstance(b, e.Const) and a.dtype.is_int:
-        return const(compute(int(a.value), int(b.value)), a.dtype)
-    return node(a, b)  # type: ignore[call-arg]
+    match a, b:
+        case e.Const(x, dtype), e.Const(y) if dtype.is_int:
+            return const(compute(int(x), int(y)), dtype)
+        case _:
+            return node(a, b)  # type: ignore[call-arg]
 
 
 def is_const(x: e.Expr, value: int) -> bool:
     """Tell whether `x` is the integer literal `value`."""
-    return isinstance(x, e.Const) and x.value == value and not x.dtype.is_float
+    return int_value(x) == value
 
 
 def int_value(x: e.Expr) -> int | None:
     """Give the value of an integer literal, None for anything else."""
-    return int(x.value) if isinstance(x, e.Const) and not x.dtype.is_float else None
+    match x:
+        case e.Const(value, dtype) if not dtype.is_float:
+            return int(value)
+        case _:
+            return None
 
 
 def add(a: Operand, b: Operand) -> e.Expr:
@@ -193,9 +197,11 @@ def maximum(a: Operand, b: Operand) -> e.Expr:
 
 def _compared(step: str, a: Operand, b: Operand, node: type, compute: Callable[[int, int], bool]) -> e.Expr:
     a, b = operands(step, a, b)
-    if isinstance(a, e.Const) and isinstance(b, e.Const):
-        return e.Const(compute(a.value, b.value), boolean)  # type: ignore[arg-type]
-    return node(a, b)
+    match a, b:
+        case e.Const(x), e.Const(y):
+            return e.Const(compute(x, y), boolean)  # type: ignore[arg-type]
+        case _:
+            return node(a, b)
 
 
 def eq(a: Operand, b: Operand) -> e.Expr:
@@ -223,12 +229,9 @@ def condition(step: str, value: object) -> e.Expr:
 
     Raises ExpressionError for a Python bool, which `==` between expressions gives, and TypeMismatch for numbers.
     """
-    if isinstance(value, bool):
-        raise ExpressionError(
-            step,
-            f"the condition is the Python value {value}; `==` between expressions compares Python objects",
-            advice="write a.equal(b) for equality of values, or const(True) for a literal",
-        )
+    if value is True or value is False:
+        fact = f"the condition is the Python value {value}; `==` between expressions compares Python objects"
+        raise ExpressionError(step, fact, advice=_EQUALITY)
     node = as_expr(value)  # type: ignore[arg-type]
     if node.dtype != boolean:
         raise TypeMismatch(step, f"the condition has type {node.dtype}", advice="a comparison, such as x > 0")
@@ -237,45 +240,59 @@ def condition(step: str, value: object) -> e.Expr:
 
 def logical_and(*conditions: object) -> e.Expr:
     """Give the conjunction, evaluated from left to right; of nothing it is true."""
-    terms = [c for c in (condition("all", c) for c in conditions) if not is_known(c, True)]
-    result: e.Expr = terms[0] if terms else e.Const(True, boolean)
-    for term in terms[1:]:
-        result = e.And(result, term)
-    return result
+    return _connected("all", e.And, True, conditions)
 
 
 def logical_or(*conditions: object) -> e.Expr:
     """Give the disjunction, evaluated from left to right; of nothing it is false."""
-    terms = [c for c in (condition("any", c) for c in conditions) if not is_known(c, False)]
-    result: e.Expr = terms[0] if terms else e.Const(False, boolean)
-    for term in terms[1:]:
-        result = e.Or(result, term)
-    return result
+    return _connected("any", e.Or, False, conditions)
+
+
+def _connected(
+    step: str, node: Callable[[e.Expr, e.Expr], e.Expr], neutral: bool, conditions: tuple[object, ...]
+) -> e.Expr:
+    terms = [c for c in (condition(step, c) for c in conditions) if not is_known(c, neutral)]
+    return reduce(node, terms) if terms else e.Const(neutral, boolean)
 
 
 def logical_not(value: object) -> e.Expr:
     """Give the negation."""
-    node = condition("not", value)
-    return e.Const(not node.value, boolean) if isinstance(node, e.Const) else e.Not(node)
+    match condition("not", value):
+        case e.Const(known):
+            return e.Const(not known, boolean)
+        case node:
+            return e.Not(node)
 
 
 def is_known(x: e.Expr, value: bool) -> bool:
     """Tell whether `x` is the bool literal `value`."""
-    return isinstance(x, e.Const) and x.value is value
+    match x:
+        case e.Const(found):
+            return found is value
+        case _:
+            return False
 
 
 def select(cond: object, then: Operand, otherwise: Operand) -> e.Expr:
     """Give `then` where `cond` holds, else `otherwise`; both may be evaluated."""
-    node = condition("select", cond)
-    a, b = operands("select", then, otherwise)
-    return (a if node.value else b) if isinstance(node, e.Const) else e.Select(node, a, b)
+    return _chosen("select", e.Select, cond, then, otherwise)
 
 
 def if_then_else(cond: object, then: Operand, otherwise: Operand) -> e.Expr:
     """Give `then` where `cond` holds, else `otherwise`; only the chosen one is evaluated, so it may guard a load."""
-    node = condition("if_then_else", cond)
-    a, b = operands("if_then_else", then, otherwise)
-    return (a if node.value else b) if isinstance(node, e.Const) else e.IfThenElse(node, a, b)
+    return _chosen("if_then_else", e.IfThenElse, cond, then, otherwise)
+
+
+def _chosen(
+    step: str, node: type[e.Select] | type[e.IfThenElse], cond: object, then: Operand, otherwise: Operand
+) -> e.Expr:
+    decided = condition(step, cond)
+    a, b = operands(step, then, otherwise)
+    match decided:
+        case e.Const(known):
+            return a if known else b
+        case _:
+            return node(decided, a, b)
 
 
 def cast(dtype: str | DType, value: Operand) -> e.Expr:
@@ -284,10 +301,18 @@ def cast(dtype: str | DType, value: Operand) -> e.Expr:
     value = as_expr(value)
     if value.dtype == dtype:
         return value
-    if isinstance(value, e.Const) and (dtype.is_int or dtype in (float32, float64)) and math.isfinite(value.value):
-        if not (dtype == float32 and value.dtype != float64 and abs(value.value) > 1 << 24):
-            return const(value.value, dtype)
-    return e.Cast(value, dtype)
+    match value:
+        case e.Const(number, own) if _folds(number, own, dtype):
+            return const(number, dtype)
+        case _:
+            return e.Cast(value, dtype)
+
+
+def _folds(number: e.Number, own: DType, to: DType) -> bool:
+    """Tell whether a literal converted by Python is the one that the machine would give."""
+    if to == float32 and own != float64 and abs(number) > 1 << 24:
+        return False
+    return (to.is_int or to in (float32, float64)) and math.isfinite(number)
 
 
 def bitwise(name: str, a: Operand, b: Operand) -> e.Expr:

@@ -12,7 +12,7 @@ from .buffer import Buffer
 from .errors import VerifyError
 from .interval import Interval, Known, negated
 from .printer import expr_text, place_text
-from .visit import children, walk
+from .visit import children, of_kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,10 +76,11 @@ class _Search:
     def parts(self, node: e.Expr | s.Stmt, stmt: s.Stmt, known: Known) -> None:
         """Look through what is directly in a node."""
         for child in children(node):
-            if isinstance(child, e.Expr):
-                self.expr(child, stmt, known)
-            else:
-                self.stmt(child, known)
+            match child:
+                case e.Expr():
+                    self.expr(child, stmt, known)
+                case s.Stmt():
+                    self.stmt(child, known)
 
     def expr(self, node: e.Expr, stmt: s.Stmt, known: Known) -> None:
         """Look through an expression; what is not evaluated unless a condition holds may rely on it."""
@@ -115,7 +116,7 @@ class _Search:
 
     def lasts(self, condition: e.Expr) -> bool:
         """Tell whether a condition stays as it is while statements run: it reads no memory that they may write."""
-        return all(n.buffer in self.inputs for n in walk(condition) if isinstance(n, e.Load))
+        return all(load.buffer in self.inputs for load in of_kind(condition, e.Load))
 
     @staticmethod
     def names_value(value: e.Expr) -> bool:

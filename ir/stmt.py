@@ -129,10 +129,10 @@ class Function:
     @property
     def size_vars(self) -> tuple[Var, ...]:
         """Give the variables of buffer shapes and strides that are no parameters, in order of first appearance."""
-        from .visit import walk  # it walks these classes
+        from .visit import of_kind  # it walks these classes
 
         dims = [dim for buffer in self.buffers for dim in (*buffer.shape, *(buffer.strides or ()))]
-        found = dict.fromkeys(node for dim in dims for node in walk(dim) if isinstance(node, Var))
+        found = dict.fromkeys(var for dim in dims for var in of_kind(dim, Var))
         return tuple(v for v in found if v not in self.params)
 
     def __str__(self) -> str:
@@ -145,8 +145,9 @@ def seq(*stmts: Stmt | None) -> Stmt:
     """Give the statements in order as one, without nesting and without the Nones."""
     flat: list[Stmt] = []
     for stmt in stmts:
-        if isinstance(stmt, Seq):
-            flat.extend(stmt.body)
-        elif stmt is not None:
-            flat.append(stmt)
+        match stmt:
+            case Seq(body):
+                flat += body
+            case Stmt():
+                flat.append(stmt)
     return flat[0] if len(flat) == 1 else Seq(tuple(flat))

@@ -35,7 +35,11 @@ def _statement_shape(cls: type) -> tuple[tuple[str, bool], ...]:
 
 def children(node: Node) -> Iterator[Node]:
     """Give the direct sub-expressions and sub-statements, in order; loop variables and buffers are not among them."""
-    for name, many in _shape(type(node)):
+    return _parts(node, _shape(type(node)))
+
+
+def _parts(node: Node, shape: tuple[tuple[str, bool], ...]) -> Iterator[Any]:
+    for name, many in shape:
         value = getattr(node, name)
         if many:
             yield from value
@@ -61,9 +65,8 @@ def walk(node: Node) -> Iterator[Node]:
                 stack.append(value)
 
 
-Memo = dict[
-    int, tuple[Node, Node]
-]  # identity -> (the node itself, kept alive so that its identity stays taken; result)
+# From identity to (the node itself, kept alive so that its identity stays taken; its result).
+Memo = dict[int, tuple[Node, Node]]
 
 
 def of_kind(node: Node, *kinds: type[K]) -> Iterator[K]:
@@ -78,12 +81,7 @@ def variables(node: Node) -> set[Var]:
 
 def inner_statements(node: Node) -> Iterator[Stmt]:
     """Give the direct sub-statements, in order."""
-    for name, many in _statement_shape(type(node)):
-        value = getattr(node, name)
-        if many:
-            yield from value
-        elif value is not None:
-            yield value
+    return _parts(node, _statement_shape(type(node)))
 
 
 def statements(stmt: Stmt) -> Iterator[Stmt]:
@@ -147,13 +145,13 @@ def substitute(node: N, values: Mapping[Var, Expr]) -> N:
     """Give `node` with each variable of `values` replaced; operators are rebuilt as they are, without folding."""
     if not values:
         return node
-    return rewrite(node, lambda n: values.get(n) if isinstance(n, Var) else None)
+    return rewrite(node, values.get)  # type: ignore[arg-type]  # nodes hash by identity: what is no variable is absent
 
 
 def free_vars(node: Node) -> list[Var]:
     """Give the variables read by `node` that no loop or let inside it binds, in order of first appearance."""
     bound = {id(n.var) for n in walk(node) if hasattr(n, "var")}  # names are unique in a function
-    return [n for n in walk(node) if isinstance(n, Var) and id(n) not in bound]
+    return [v for v in of_kind(node, Var) if id(v) not in bound]
 
 
 def same(a: object, b: object) -> bool:
@@ -166,13 +164,17 @@ def _same(a: object, b: object, memo: dict[tuple[int, int], bool]) -> bool:
         return True
     if type(a) is not type(b):
         return False
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(_same(x, y, memo) for x, y in zip(a, b, strict=True))
-    if isinstance(a, float):
-        return repr(a) == repr(b)  # -0.0 is not 0.0, and one NaN is as good as another
-    if isinstance(a, Var) or not isinstance(a, (Expr, Stmt)):
-        return a == b
-    key = (id(a), id(b))
-    if key not in memo:
-        memo[key] = all(_same(getattr(a, f.name), getattr(b, f.name), memo) for f in fields(a))  # type: ignore[arg-type]
-    return memo[key]
+    match a, b:
+        case tuple(), tuple():
+            return len(a) == len(b) and all(_same(x, y, memo) for x, y in zip(a, b, strict=True))
+        case float(), _:
+            return repr(a) == repr(b)  # -0.0 is not 0.0, and one NaN is as good as another
+        case Var(), _:
+            return False
+        case Expr() | Stmt(), _:
+            key = (id(a), id(b))
+            if key not in memo:
+                memo[key] = all(_same(getattr(a, f.name), getattr(b, f.name), memo) for f in fields(a))  # type: ignore[arg-type]
+            return memo[key]
+        case _:
+            return a == b
