@@ -43,16 +43,26 @@ _STATUS_OF = {
     7: Status.RUN_TIMEOUT,
     8: Status.CRASH,
 }
-_FAILED_S = 1e9  # AutoTVM writes failures with this cost
+FAILED_S = 1e9  # AutoTVM writes failures with this cost
+
+
+def error_number(status: Status) -> int:
+    """Give AutoTVM's error number of an outcome, 0 for OK."""
+    return _ERROR_OF[status]
+
+
+def status_of(number: int) -> Status:
+    """Give the outcome that one of AutoTVM's error numbers means.  Raises KeyError for any other number."""
+    return _STATUS_OF[number]
 
 
 def write_line(task: TaskRow, trial: Trial) -> str:
     """Give the log line of a trial."""
-    costs = trial.seconds or ([trial.median_s] if trial.median_s else [_FAILED_S])
+    costs = trial.seconds or ([trial.median_s] if trial.median_s else [FAILED_S])
     line = {
         "input": [task.key.target, task.name, list(task.args), {}],
         "config": {"index": trial.index, "code_hash": None, "entity": trial.entities},
-        "result": [costs, _ERROR_OF[trial.status], sum(trial.seconds), trial.timestamp],
+        "result": [costs, error_number(trial.status), sum(trial.seconds), trial.timestamp],
         "version": VERSION,
         "tvm_version": "0.9.0",
     }
@@ -66,7 +76,7 @@ def read_line(text: str) -> tuple[str, str, list[object], Trial]:
         target, name, args = line["input"][:3]
         config, (costs, error, _, timestamp) = line["config"], line["result"][:4]
         entities = [[knob, kind, value] for knob, kind, value in config["entity"]]
-        status = _STATUS_OF[error]
+        status = status_of(error)
         ok = status is Status.OK
         index, seconds = int(config["index"]), [float(c) for c in costs] if ok else []
     except (ValueError, KeyError, TypeError, IndexError) as error:

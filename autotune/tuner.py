@@ -24,6 +24,7 @@ FINALISTS = 4  # configurations measured again at the end
 LOW_WATER = 5  # configurations left when the strategy begins to think of the next
 FINAL_SHARE = 0.1  # of the time allowed, kept for that ...
 FINAL_LEAST_S = 0.5  # ... and this much more
+HOPELESS = 64  # trials that all fail with the same words, after which a search without a valid one ends
 SEEDS = 8  # best configurations of other shapes and machines to begin with
 
 
@@ -177,6 +178,7 @@ class _Search:
         self.new = self._given = self._idle = 0
         self._counts: Counter[Status] = Counter()
         self._queue: deque[int] = deque()
+        self._errors: deque[str] = deque(maxlen=HOPELESS)
         self._unlearned: list[Trial] = []
         self._thread = ThreadPoolExecutor(1)  # workers are forked by processes of their own: a thread is safe here
         self._thinking: Future[list[int]] | None = None
@@ -277,8 +279,8 @@ class _Search:
         ranked = sorted((t for t in self.history if t.median_s and not t.duplicate), key=lambda t: t.cost_s)
         chosen = [t.index for t in ranked[:FINALISTS]]
         default = self.space.default
-        if default not in chosen:
-            chosen += [t.index for t in self.history if t.index == default and t.median_s]
+        measured = [t.index for t in self.history if t.index == default and t.median_s]
+        chosen = list(dict.fromkeys([*chosen[:1], *measured[:1], *chosen]))
         finals, peak = measurer.final([self.space.get(i) for i in chosen]) if chosen else ([], 0.0)
         session, seed = self.tuner.session, self.tuner.seed
         done = [
@@ -299,6 +301,7 @@ class _Search:
 
     def _note(self, trial: Trial) -> None:
         self.history.append(trial)
+        self._errors.append(trial.error)
         self._counts[trial.status] += 1
         self._idle += 1
         if trial.cost_s < (self.best.cost_s if self.best else float("inf")):
@@ -312,6 +315,8 @@ class _Search:
             return True
         if self.early_stopping is not None and self._idle >= self.early_stopping:
             return True
+        if self.best is None and self.new >= HOPELESS and len(set(self._errors)) == 1:
+            return True  # not the candidates are at fault
         if self.time_s is None:
             return False
         kept_s = min(FINAL_SHARE * self.time_s, 2 * self.tuner.options.final_s) + FINAL_LEAST_S

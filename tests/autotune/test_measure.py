@@ -95,7 +95,7 @@ def faulty_stages(task: Task) -> Stages:
 
 def test_every_failure_has_its_class_and_the_search_goes_on(tmp_path: Path) -> None:
     task = tasks.create("test.faulty", (64,))
-    options = MeasureOptions(build_timeout_s=1.0, run_timeout_s=1.0)
+    options = MeasureOptions(build_timeout_s=3.0, run_timeout_s=3.0)
     with Records(tmp_path / "records.db") as records:
         tuner = Tuner(task, GridStrategy, options, records, stages=faulty_stages(task))
         result = tuner.tune(n_trial=100)
@@ -118,7 +118,7 @@ def test_equal_machine_code_is_measured_once() -> None:
     assert result.valid == 1
 
 
-FAST = MeasureOptions(build_timeout_s=0.5, run_timeout_s=0.5, final_s=0.1)
+FAST = MeasureOptions(build_timeout_s=3.0, run_timeout_s=3.0, final_s=0.1)
 
 
 def spilling(task: Task, index: int) -> int:
