@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from ..ir.buffer import Buffer
 from ..ir.errors import ScheduleError
 from ..ir.expr import Var
-from ..ir.simplify import simplify
 from ..ir.stmt import Function
 from ..te.operation import PlaceholderOp
 from ..te.tensor import Tensor
@@ -31,7 +30,7 @@ def lower(schedule: Schedule, args: Sequence[Argument], name: str = "main") -> F
         _check_complete(table, buffers)
         builder = build_nest(table, buffers)
         outputs = tuple(b for key, b in buffers.items() if table.stages[key[0]].is_output)
-        return Function(name, params, simplify(builder.whole()), outputs)
+        return Function(name, params, builder.whole(), outputs)
 
 
 def _parameters(table: Table, args: Sequence[Argument]) -> tuple[tuple[Buffer | Var, ...], dict[Key, Buffer]]:
