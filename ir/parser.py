@@ -20,6 +20,7 @@ _COMPARE: dict[type, tuple[type, bool]] = {  # node, and whether its operands ch
     ast.Eq: (e.Eq, False), ast.NotEq: (e.Ne, False), ast.Lt: (e.Lt, False), ast.LtE: (e.Le, False),
     ast.Gt: (e.Lt, True), ast.GtE: (e.Le, True),
 }  # fmt: skip
+_CONNECTIVE: dict[type, type] = {ast.And: e.And, ast.Or: e.Or}
 _CHOICE: dict[str, type] = {"select": e.Select, "if_then_else": e.IfThenElse}
 _EXTREMUM: dict[str, type] = {"min": e.Min, "max": e.Max}
 T = TypeVar("T", e.Var, Buffer)
@@ -33,10 +34,11 @@ def parse_function(text: str) -> s.Function:
     Raises ParseError, with line and column, for anything that the printer would not write.
     """
     reader = _Reader(text)
-    body = reader.module()
-    if len(body) != 1 or not isinstance(body[0], ast.FunctionDef):
-        raise reader.refusal(body[0] if body else None, "one function: `def name(parameters):`")
-    return reader.function(body[0])
+    match reader.module():
+        case [ast.FunctionDef() as definition]:
+            return reader.function(definition)
+        case body:
+            raise reader.refusal(body[0] if body else None, "one function: `def name(parameters):`")
 
 
 def parse_stmt(text: str, names: Mapping[str, e.Var | Buffer] | None = None) -> s.Stmt:
@@ -112,9 +114,9 @@ class _Reader:
         params.append(made)
 
     def _param_buffer(self, name: str, node: ast.Subscript | ast.Call) -> Buffer:
-        for name_node in ast.walk(node):
-            if isinstance(name_node, ast.Name) and name_node.id not in {*_DTYPES, *self._scope, "buffer"}:
-                self._scope[name_node.id] = self._var(name_node.id, int32, 0)
+        for size in _names(node):
+            if size not in {*_DTYPES, *self._scope, "buffer"}:
+                self._scope[size] = self._var(size, int32, 0)
         match node:
             case ast.Call(ast.Name("buffer"), [kind], keywords):
                 return self._buffer(name, kind, keywords)
@@ -141,11 +143,8 @@ class _Reader:
                 case _:
                     raise self.refusal(word, 'strides=[...], align=bytes or scope="..."')
         layout = [ast.dump(x) for x in (node, *keywords)]
-        key = (name, scope, *layout, *map(id, self._scope_of(node)))
+        key = (name, scope, *layout, *(id(self._scope.get(n)) for n in _names(node)))
         return self._make(key, lambda: Buffer(name, shape, _DTYPES[dtype], scope, strides, align))  # type: ignore[return-value]
-
-    def _scope_of(self, node: ast.expr) -> list[object]:
-        return [self._scope.get(n.id) for n in ast.walk(node) if isinstance(n, ast.Name)]
 
     def _var(self, name: str, dtype: DType, minimum: int | None) -> e.Var:
         return self._make((name, dtype, minimum), lambda: e.Var(name, dtype, minimum))  # type: ignore[return-value]
@@ -160,9 +159,9 @@ class _Reader:
             case ast.Name(name) if name in _DTYPES:
                 return _DTYPES[name], None
             case ast.Compare(ast.Name(name), [ast.GtE()], [bound]) if name in _DTYPES:
-                value = _number(bound)
-                if isinstance(value, int):
-                    return _DTYPES[name], value
+                match _number(bound):
+                    case int(value):
+                        return _DTYPES[name], value
         raise self.refusal(node, "a scalar type such as int32 or int32 >= 0")
 
     # Statements
@@ -275,12 +274,16 @@ class _Reader:
     def _annotations(self, word: ast.keyword) -> list[s.Annotation]:
         match word:
             case ast.keyword(None, ast.Dict(keys, values)):
-                pairs = [(_number(k), _number(v)) for k, v in zip(keys, values, strict=True) if k is not None]
+                return [self._annotation(word, _number(k), v) for k, v in zip(keys, values, strict=True)]
             case ast.keyword(name, value):
-                pairs = [(name, _number(value))]
-        if any(value is None or not isinstance(name, str) for name, value in pairs):
-            raise self.refusal(word, "name=value, where the value is a number or a string")
-        return [s.Annotation(str(name), value) for name, value in pairs]  # type: ignore[arg-type]
+                return [self._annotation(word, name, value)]
+
+    def _annotation(self, word: ast.keyword, name: object, value: ast.expr) -> s.Annotation:
+        match name, _number(value):
+            case str(), int() | float() | str() as given:
+                return s.Annotation(name, given)
+            case _:
+                raise self.refusal(word, "name=value, where the value is a number or a string")
 
     # Expressions
 
@@ -302,7 +305,7 @@ class _Reader:
                 first, second = self.expr(a, hint), self.expr(b, hint)
                 return made(second, first) if swapped else made(first, second)
             case ast.BoolOp(op, values):
-                return self._connective(e.And if isinstance(op, ast.And) else e.Or, values)
+                return self._connective(_CONNECTIVE[type(op)], values)
             case ast.UnaryOp(ast.Not(), a):
                 return e.Not(self.expr(a, boolean))
             case ast.Call(ast.Name(name)):
@@ -317,21 +320,24 @@ class _Reader:
         return result
 
     def _literal(self, node: ast.expr, hint: DType | None) -> e.Const:
-        value = _number(node)
-        if value is None or isinstance(value, str):
-            raise self.refusal(node, "a number")
-        if isinstance(value, bool):
-            return e.Const(value, boolean)
-        fits = hint is not None and (hint.is_float or (hint.is_int and isinstance(value, int)))
-        dtype = hint if fits and hint is not None else natural(value)
-        return self._const(node, value, dtype)
+        match _number(node):
+            case bool(value):
+                return e.Const(value, boolean)
+            case int(value):
+                return self._const(node, value, hint if hint is not None and hint != boolean else natural(value))
+            case float(value):
+                return self._const(node, value, hint if hint is not None and hint.is_float else natural(value))
+            case _:
+                raise self.refusal(node, "a number")
 
     def _const(self, node: ast.expr, value: int | float, dtype: DType) -> e.Const:
-        if dtype.is_float:
-            return e.Const(float(value), dtype)
-        if isinstance(value, float) or not dtype.min_value <= value <= dtype.max_value:
-            raise self.refusal(node, f"an integer in the range of {dtype}")
-        return e.Const(value, dtype)
+        match value:
+            case _ if dtype.is_float:
+                return e.Const(float(value), dtype)
+            case int() if dtype.min_value <= value <= dtype.max_value:
+                return e.Const(value, dtype)
+            case _:
+                raise self.refusal(node, f"an integer in the range of {dtype}")
 
     def _call(self, name: str, node: ast.Call, hint: DType | None) -> e.Expr:
         args = node.args
@@ -356,14 +362,15 @@ class _Reader:
         return e.Call(name, values, self._given_dtype(node) or call_dtype(name, values))
 
     def _converted(self, dtype: DType, arg: ast.expr) -> e.Expr:
-        value = _number(arg)
-        if value is None or isinstance(value, bool):
-            return e.Cast(self.expr(arg), dtype)
-        if isinstance(value, str):
-            if value not in ("inf", "-inf", "nan") or not dtype.is_float:
+        match _number(arg):
+            case None | bool():
+                return e.Cast(self.expr(arg), dtype)
+            case "inf" | "-inf" | "nan" as word if dtype.is_float:
+                return self._const(arg, float(word), dtype)
+            case str():
                 raise self.refusal(arg, 'a number, or "inf", "-inf" or "nan" of a float type')
-            value = float(value)
-        return self._const(arg, value, dtype)
+            case value:
+                return self._const(arg, value, dtype)
 
     def _given_dtype(self, node: ast.Call) -> DType | None:
         match node.keywords:
@@ -375,7 +382,11 @@ class _Reader:
                 raise self.refusal(node, "no keyword but dtype=type")
 
     def _indices(self, index: ast.expr) -> tuple[e.Expr, ...]:
-        return tuple(self.expr(x) for x in (index.elts if isinstance(index, ast.Tuple) else [index]))
+        match index:
+            case ast.Tuple(items):
+                return tuple(map(self.expr, items))
+            case _:
+                return (self.expr(index),)
 
     def _buffer_named(self, name: str, node: ast.AST) -> Buffer:
         return self._named(name, node, Buffer, "buffer")
@@ -422,10 +433,18 @@ class _Reader:
         return given or call_dtype(name, ())
 
 
+def _names(node: ast.expr) -> list[str]:
+    """Give the names in `node`, in Python's order of walking."""
+    return [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
+
+
 def _is_literal(node: ast.expr) -> bool:
     """Tell whether `node` is a literal of a type's own, and no value to convert."""
-    value = _number(node)
-    return value is not None and not isinstance(value, bool)
+    match _number(node):
+        case None | bool():
+            return False
+        case _:
+            return True
 
 
 def _number(node: ast.expr | None) -> int | float | bool | str | None:

@@ -113,9 +113,13 @@ def _identifier(name: str) -> str:
 
 def natural(value: e.Number) -> DType:
     """Give the type of a bare literal where no neighbour shows one."""
-    if isinstance(value, bool):
-        return boolean
-    return float32 if isinstance(value, float) else int32
+    match value:
+        case bool():
+            return boolean
+        case float():
+            return float32
+        case _:
+            return int32
 
 
 class _Printer:
@@ -125,7 +129,11 @@ class _Printer:
         self.lines: list[str] = []
         self._names = Names()
         self._note = note or {}
-        self._mark = mark.body[0] if isinstance(mark, s.Seq) and mark.body else mark
+        match mark:
+            case s.Seq([first, *_]):
+                self._mark = first
+            case _:
+                self._mark = mark
         self._margin = "" if mark is None else "  "
         self._hints: dict[int, DType | None] = {}
 
@@ -161,9 +169,10 @@ class _Printer:
                 return _literal(node, hint)
             case e.Var():
                 return self._names(node)
+            case e.Cast(e.Const() as literal, dtype):
+                return f"{dtype}({_wrapped(literal)})"
             case e.Cast(value, dtype):
-                inner = _wrapped(value) if isinstance(value, e.Const) else self.expr(value)
-                return f"{dtype}({inner})"
+                return f"{dtype}({self.expr(value)})"
             case e.Not(a):
                 text = f"not {self.expr(a, NOT, boolean)}"
                 return f"({text})" if level > NOT else text
@@ -232,11 +241,12 @@ class _Printer:
         outputs = {id(b) for b in function.outputs}
         words = []
         for param in function.params:
-            if isinstance(param, Buffer):
-                kind = self._buffer_type(param)
-                words.append(f"{self._names(param)}: {f'Out[{kind}]' if id(param) in outputs else kind}")
-            else:
-                words.append(f"{self._names(param)}: {_var_type(param)}")
+            match param:
+                case Buffer():
+                    kind = self._buffer_type(param)
+                    words.append(f"{self._names(param)}: {f'Out[{kind}]' if id(param) in outputs else kind}")
+                case e.Var():
+                    words.append(f"{self._names(param)}: {_var_type(param)}")
         sizes = [f"{self._names(v)}: {_var_type(v)}" for v in function.size_vars]
         header = ", ".join(words + (["*", *sizes] if sizes else []))
         self.lines.append(f"{self._margin}def {_identifier(function.name)}({header}):")
@@ -295,19 +305,23 @@ class _Printer:
                 self._simple(stmt, indent)
 
     def _binding(self, stmt: s.Let | s.Allocate) -> str:
-        if isinstance(stmt, s.Allocate):
-            return f"{self._names(stmt.buffer)} = {self._allocation(stmt.buffer)}"
-        if self._infers(stmt.var, stmt.value):
-            text = self.expr(stmt.value)
-            return f"{self._names(stmt.var)} = {text}"
-        text = self.expr(stmt.value, 0, stmt.var.dtype)
-        return f"{self._names(stmt.var)}: {_var_type(stmt.var)} = {text}"
+        match stmt:
+            case s.Allocate(buffer):
+                return f"{self._names(buffer)} = {self._allocation(buffer)}"
+            case s.Let(var, value) if self._infers(var, value):
+                text = self.expr(value)  # before the variable, so that names are given in that order
+                return f"{self._names(var)} = {text}"
+            case s.Let(var, value):
+                text = self.expr(value, 0, var.dtype)
+                return f"{self._names(var)}: {_var_type(var)} = {text}"
 
     def _infers(self, var: e.Var, value: e.Expr) -> bool:
         """Tell whether the text of `value` without a type gives back `var`."""
-        shown = self._shown(value)
-        if shown is None and isinstance(value, e.Const):
-            shown = natural(value.value)
+        match value:
+            case e.Const(literal):
+                shown = natural(literal)
+            case _:
+                shown = self._shown(value)
         return var.minimum is None and shown == var.dtype
 
     def _allocation(self, buffer: Buffer) -> str:
@@ -333,15 +347,18 @@ class _Printer:
                 raise AssertionError(f"no statement: {stmt!r}")
 
     def _branches(self, stmt: s.If, indent: str) -> None:
-        word = "if"
+        word, rest = "if", stmt
         while True:
-            self._nested(f"{word} {self.expr(stmt.condition, 0, boolean)}:", stmt, stmt.then, indent)
-            if not isinstance(stmt.otherwise, s.If):
-                break
-            stmt, word = stmt.otherwise, "elif"
-        if stmt.otherwise is not None:
-            self.lines.append(f"{self._margin}{indent}else:")
-            self.block(stmt.otherwise, indent + INDENT)
+            match rest:
+                case s.If(condition, then, otherwise):
+                    self._nested(f"{word} {self.expr(condition, 0, boolean)}:", rest, then, indent)
+                    word, rest = "elif", otherwise
+                case None:
+                    return
+                case _:
+                    self.lines.append(f"{self._margin}{indent}else:")
+                    self.block(rest, indent + INDENT)
+                    return
 
     def _loop(self, loop: s.For) -> str:
         words = [f'"{loop.thread}"'] if loop.thread else []

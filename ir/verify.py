@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 from . import expr as e
 from . import stmt as s
-from .affine import affine_of
+from .affine import affine_of, reads_memory
+from .arith import int_value
 from .buffer import Buffer
 from .dtype import boolean
 from .errors import VerifyError
 from .inside import Access, unproved_accesses
 from .intrinsics import INTRINSICS, Effect
 from .printer import expr_text, place_text
-from .visit import children, walk
+from .visit import children, variables, walk
 
 __all__ = ["Access", "unproved_accesses", "verify"]
 
@@ -56,7 +57,11 @@ class _Checker:
         function = self.function
         for param in (*function.params, *function.size_vars):
             self.name(param)
-            (self.buffers if isinstance(param, Buffer) else self.vars).add(param)  # type: ignore[arg-type]
+            match param:
+                case Buffer():
+                    self.buffers.add(param)
+                case e.Var():
+                    self.vars.add(param)
         for output in function.outputs:
             if output not in self.buffers:
                 self.refuse(f"the output {output.name} is no parameter", "outputs that are among params")
@@ -105,9 +110,10 @@ class _Checker:
                     race.bind(var, value)
                 with self.bound(var):
                     self.stmt(body)
-            case s.Evaluate(value):
-                self.require(isinstance(value, e.Call), "the value of an expression is not used", "a call")
-                self.expr(value)
+            case s.Evaluate(e.Call() as call):
+                self.expr(call)
+            case s.Evaluate():
+                self.refuse("the value of an expression is not used", "a call")
             case s.Seq(body):
                 for part in body:
                     self.stmt(part)
@@ -123,12 +129,12 @@ class _Checker:
         self.require(loop.var.dtype == extent.dtype, fact, "a loop variable of the extent's type")
         if loop.kind in CONSTANT_EXTENT:
             fact = f"{name} is {loop.kind.value}, its extent {expr_text(extent)} is no literal"
-            self.require(isinstance(extent, e.Const), fact, "a constant extent, or a serial loop")
+            self.require(int_value(extent) is not None, fact, "a constant extent, or a serial loop")
         self.require((loop.kind is s.ForKind.THREAD) == bool(loop.thread),
                      f"{name} is {loop.kind.value} with thread axis {loop.thread!r}",
                      "a thread axis for thread loops, and for them alone")  # fmt: skip
         races = self.races
-        if loop.kind in CONCURRENT and not (isinstance(extent, e.Const) and extent.value < 2):
+        if loop.kind in CONCURRENT and int_value(extent) not in (0, 1):
             self.races = [*races, _Race(loop, frozenset(self.buffers), {loop.var})]
         with self.bound(loop.var):
             self.stmt(loop.body)
@@ -225,11 +231,13 @@ class _Checker:
                 self.access(buffer, indices, inside=False)
             case e.Call():
                 self.call(node)
+                return  # the one node that takes addresses
             case _:
                 self.refuse(f"{type(node).__name__} is no expression of loop nests", "the nodes of ir.expr")
-        if not isinstance(node, e.Call):
-            fact = "an address is no number"
-            self.require(not any(isinstance(x, e.Address) for x in children(node)), fact, "addresses in calls alone")
+        for child in children(node):
+            match child:
+                case e.Address():
+                    self.refuse("an address is no number", "addresses in calls alone")
 
     def agree(self, node: e.Expr, a: e.Expr, b: e.Expr) -> None:
         """Refuse operands of two types."""
@@ -267,11 +275,14 @@ class _Checker:
             return
         fact = f"{node.name} takes {known.arity} arguments, got {len(node.args)}"
         self.require(len(node.args) == known.arity, fact, f"{known.arity} arguments")
-        if known.effect is not Effect.PURE:
-            first = node.args[0]
-            self.require(isinstance(first, e.Address), f"{node.name} starts with {expr_text(first)}", "an address")
-            if isinstance(first, e.Address) and known.effect is Effect.WRITES:
-                self.writable(first.buffer)
+        if known.effect is Effect.PURE:
+            return
+        match node.args[0]:
+            case e.Address(buffer):
+                if known.effect is Effect.WRITES:
+                    self.writable(buffer)
+            case first:
+                self.refuse(f"{node.name} starts with {expr_text(first)}", "an address")
 
 
 @dataclass(slots=True)
@@ -289,11 +300,10 @@ class _Race:
 
     def varies(self, node: e.Expr) -> bool:
         """Tell whether the value may differ between iterations; what is read from memory may."""
-        nodes = list(walk(node))
-        if any(isinstance(n, (e.Load, e.Call)) for n in nodes):
+        if reads_memory(node):
             return True
         if not node.dtype.is_int:
-            return any(n in self.varying for n in nodes)
+            return not self.varying.isdisjoint(variables(node))
         return not self.varying.isdisjoint(affine_of(node).vars)
 
     def collides(self, store: s.Store) -> bool:
