@@ -15,7 +15,11 @@ LAYER ?= resnet18.C6
 LAYOUT ?= NCHW16c
 TIME ?= 60s
 
-.PHONY: help tune test check lint types layers sizes format install-check clean
+# How much to fuzz, and from which seed on.
+PAIRS ?= 20000
+SEED ?= 1000000
+
+.PHONY: help tune test check lint types layers sizes format fuzz install-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -48,6 +52,9 @@ layers: $(VENV)/tested ## the direction of imports
 format: $(VENV)/checked ## lay out the code and apply the safe corrections
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+fuzz: $(VENV)/tested ## random programs and schedules by the thousand: make fuzz PAIRS=100000 SEED=7
+	cd tests && ../$(BIN)/python -m fuzz --pairs $(PAIRS) --seed $(SEED)
 
 install-check: ## install into fresh environments, with and without an xgboost there; print time and size
 	$(PYTHON) tools/install_check.py
