@@ -17,6 +17,7 @@ from tilewright.te.operation import ComputeOp, PlaceholderOp
 
 from .programs import Program
 
+TENSORIZED = 0.7  # share of the programs with intrinsics that begin by using one
 FACTORS = (1, 2, 3, 4, 5, 7, 8, 16)
 
 
@@ -35,6 +36,8 @@ def random_schedule(rng: Random, program: Program, steps: int, choices: tuple[st
     choices  kinds of steps to draw from, all of them if empty
     """
     drawn = Drawn(create_schedule([t.op for t in program.outputs]))
+    if program.intrinsics and not choices and rng.random() < TENSORIZED:
+        _attempt(rng, program, drawn, "tensorize")  # later steps would take the loops that it needs
     attempts = 0
     while len(drawn.schedule.steps) < steps and attempts < 200:
         attempts += 1
