@@ -1,1 +1,1 @@
-"""."""
+"""Loop nests to code: passes, the interpreter, LLVM IR."""

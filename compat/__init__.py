@@ -1,1 +1,1 @@
-"""."""
+"""Other projects' names over this one."""

@@ -1,1 +1,1 @@
-"""."""
+"""Code to calls on memory: modules, kernels, threads, timing, worker processes."""

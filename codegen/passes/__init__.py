@@ -1,1 +1,1 @@
-"""."""
+"""Rewritings of loop nests, one per file."""
