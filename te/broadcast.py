@@ -21,11 +21,11 @@ def broadcast(operation: Callable[..., Expr], *operands: object, name: str) -> T
     Dimensions are matched from the last one; a dimension of extent 1 stands for any extent.
     Raises TypeMismatch for shapes that do not match.
     """
+    tensors = [operand for operand in operands if isinstance(operand, Tensor)]
     shape: tuple[Expr, ...] = ()
-    for operand in operands:
-        if isinstance(operand, Tensor):
-            shape = broadcast_shape(name, shape, operand.shape)
-    tag = ELEMENTWISE if all(not isinstance(o, Tensor) or len(o.shape) == len(shape) for o in operands) else BROADCAST
+    for tensor in tensors:
+        shape = broadcast_shape(name, shape, tensor.shape)
+    tag = ELEMENTWISE if all(t.ndim == len(shape) for t in tensors) else BROADCAST
 
     def element(*i: Expr) -> Expr:
         return operation(*[_at(operand, i) for operand in operands])
@@ -54,9 +54,10 @@ def _common(step: str, x: Expr, y: Expr, a: Sequence[Expr], b: Sequence[Expr]) -
 
 def _at(operand: object, index: tuple[Expr, ...]) -> object:
     """Give the element of an operand that stands at `index` of the result."""
-    if not isinstance(operand, Tensor):
-        return operand
-    own = index[len(index) - operand.ndim :]
-    return operand[
-        tuple(arith.const(0) if arith.is_const(n, 1) else i for i, n in zip(own, operand.shape, strict=True))
-    ]
+    match operand:
+        case Tensor(shape=shape):
+            own = index[len(index) - len(shape) :]
+            pairs = zip(own, shape, strict=True)
+            return operand[tuple(arith.const(0) if arith.is_const(n, 1) else i for i, n in pairs)]
+        case _:
+            return operand

@@ -21,9 +21,10 @@ from ..ir.buffer import Buffer
 from ..ir.dtype import DType, dtype_of
 from ..ir.errors import ExpressionError
 from ..ir.expr import Expr, Load, Var
-from ..ir.stmt import Allocate, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store, seq
+from ..ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from .arguments import listed
 from .compute import Shape, as_shape
+from .extern import as_stmt
 
 Item = Stmt | Callable[[Stmt], Stmt]  # a statement, or what encloses all that follows
 _KINDS = {
@@ -76,7 +77,7 @@ class IRBuilder:
 
     def emit(self, stmt: Stmt | Expr) -> None:
         """Append a statement, or a call made for its effect."""
-        self._scopes[-1].append(Evaluate(stmt) if isinstance(stmt, Expr) else stmt)
+        self._scopes[-1].append(as_stmt("emit", stmt))
 
     @contextmanager
     def for_range(
@@ -102,11 +103,13 @@ class IRBuilder:
     def else_scope(self) -> Iterator[None]:
         """Open what is done where the condition of the `if_scope` just before fails."""
         before = self._scopes[-1].pop() if self._scopes[-1] else None
-        if not isinstance(before, If) or before.otherwise is not None:
-            raise ExpressionError("else_scope", "no if_scope just before it", advice="with ib.if_scope(...) first")
-        with self._scope() as body:
-            yield
-        self.emit(If(before.condition, before.then, _closed(body)))
+        match before:
+            case If(condition, then, None):
+                with self._scope() as body:
+                    yield
+                self.emit(If(condition, then, _closed(body)))
+            case _:
+                raise ExpressionError("else_scope", "no if_scope just before it", advice="with ib.if_scope(...) first")
 
     def allocate(self, dtype: str | DType, shape: Shape, name: str = "buf", scope: str = "local") -> BufferView:
         """Give memory for the rest of the enclosing scope."""
@@ -150,7 +153,11 @@ def create() -> IRBuilder:
 
 def _closed(items: list[Item]) -> Stmt:
     """Give the items as one statement; each enclosing item takes all that follows it."""
-    body: Stmt | None = None
+    body: Stmt = Seq(())
     for item in reversed(items):
-        body = seq(item, body) if isinstance(item, Stmt) else item(body if body is not None else Seq(()))
-    return body if body is not None else Seq(())
+        match item:
+            case Stmt():
+                body = seq(item, body)
+            case encloses:
+                body = encloses(body)
+    return body

@@ -20,7 +20,7 @@ from .arguments import listed
 from .axis import Axis
 from .evaluate import operations
 from .extern import buffer_like
-from .nodes import Reduce, Reducer
+from .nodes import Reducer
 from .operation import ComputeOp, ExternOp, Operation, PlaceholderOp, ScanOp
 from .tensor import Tensor
 
@@ -152,13 +152,12 @@ class _Text:
 
 
 def _compute(text: _Text, op: ComputeOp) -> str:
-    axes = text.many(op.axes)
-    first = op.body[0]
-    if isinstance(first, Reduce):
-        domain, reducer = text.many(first.axes), text.reducer(first.reducer)
-        rest = f"{text.many(first.values)} where {text.item(first.condition)} init {text.many(first.init)}"
-        return f"reduce {axes} over {domain} by {reducer} of {rest}"
-    return f"compute {axes} of {text.many(op.body)}"
+    axes, reduction = text.many(op.axes), op.reduction
+    if reduction is None:
+        return f"compute {axes} of {text.many(op.body)}"
+    domain, reducer = text.many(reduction.axes), text.reducer(reduction.reducer)
+    rest = f"{text.many(reduction.values)} where {text.item(reduction.condition)} init {text.many(reduction.init)}"
+    return f"reduce {axes} over {domain} by {reducer} of {rest}"
 
 
 def _scan(text: _Text, op: ScanOp) -> str:

@@ -10,8 +10,8 @@ from ..ir import arith
 from ..ir.dtype import DType, dtype_of
 from ..ir.errors import ExpressionError, TypeMismatch
 from ..ir.expr import Expr, Var
-from ..ir.visit import walk
-from .arguments import literal
+from ..ir.visit import of_kind
+from .arguments import listed, several
 from .axis import Axis, AxisKind
 from .nodes import Reduce
 from .operation import ComputeOp, PlaceholderOp
@@ -56,19 +56,20 @@ def compute(
     names = _axis_names(name, fcompute, len(extents), varargs_names)
     axes = tuple(Axis(Var(n, e.dtype, 0), e) for n, e in zip(names, extents, strict=True))
     result = fcompute(*[axis.var for axis in axes])
-    several = isinstance(result, (tuple, list))
-    op = ComputeOp(name, axes, as_body(name, result if several else (result,)), tag=tag, attrs=as_attrs(attrs))
+    op = ComputeOp(name, axes, as_body(name, listed(result)), tag=tag, attrs=as_attrs(attrs))
     tensors = tuple(op.output(i) for i in range(op.num_outputs))
-    return tensors if several else tensors[0]
+    return tensors if several(result) else tensors[0]
 
 
 def reduce_axis(dom: tuple[Size, Size] | Sequence[Size], name: str = "rv") -> Axis:
     """Give an axis to reduce over, from `dom[0]` up to but without `dom[1]`."""
-    if not isinstance(dom, (tuple, list)) or len(dom) != 2:
-        raise ExpressionError("reduce_axis", f"the domain of {name} is {dom!r}", advice="a pair (first, end)")
-    start, end = arith.operands("reduce_axis", *(_size(name, bound, None) for bound in dom))
+    match dom:
+        case [first, end]:
+            start, end = arith.operands("reduce_axis", _size(name, first, None), _size(name, end, None))
+        case _:
+            raise ExpressionError("reduce_axis", f"the domain of {name} is {dom!r}", advice="a pair (first, end)")
     extent = _size(name, arith.sub(end, start), 1)
-    return Axis(Var(name, extent.dtype, literal(start)), extent, AxisKind.REDUCE, start)
+    return Axis(Var(name, extent.dtype, arith.int_value(start)), extent, AxisKind.REDUCE, start)
 
 
 def thread_axis(dom: object = None, tag: str = "", name: str = "") -> Axis:
@@ -76,25 +77,32 @@ def thread_axis(dom: object = None, tag: str = "", name: str = "") -> Axis:
 
     Its extent is 0 where no domain is given: the loop that is bound to it decides.
     """
-    if isinstance(dom, str):
-        dom, tag = None, dom
+    match dom:
+        case str():
+            extent, tag = arith.const(0), dom
+        case None:
+            extent = arith.const(0)
+        case [*_]:
+            extent = reduce_axis(dom, name or tag).extent
+        case _:
+            extent = _size(tag, dom, 1)
     if not tag:
         raise ExpressionError("thread_axis", "no tag", advice='one such as "threadIdx.x", "blockIdx.x" or "vthread"')
-    if dom is None:
-        return Axis(Var(name or tag, minimum=0), arith.const(0), AxisKind.THREAD, thread=tag)
-    extent = reduce_axis(dom, name or tag).extent if isinstance(dom, (tuple, list)) else _size(tag, dom, 1)
     return Axis(Var(name or tag, extent.dtype, 0), extent, AxisKind.THREAD, thread=tag)
 
 
 def as_shape(step: str, shape: object) -> tuple[Expr, ...]:
     """Give `shape` as expressions; a single size stands for one dimension."""
-    single = isinstance(shape, (int, Expr)) or not isinstance(shape, Iterable)
-    return tuple(_size(step, size, 1) for size in ((shape,) if single else shape))  # type: ignore[union-attr]
+    match shape:
+        case Iterable():
+            return tuple(_size(step, size, 1) for size in shape)
+        case _:
+            return (_size(step, shape, 1),)
 
 
 def as_attrs(attrs: Attrs) -> tuple[tuple[str, object], ...]:
     """Give attributes as pairs, with lists made immutable."""
-    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in (attrs or {}).items())
+    return tuple((k, tuple(v) if several(v) else v) for k, v in (attrs or {}).items())
 
 
 def as_body(step: str, results: Sequence[object]) -> tuple[Expr, ...]:
@@ -105,9 +113,7 @@ def as_body(step: str, results: Sequence[object]) -> tuple[Expr, ...]:
     if not results:
         raise ExpressionError(step, "the function gives no result", advice="one expression, or a tuple of them")
     body = tuple(_result(step, r) for r in results)
-    reduces = [b for b in body if isinstance(b, Reduce)]
-    for expression in body:
-        _refuse_inner_reduce(step, expression)
+    reduces = [reduce for expression in body for reduce in _reductions(step, expression)]
     if not reduces:
         return body
     first = reduces[0]
@@ -122,37 +128,44 @@ def as_body(step: str, results: Sequence[object]) -> tuple[Expr, ...]:
 
 
 def _result(step: str, value: object) -> Expr:
-    if value is None:
-        raise ExpressionError(step, "the function gives None", advice="return the element's expression")
-    if isinstance(value, bool):
-        raise ExpressionError(
-            step,
-            f"the function gives the Python value {value}; `==` between expressions compares Python objects",
-            advice="write a.equal(b) for equality of values, or const(True) for a literal",
-        )
-    return arith.as_expr(value)  # type: ignore[arg-type]
-
-
-def _refuse_inner_reduce(step: str, expression: Expr) -> None:
-    for node in walk(expression):
-        if isinstance(node, Reduce) and node is not expression:
+    match value:
+        case None:
+            raise ExpressionError(step, "the function gives None", advice="return the element's expression")
+        case bool():
             raise ExpressionError(
                 step,
-                f"the reduction {node.reducer.name} is a part of a larger expression",
+                f"the function gives the Python value {value}; `==` between expressions compares Python objects",
+                advice="write a.equal(b) for equality of values, or const(True) for a literal",
+            )
+        case _:
+            return arith.as_expr(value)  # type: ignore[arg-type]
+
+
+def _reductions(step: str, expression: Expr) -> list[Reduce]:
+    """Give the expression if it is a reduction.  Raises ExpressionError for one that is a part of it."""
+    found = list(of_kind(expression, Reduce))
+    for reduce in found:
+        if reduce is not expression:
+            raise ExpressionError(
+                step,
+                f"the reduction {reduce.reducer.name} is a part of a larger expression",
                 advice="one compute for the reduction, another one that reads its result",
             )
+    return found
 
 
 def _size(step: str, value: object, least: int | None) -> Expr:
     """Give an extent or a bound; a literal under `least` is refused."""
-    if isinstance(value, (bool, float, str)) or value is None:
-        raise TypeMismatch(step, f"the size {value!r} is no integer", advice="an int, or te.var('n')")
-    size = arith.as_expr(value)  # type: ignore[arg-type]
+    match value:
+        case bool() | float() | str() | None:
+            raise TypeMismatch(step, f"the size {value!r} is no integer", advice="an int, or te.var('n')")
+        case _:
+            size = arith.as_expr(value)  # type: ignore[arg-type]
     if not size.dtype.is_int:
         raise TypeMismatch(step, f"the size {value} has type {size.dtype}", advice="an integer")
-    value = literal(size)
-    if value is not None and least is not None and value < least:
-        raise ExpressionError(step, f"the size is {value}", advice=f"a size of at least {least}")
+    known = arith.int_value(size)
+    if known is not None and least is not None and known < least:
+        raise ExpressionError(step, f"the size is {known}", advice=f"a size of at least {least}")
     return size
 
 

@@ -14,12 +14,11 @@ import numpy as np
 from ..ir import expr as e
 from ..ir.errors import ArgumentError, ExpressionError
 from ..ir.stmt import Function
-from ..ir.visit import walk
+from ..ir.visit import variables
 from .arguments import listed
 from .extern import buffer_like
 from .grid import Grid, Run
 from .machine import Array, Machine, array_dtype
-from .nodes import Reduce
 from .operation import ComputeOp, ExternOp, Operation, PlaceholderOp, ScanOp
 from .reduction import Reduction
 from .tensor import Tensor
@@ -54,7 +53,7 @@ def evaluate(
     run = _Evaluation(Machine(accumulate == "float64"), externs, interpret)
     with np.errstate(all="ignore"):
         run.feed(order, feeds, sizes or {})
-        within_scans = {inner for op in order if isinstance(op, ScanOp) for inner in states_and_updates(op)}
+        within_scans = {inner for op in order for inner in within_scan(op)}
         for op in order:
             if op not in within_scans:
                 run.compute(op)
@@ -93,16 +92,20 @@ class _Evaluation:
 
     def feed(self, order: list[Operation], feeds: Feeds, sizes: Sizes) -> None:
         """Take the caller's arrays, and the sizes that their shapes tell."""
-        placeholders = [op for op in order if isinstance(op, PlaceholderOp)]
-        given = {k.op if isinstance(k, Tensor) else k: np.asarray(v) for k, v in feeds.items()}
-        arrays = {op: given[k] for op in placeholders for k in (op.name, op) if k in given}
+        given = {getattr(k, "op", k): np.asarray(v) for k, v in feeds.items()}  # by operator or name
+        arrays: dict[PlaceholderOp, Array] = {}
+        for op in order:
+            match op:
+                case PlaceholderOp(name) if op in given or name in given:
+                    arrays[op] = given[op if op in given else name]
         for var in _variables(order):
             if var in sizes or var.name in sizes:
                 self.sizes[var] = sizes[var] if var in sizes else sizes[var.name]
         for op, array in arrays.items():
             for dim, extent in zip(op.shape, array.shape, strict=False):
-                if isinstance(dim, e.Var):
-                    self.sizes.setdefault(dim, extent)
+                match dim:
+                    case e.Var():
+                        self.sizes.setdefault(dim, extent)
         for op, array in arrays.items():
             self.arrays[op, 0] = self.machine.load(self._checked(op, array), op.dtype)
 
@@ -123,7 +126,7 @@ class _Evaluation:
     def shape(self, dims: Sequence[e.Expr]) -> tuple[int, ...]:
         """Give extents as numbers."""
         grid = self.grid(0, self.sizes)
-        return tuple(int(grid.index(d)) for d in dims)  # type: ignore[arg-type]  # without axes, all are numbers
+        return tuple(map(grid.number, dims))
 
     def grid(self, ndim: int, env: Mapping[e.Var, Any]) -> Grid:
         """Give a grid of so many dimensions for expressions to be evaluated on."""
@@ -152,9 +155,8 @@ class _Evaluation:
             axes = axes[1:]
         extents = self.shape([a.extent for a in axes])
         env |= {a.var: Run(d, 0, 1, n) if n > 1 else 0 for d, (a, n) in enumerate(zip(axes, extents, strict=True))}
-        first = op.body[0]
-        if isinstance(first, Reduce):
-            values = Reduction(first, extents, env, self.grid, self.machine).values()
+        if op.reduction is not None:
+            values = Reduction(op.reduction, extents, env, self.grid, self.machine).values()
         else:
             grid = self.grid(len(extents), env)
             values = [grid.value(x) for x in op.body]
@@ -201,22 +203,26 @@ class _Evaluation:
 
 def dependent(scan: ScanOp) -> list[ComputeOp]:
     """Give the computes between a scan's states and its updates, producers first."""
-    states = {s.op for s in scan.state}
+    states, updates = {s.op for s in scan.state}, {u.op for u in scan.update}
     found: dict[ComputeOp, None] = {}
     for op in operations(scan.update):
-        if any(t.op in states or t.op in found for t in op.inputs):
-            if not isinstance(op, ComputeOp):
-                raise ExpressionError(
-                    scan.name, f"{op.name} depends on its state", advice="computes only, within a scan"
-                )
-            found[op] = None
-    found.update((t.op, None) for t in scan.update if isinstance(t.op, ComputeOp))
+        if op in updates or any(t.op in states or t.op in found for t in op.inputs):
+            match op:
+                case ComputeOp():
+                    found[op] = None
+                case _:
+                    fact = f"{op.name} depends on its state"
+                    raise ExpressionError(scan.name, fact, advice="computes only, within a scan")
     return list(found)
 
 
-def states_and_updates(scan: ScanOp) -> set[Operation]:
-    """Give the operators that only have values within a scan."""
-    return {s.op for s in scan.state} | set(dependent(scan))
+def within_scan(op: Operation) -> set[Operation]:
+    """Give the operators that only have values within `op`: of a scan, its states, its updates and all between."""
+    match op:
+        case ScanOp(state=states):
+            return {s.op for s in states} | set(dependent(op))
+        case _:
+            return set()
 
 
 def _variables(order: Sequence[Operation]) -> set[e.Var]:
@@ -225,5 +231,7 @@ def _variables(order: Sequence[Operation]) -> set[e.Var]:
     for op in order:
         roots += [dim for shape, _ in op.results for dim in shape]
         roots += [bound for axis in op.reduce_axis for bound in (axis.start, axis.extent)]
-        roots += op.body if isinstance(op, ComputeOp) else ()
-    return {node for root in roots for node in walk(root) if isinstance(node, e.Var)}
+        match op:
+            case ComputeOp(body=body):
+                roots += body
+    return {var for root in roots for var in variables(root)}

@@ -102,16 +102,20 @@ def replace_buffers(stmt: Stmt, buffers: Mapping[Buffer, Buffer]) -> Stmt:
 
 
 def _shapes(name: str, shape: Shape | Sequence[Shape]) -> list[tuple[Expr, ...]]:
-    several = isinstance(shape, (list, tuple)) and len(shape) > 0 and isinstance(shape[0], (list, tuple))
-    return [as_shape(name, one) for one in (shape if several else [shape])]  # type: ignore[union-attr]
+    match shape:
+        case [[*_], *_]:
+            return [as_shape(name, one) for one in shape]
+        case _:
+            return [as_shape(name, shape)]
 
 
 def _dtypes(name: str, dtype: object, reads: tuple[Tensor, ...], count: int) -> list[DType]:
-    if isinstance(dtype, (str, DType)):
-        return [dtype_of(dtype)] * count
-    if dtype is not None:
-        _check_counts(name, tuple(dtype), count, "dtype")  # type: ignore[arg-type]
-        return [dtype_of(one) for one in dtype]  # type: ignore[union-attr]
+    match dtype:
+        case str() | DType():
+            return [dtype_of(dtype)] * count
+        case [*several]:
+            _check_counts(name, tuple(several), count, "dtype")
+            return [dtype_of(one) for one in several]
     found = {t.dtype for t in reads}
     if len(found) != 1:
         raise TypeMismatch(

@@ -85,8 +85,7 @@ class Grid:
             case e.Const(value):
                 return int(value)
             case e.Var():
-                bound = self.bound(node)
-                return bound if isinstance(bound, Run) else _plain(bound)
+                return _plain(self.bound(node))
             case e.Add(a, b):
                 return _plus(self.index(a, mask), self.index(b, mask), self.ndim)
             case e.Sub(a, b):
@@ -95,6 +94,14 @@ class Grid:
                 return _times(self.index(a, mask), self.index(b, mask), self.ndim)
             case _:
                 return _plain(self.value(node, mask))
+
+    def number(self, node: e.Expr) -> int:
+        """Give the value of an integer expression that is the same at all points."""
+        match self.index(node):
+            case int(value):
+                return value
+            case _:
+                raise AssertionError(f"{node} differs between points")
 
     def bound(self, var: e.Var) -> Any:
         """Give what a variable stands for."""
@@ -113,19 +120,18 @@ class Grid:
         for dim, (index, extent) in enumerate(zip(indices, array.shape, strict=True)):
             if _first(index) < 0 or _last(index) >= extent:
                 indices[dim] = self._clipped(node, dim, index, extent, mask)
-        runs = [i for i in indices if isinstance(i, Run)]
-        if any(isinstance(i, np.ndarray) for i in indices) or len({r.dim for r in runs}) != len(runs):
-            return array[tuple(i.array(self.ndim) if isinstance(i, Run) else i for i in indices)]
-        view = array[tuple(i.slice() if isinstance(i, Run) else i for i in indices)]
-        if not runs:
+        dims = _directions(indices)
+        if dims is None:
+            return array[tuple(_expanded(i, self.ndim) for i in indices)]
+        view = array[tuple(map(_selector, indices))]
+        if not dims:
             return view
-        order = sorted(range(len(runs)), key=lambda n: runs[n].dim)
-        dims = {r.dim for r in runs}
+        order = sorted(range(len(dims)), key=dims.__getitem__)
         return view.transpose(order)[tuple(slice(None) if d in dims else None for d in range(self.ndim))]
 
     def _clipped(self, node: Read, dim: int, index: Index, extent: int, mask: Mask) -> Array:
         """Give `index` within bounds; it may only leave them where no value is needed."""
-        array = np.asarray(index.array(self.ndim) if isinstance(index, Run) else index)
+        array = np.asarray(_expanded(index, self.ndim))
         outside = (array < 0) | (array >= extent)
         needed = outside if mask is None else outside & mask
         if needed.any() or extent == 0:
@@ -146,10 +152,9 @@ class Grid:
         then = self.value(node.then, narrowed(mask, condition))
         return np.where(condition, then, self.value(node.otherwise, narrowed(mask, ~condition)))
 
-    def connect(self, node: e.And | e.Or, mask: Mask) -> Any:
+    def connect(self, node: e.And | e.Or, mask: Mask, conjunction: bool) -> Any:
         """Give a connective; its right side is only evaluated where the left one does not decide."""
         left = self.value(node.a, mask)
-        conjunction = isinstance(node, e.And)
         if np.ndim(left) == 0:
             return self.value(node.b, mask) if bool(left) is conjunction else left
         right = self.value(node.b, narrowed(mask, left if conjunction else ~left))
@@ -157,9 +162,9 @@ class Grid:
 
     def variable(self, node: e.Var) -> Any:
         """Give a variable as a value of its data type."""
-        bound = self.bound(node)
-        plain = bound.array(self.ndim) if isinstance(bound, Run) else bound
-        return np.asarray(plain).astype(self.machine.working(node.dtype), copy=False)[()]
+        return np.asarray(_expanded(self.bound(node), self.ndim)).astype(self.machine.working(node.dtype), copy=False)[
+            ()
+        ]
 
     def call(self, node: e.Call, mask: Mask) -> Any:
         """Give the result of a function."""
@@ -184,11 +189,42 @@ def narrowed(mask: Mask, condition: Array) -> Array:
 
 
 def _plain(value: Any) -> Index:
-    return int(value) if np.ndim(value) == 0 else np.asarray(value).astype(np.int64, copy=False)
+    match value:
+        case Run():
+            return value
+        case _:
+            return int(value) if np.ndim(value) == 0 else np.asarray(value).astype(np.int64, copy=False)
 
 
-def _expanded(index: Index, ndim: int) -> int | Array:
-    return index.array(ndim) if isinstance(index, Run) else index
+def _expanded(index: Any, ndim: int) -> Any:
+    """Give an index or a value of a variable as what broadcasts over a grid."""
+    match index:
+        case Run():
+            return index.array(ndim)
+        case _:
+            return index
+
+
+def _selector(index: Index) -> Any:
+    match index:
+        case Run():
+            return index.slice()
+        case _:
+            return index
+
+
+def _directions(indices: list[Index]) -> list[int] | None:
+    """Give the dimensions that the Runs among `indices` lie in; None where a view cannot take all of them."""
+    dims: list[int] = []
+    for index in indices:
+        match index:
+            case int():
+                pass
+            case Run(dim) if dim not in dims:
+                dims.append(dim)
+            case _:
+                return None
+    return dims
 
 
 def _plus(a: Index, b: Index, ndim: int) -> Index:
@@ -209,9 +245,7 @@ def _times(a: Index, b: Index, ndim: int) -> Index:
     match a, b:
         case (int(), int()):
             return a * b
-        case (Run(dim, start, step, count), int()) | (int(), Run(dim, start, step, count)):
-            factor = b if isinstance(b, int) else a
-            assert isinstance(factor, int)
+        case (Run(dim, start, step, count), int(factor)) | (int(factor), Run(dim, start, step, count)):
             return Run(dim, start * factor, step * factor, count) if factor else 0
         case _:
             return _expanded(a, ndim) * _expanded(b, ndim)
@@ -262,8 +296,8 @@ _VALUES: dict[type, Callable[[Grid, Any, Mask], Any]] = {
     e.Ne: _binary(np.not_equal),
     e.Lt: _binary(np.less),
     e.Le: _binary(np.less_equal),
-    e.And: Grid.connect,
-    e.Or: Grid.connect,
+    e.And: lambda grid, node, mask: grid.connect(node, mask, conjunction=True),
+    e.Or: lambda grid, node, mask: grid.connect(node, mask, conjunction=False),
     e.Not: lambda grid, node, mask: np.logical_not(grid.value(node.a, mask)),
     e.Select: _select,
     e.IfThenElse: Grid.choose,

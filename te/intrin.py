@@ -51,8 +51,12 @@ def decl_tensor_intrin(
     default_buffer_params   scope or align of the fresh buffers
     Raises ExpressionError where `op` is no compute, or `fcompute` does not give one to three statements.
     """
-    if not isinstance(op, ComputeOp):
-        raise ExpressionError("decl_tensor_intrin", f"{name} is declared by {op!r}", advice="the .op of a te.compute")
+    match op:
+        case ComputeOp():
+            pass
+        case _:
+            fact = f"{name} is declared by {op!r}"
+            raise ExpressionError("decl_tensor_intrin", fact, advice="the .op of a te.compute")
     if scalar_params:
         raise ExpressionError("decl_tensor_intrin", f"{name} has scalar parameters", advice="literals in its body")
     bound = {(t.op, t.component): buffer for t, buffer in (binds or {}).items()}

@@ -151,8 +151,9 @@ def truncdiv(a: Operand, b: Operand) -> Expr:
     """Give a / b of integers rounded towards zero, as C does."""
     x, y = arith.operands("truncdiv", a, b)
     quotient = arith.floordiv(x, y)
-    if isinstance(x, Const) and isinstance(y, Const):
-        return arith.const(int(quotient.value) + (quotient.value < 0 and x.value % y.value != 0), x.dtype)  # type: ignore[union-attr]
+    match quotient, x, y:
+        case Const(down), Const(a), Const(b):
+            return arith.const(int(down) + (down < 0 and a % b != 0), x.dtype)
     if _never_negative(x) and _never_negative(y):
         return quotient
     rounded_down = arith.logical_and(arith.ne(x - quotient * y, 0), arith.ne(x < 0, y < 0))

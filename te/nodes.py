@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..ir import arith
 from ..ir.dtype import DType
-from ..ir.expr import Const, Expr, Var
+from ..ir.expr import Expr, Var
 
 if TYPE_CHECKING:
     from .axis import Axis
@@ -84,4 +85,4 @@ class Reduce(Expr):
 
 def is_unconditional(reduce: Reduce) -> bool:
     """Tell whether the reduction takes every value of its axes."""
-    return isinstance(reduce.condition, Const) and reduce.condition.value is True
+    return arith.is_known(reduce.condition, True)

@@ -16,7 +16,7 @@ from ..ir.buffer import Buffer
 from ..ir.dtype import DType
 from ..ir.expr import Expr
 from ..ir.stmt import Stmt
-from ..ir.visit import walk
+from ..ir.visit import of_kind
 from .axis import Axis
 from .nodes import Read, Reduce
 from .tensor import Tensor
@@ -185,7 +185,6 @@ def read_tensors(body: tuple[Expr, ...]) -> tuple[Tensor, ...]:
     """Give the tensors that expressions read, each (operator, result) once, in order of first appearance."""
     found: dict[tuple[int, int], Tensor] = {}
     for expression in body:
-        for node in walk(expression):
-            if isinstance(node, Read):
-                found.setdefault((id(node.tensor.op), node.tensor.component), node.tensor)
+        for read in of_kind(expression, Read):
+            found.setdefault((id(read.tensor.op), read.tensor.component), read.tensor)
     return tuple(found.values())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 from ..ir import arith
 from ..ir.dtype import DType, boolean
 from ..ir.errors import ExpressionError, TypeMismatch
 from ..ir.expr import Const, Expr, Var
-from ..ir.visit import walk
+from ..ir.visit import of_kind
 from .arguments import listed
 from .axis import Axis, AxisKind
 from .nodes import Reduce, Reducer
@@ -34,12 +34,12 @@ def comm_reducer(
         return _reducer(fcombine, fidentity, name, dtypes)
 
     def reducer(expr: object, axis: object, where: object = None, init: object = None, *args: object) -> Result:
-        if isinstance(axis, (Axis, list, tuple)) and not args:
-            return _reduction(name, reducer_of, expr, axis, where, init)
-        value = expr
-        for operand in (axis, where, init, *args):
-            value = value if operand is None else fcombine(value, operand)
-        return value
+        match axis:
+            case Axis() | list() | tuple() if not args:
+                return _reduction(name, reducer_of, expr, axis, where, init)
+            case _:
+                rest = (operand for operand in (axis, where, init, *args) if operand is not None)
+                return reduce(fcombine, rest, expr)
 
     reducer.__name__ = reducer.__qualname__ = name
     reducer.__doc__ = f"Give the {name} over `axis`, of the values where `where` holds, starting from `init`."
@@ -66,8 +66,15 @@ def _components(name: str, function: str, values: object, dtypes: tuple[DType, .
             f"{function} gives {len(given)} values for {len(dtypes)} components",
             advice=f"{len(dtypes)} values, one per component",
         )
-    nodes = tuple(arith.as_expr(v, t) for v, t in zip(given, dtypes, strict=True))  # type: ignore[arg-type]
-    return tuple(arith.cast(t, n) if isinstance(n, Const) else n for n, t in zip(nodes, dtypes, strict=True))
+    return tuple(_component(v, t) for v, t in zip(given, dtypes, strict=True))
+
+
+def _component(value: Any, dtype: DType) -> Expr:
+    match arith.as_expr(value, dtype):
+        case Const() as literal:
+            return arith.cast(dtype, literal)
+        case node:
+            return node
 
 
 def _reduction(name: str, reducer_of: ReducerOf, expr: object, axis: object, where: object, init: object) -> Result:
@@ -96,21 +103,23 @@ def _reduce_axes(name: str, axis: object) -> tuple[Axis, ...]:
     if not axes:
         raise ExpressionError(name, "the list of axes is empty", advice="at least one te.reduce_axis")
     for one in axes:
-        if not isinstance(one, Axis) or one.kind is not AxisKind.REDUCE:
-            raise ExpressionError(name, f"{one!r} is no reduction axis", advice="te.reduce_axis((0, n), name='k')")
+        match one:
+            case Axis(kind=AxisKind.REDUCE):
+                pass
+            case _:
+                raise ExpressionError(name, f"{one!r} is no reduction axis", advice="te.reduce_axis((0, n), name='k')")
     if len({id(one) for one in axes}) != len(axes):
         raise ExpressionError(name, f"an axis is listed twice among {len(axes)}", advice="each axis once")
     return axes
 
 
 def _refuse_reduce(name: str, value: Expr) -> None:
-    for node in walk(value):
-        if isinstance(node, Reduce):
-            raise ExpressionError(
-                name,
-                f"its values contain the reduction {node.reducer.name}",
-                advice="one compute for each reduction, or one reduction over several axes",
-            )
+    for inner in of_kind(value, Reduce):
+        raise ExpressionError(
+            name,
+            f"its values contain the reduction {inner.reducer.name}",
+            advice="one compute for each reduction, or one reduction over several axes",
+        )
 
 
 def _number(name: str, dtype: str) -> str:

@@ -92,9 +92,7 @@ class Reduction:
 
     def _bounds(self, axis: Axis) -> tuple[int, int]:
         grid = self.grid(0, self.env)
-        start, extent = grid.index(axis.start), grid.index(axis.extent)
-        assert isinstance(start, int) and isinstance(extent, int)
-        return start, extent
+        return grid.number(axis.start), grid.number(axis.extent)
 
     def _accumulated(
         self, ufunc: tuple[np.ufunc, Callable], running: Array, grid: Grid, inner: tuple[int, ...]

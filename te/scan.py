@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ..ir import arith
 from ..ir.errors import ExpressionError, TypeMismatch
 from ..ir.expr import Add, Const, Expr, Sub, Var
-from ..ir.visit import same, walk
-from .arguments import listed, literal
+from ..ir.visit import of_kind, same
+from .arguments import listed
 from .axis import Axis, AxisKind
 from .compute import Attrs, as_attrs
 from .nodes import Read
@@ -50,7 +50,7 @@ def scan(
     for first, step, state in zip(inits, updates, states, strict=True):
         _check(name, first, step, state, states)
     start, end = arith.operands(name, inits[0].shape[0], updates[0].shape[0])
-    axis = Axis(Var(f"{name}.idx", end.dtype, literal(start)), end - start, AxisKind.SCAN, start)
+    axis = Axis(Var(f"{name}.idx", end.dtype, arith.int_value(start)), end - start, AxisKind.SCAN, start)
     op = ScanOp(name, axis, inits, updates, states, tag=tag, attrs=as_attrs(attrs))
     results = tuple(op.output(i) for i in range(op.num_outputs))
     return results[0] if len(results) == 1 else results
@@ -59,23 +59,30 @@ def scan(
 def _tensors(name: str, given: Tensors) -> tuple[Tensor, ...]:
     tensors = listed(given)
     for tensor in tensors:
-        if not isinstance(tensor, Tensor):
-            raise TypeMismatch(name, f"{tensor!r} is no tensor", advice="te.placeholder or te.compute")
+        match tensor:
+            case Tensor():
+                pass
+            case _:
+                raise TypeMismatch(name, f"{tensor!r} is no tensor", advice="te.placeholder or te.compute")
     return tensors
 
 
 def _check(name: str, init: Tensor, update: Tensor, state: Tensor, states: tuple[Tensor, ...]) -> None:
-    if not isinstance(state.op, PlaceholderOp):
-        raise ExpressionError(name, f"the state {state.name} is no placeholder", advice="te.placeholder of its shape")
-    if not isinstance(update.op, ComputeOp):
-        raise ExpressionError(name, f"the update {update.name} is no compute", advice="te.compute over the steps")
+    match state.op, update.op:
+        case PlaceholderOp(), ComputeOp() as computed:
+            pass
+        case PlaceholderOp(), _:
+            raise ExpressionError(name, f"the update {update.name} is no compute", advice="te.compute over the steps")
+        case _:
+            fact = f"the state {state.name} is no placeholder"
+            raise ExpressionError(name, fact, advice="te.placeholder of its shape")
     if not state.shape or not same(update.shape, state.shape) or not same(init.shape[1:], state.shape[1:]):
         shapes = ", ".join(f"{t.name} {list(map(str, t.shape))}" for t in (init, update, state))
         raise TypeMismatch(name, f"shapes differ: {shapes}", advice="init (steps, ...), update and state (length, ...)")
     if not init.dtype == update.dtype == state.dtype:
         kinds = f"init {init.dtype}, update {update.dtype}, state {state.dtype}"
         raise TypeMismatch(name, f"data types differ: {kinds}", advice="the state's data type everywhere")
-    _refuse_present(name, update.op, states)
+    _refuse_present(name, computed, states)
 
 
 def _refuse_present(name: str, update: ComputeOp, states: tuple[Tensor, ...]) -> None:
@@ -83,12 +90,12 @@ def _refuse_present(name: str, update: ComputeOp, states: tuple[Tensor, ...]) ->
     step = update.axes[0].var
     state_ops: set[Operation] = {s.op for s in states}
     for body in update.body:
-        for node in walk(body):
-            if isinstance(node, Read) and node.tensor.op in state_ops and _not_before(node.indices[0], step):
+        for read in of_kind(body, Read):
+            if read.tensor.op in state_ops and _not_before(read.indices[0], step):
                 raise ExpressionError(
                     name,
-                    f"the update at step {step.name} reads {node.tensor.name} at step {node.indices[0]}",
-                    advice=f"an earlier step, such as {node.tensor.name}[{step.name} - 1, ...]",
+                    f"the update at step {step.name} reads {read.tensor.name} at step {read.indices[0]}",
+                    advice=f"an earlier step, such as {read.tensor.name}[{step.name} - 1, ...]",
                 )
 
 

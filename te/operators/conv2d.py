@@ -13,7 +13,7 @@ from ...ir import arith
 from ...ir.dtype import DType
 from ...ir.errors import TypeMismatch
 from ...ir.expr import Expr
-from ..arguments import differ, literal
+from ..arguments import differ
 from ..compute import compute, reduce_axis
 from ..reducers import sum
 from ..tensor import Tensor
@@ -150,6 +150,6 @@ def _check_equal(step: str, what: str, a: Expr, b: Expr) -> None:
 
 
 def _check_groups(step: str, channels: Expr, per_group: Expr, filters: Expr, groups: int) -> None:
-    if groups < 1 or (literal(filters) or 0) % groups:
+    if groups < 1 or (arith.int_value(filters) or 0) % groups:
         raise TypeMismatch(step, f"{groups} groups of {filters} output channels", advice="a divisor")
     _check_equal(step, f"input channels in {groups} groups", channels, arith.mul(per_group, groups))

@@ -81,7 +81,13 @@ _ARGMIN = reducers.comm_reducer(
 
 def normalized(step: str, data: Tensor, axis: Axes) -> tuple[int, ...]:
     """Give the axes as sorted numbers from 0.  Raises ExpressionError for one that the tensor does not have."""
-    given = range(data.ndim) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    match axis:
+        case None:
+            given = tuple(range(data.ndim))
+        case int():
+            given = (axis,)
+        case _:
+            given = tuple(axis)
     for one in given:
         if not -data.ndim <= one < data.ndim:
             raise ExpressionError(step, f"axis {one} of {data.ndim} dimensions", advice=f"0 to {data.ndim - 1}")

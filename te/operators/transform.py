@@ -9,7 +9,6 @@ from ...ir import arith
 from ...ir.errors import ExpressionError, TypeMismatch
 from ...ir.expr import Expr
 from ...ir.visit import same
-from ..arguments import literal
 from ..compute import compute
 from ..tensor import Tensor
 from .reduction import normalized
@@ -117,7 +116,7 @@ def strided_slice(a: Tensor, begin: Sequence[int], end: Sequence[int], strides: 
     shape, starts = list(a.shape), [0] * a.ndim
     for dim, bounds in enumerate(zip(begin, end, steps, strict=True)):
         extent = a.shape[dim]
-        size = literal(extent)
+        size = arith.int_value(extent)
         if size is None:
             raise ExpressionError("strided_slice", f"dimension {dim} is {extent}", advice="a literal extent")
         starts[dim], stop, step = slice(*bounds).indices(size)
@@ -189,7 +188,7 @@ def pack_oihw(kernel: Tensor, in_block: int, out_block: int) -> Tensor:
 
 
 def _divides(step: str, extent: Expr, block: int) -> None:
-    if (literal(extent) or 0) % block:
+    if (arith.int_value(extent) or 0) % block:
         raise ExpressionError(step, f"blocks of {block} of {extent} channels", advice="a divisor")
 
 
@@ -199,7 +198,7 @@ def _moved(a: Tensor, i: tuple[Expr, ...], along: int, begin: Expr) -> Expr:
 
 def _count(shape: Sequence[Expr]) -> int | None:
     """Give the number of elements, if it is literal."""
-    sizes = [n for n in map(literal, shape) if n is not None]
+    sizes = [n for n in map(arith.int_value, shape) if n is not None]
     return numbers.prod(sizes) if len(sizes) == len(shape) else None
 
 

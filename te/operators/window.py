@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ...ir import arith
 from ...ir.errors import ExpressionError
 from ...ir.expr import Expr
-from ..arguments import literal
 
 Pair = int | Sequence[int]
 
@@ -34,8 +33,8 @@ class Window:
         padded = extent + (self.padding[dim] + self.padding[dim + 2])
         span = (self.kernel[dim] - 1) * self.dilation[dim] + 1
         count = (padded - span) // self.stride[dim] + 1
-        literal_count = literal(count)
-        if literal_count is not None and literal_count < 1:
+        known = arith.int_value(count)
+        if known is not None and known < 1:
             raise ExpressionError("window", f"it spans {span} of {padded} elements", advice="a larger image or padding")
         return count
 
@@ -58,20 +57,23 @@ def window(kernel: Sequence[Expr | int], stride: Pair, padding: Pair, dilation: 
 
 def pair(what: str, given: Pair, least: int) -> tuple[int, int]:
     """Give a number for both directions, or (vertical, horizontal)."""
-    values = (given, given) if isinstance(given, int) else tuple(given)
-    if len(values) != 2 or min(values) < least:
-        raise ExpressionError("window", f"{what} is {given}", advice=f"a number or a pair, at least {least}")
-    return values[0], values[1]
+    match given:
+        case int() if given >= least:
+            return given, given
+        case [vertical, horizontal] if min(given) >= least:
+            return vertical, horizontal
+        case _:
+            raise ExpressionError("window", f"{what} is {given}", advice=f"a number or a pair, at least {least}")
 
 
 def edges(padding: Pair) -> tuple[int, int, int, int]:
     """Give padding as (top, left, bottom, right) from a number, (vertical, horizontal), or all four."""
-    if isinstance(padding, int) or len(padding) == 2:
-        height, width = pair("padding", padding, 0)
-        return height, width, height, width
-    if len(padding) != 4 or min(padding) < 0:
-        raise ExpressionError(
-            "window", f"padding is {padding}", advice="a number, a pair or (top, left, bottom, right)"
-        )
-    top, left, bottom, right = padding
-    return top, left, bottom, right
+    match padding:
+        case int() | [_, _]:
+            height, width = pair("padding", padding, 0)
+            return height, width, height, width
+        case [top, left, bottom, right] if min(padding) >= 0:
+            return top, left, bottom, right
+        case _:
+            advice = "a number, a pair or (top, left, bottom, right)"
+            raise ExpressionError("window", f"padding is {padding}", advice=advice)
