@@ -129,6 +129,20 @@ def test_nested_quotients_and_remainders_hold_for_all_small_divisors(outer: type
                 assert evaluate(affine_of(lone).to_expr(), env) == evaluate(lone, env), f"{lone} at {env}"
 
 
+def test_a_quotient_and_a_remainder_join_only_when_they_make_the_whole() -> None:
+    for a, b in product((-8, -4, 1, 4, 8, 12), (-2, -1, 1, 2, 3)):
+        expr = x // 4 * a + x % 4 * b
+        again = affine_of(expr).to_expr()
+        assert all(evaluate(again, {x: value}) == evaluate(expr, {x: value}) for value in SMALL), f"{expr}: {again}"
+
+
+def test_a_quotient_and_a_remainder_join_only_when_they_make_the_whole() -> None:
+    for a, b in product((-8, -4, 1, 4, 8, 12), (-2, -1, 1, 2, 3)):
+        expr = x // 4 * a + x % 4 * b
+        again = affine_of(expr).to_expr()
+        assert all(evaluate(again, {x: value}) == evaluate(expr, {x: value}) for value in SMALL), f"{expr}: {again}"
+
+
 @pytest.mark.parametrize("node", [FloorDiv, FloorMod])
 def test_symbolic_divisors_hold_for_all_small_values(node: type) -> None:
     divisors = (n, f, f * 3, n * f, n + 1, n - 2, f * -2, n * 2)

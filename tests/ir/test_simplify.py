@@ -211,10 +211,10 @@ def test_a_condition_on_a_tail_is_not_asked_twice() -> None:
     assert text(nest) == "for i in range(n):\n    for j in range(f):\n        if f * i + j < n:\n            A[j] = 1.0"
 
 
-def test_a_condition_on_memory_is_asked_again_after_a_store() -> None:
-    check = Load(D, (const(0),)) < 3
+@pytest.mark.parametrize("check", [Load(D, (const(0),)) < 3, Load(A, (const(0),)) < 3.0], ids=str)
+def test_a_condition_on_memory_is_asked_again_after_a_store(check: Expr) -> None:
     again = If(check, Store(D, (const(0),), const(9)))
-    nest = If(check, Seq((Store(D, (const(0),), const(5)), again)))
+    nest = If(check, Seq((store(), Store(D, (const(0),), const(5)), again)))
     assert simplify(nest) is nest
 
 
