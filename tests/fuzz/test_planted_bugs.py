@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tilewright.codegen.llvm import expressions, memory
+from tilewright.codegen.llvm.cells import Cells
+from tilewright.codegen.passes import partition, promote
 from tilewright.ir import arith
 from tilewright.ir.expr import Const
 from tilewright.runtime.host import host_target
@@ -190,6 +193,34 @@ def factored_with_one_value_less(original):
     return partial
 
 
+def selection_swapped(original):
+    return lambda body, condition, a, b: original(body, condition, b, a)
+
+
+def greater_for_lesser(original):
+    return lambda body, a, b, dtype, lesser: original(body, a, b, dtype, not lesser)
+
+
+def shuffle_reversed(original):
+    return lambda body, buffer, offset, lanes: original(body, buffer, offset, tuple(reversed(lanes)))
+
+
+def register_keeps_its_first_value(original):
+    def leave_loop(self):
+        phis, known = original(self)
+        return [(cell, name, first, first) for cell, name, first, _ in phis], known
+
+    return leave_loop
+
+
+def accumulator_not_redirected(original):
+    return lambda loop, tile, local: loop
+
+
+def main_part_too_long(original):
+    return lambda highs, extent: original(highs, extent) + 1
+
+
 BUGS: list[tuple[object, str, Callable]] = [
     (derive, "guards_of", no_guards),
     (derive, "guards_of", inner_split_unguarded),
@@ -212,6 +243,12 @@ BUGS: list[tuple[object, str, Callable]] = [
     (rfactor.RFactor, "_factored", factored_without_guard),
     (rfactor.RFactor, "_partial", factored_with_one_value_less),
     (tensorize._Matcher, "_element", window_at_zero),
+    (expressions, "select", selection_swapped),
+    (expressions, "extreme", greater_for_lesser),
+    (memory, "_shuffled", shuffle_reversed),
+    (Cells, "leave_loop", register_keeps_its_first_value),
+    (promote, "_redirected", accumulator_not_redirected),
+    (partition, "_clamped", main_part_too_long),
 ]
 
 
