@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tilewright.ir.dtype import ALL, STORAGE_ONLY, DType, boolean, float32, int32, uint8
+from tilewright.ir.dtype import ALL, STORAGE_ONLY, DType, boolean, float32, float64, int32, uint8
 from tilewright.ir.expr import Cast, Const, Expr, Var
 from tilewright.ir.rules import ANYTHING, RULES, apply, cast_of_cast, holds_all
 from tilewright.ir.visit import free_vars, rewrite, same, with_fields
@@ -140,3 +140,4 @@ def test_lossless_casts_are_found() -> None:
     assert apply(Cast(Cast(value, int32), uint8)) is value
     assert same(apply(Cast(Cast(value, int32), float32)), Cast(value, float32))
     assert apply(Cast(Cast(Var("v", int32), uint8), int32)) is None
+    assert apply(Cast(Cast(Var("v", int32), float64), uint8)) is None  # 300.0 is no uint8, 300 wraps
