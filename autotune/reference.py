@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import sqrt
 
 import numpy as np
 
 from ..codegen.interp import interpret
+from ..ir.arith import int_value
 from ..ir.dtype import DType, Kind, bfloat16
 from ..ir.errors import TuneError
-from ..ir.expr import Const
 from ..runtime.array import empty
 from ..te.evaluate import evaluate
-from ..te.operation import ComputeOp, Operation, PlaceholderOp
+from ..te.operation import PlaceholderOp
 from ..te.tensor import Tensor
-
-SIGMAS = 16.0  # rounding errors of a sum behave as a random walk; this many standard deviations are allowed
-_EPS = {16: 2.0**-11, 32: 2.0**-24, 64: 2.0**-53}  # half the distance from 1 to the next number
+from ..te.tolerance import tolerance
 
 
 @dataclass(frozen=True)
@@ -68,35 +66,12 @@ def make_reference(tensors: Sequence[Tensor], seed: int = 0) -> Reference:
     return Reference(arrays, expected, {p: tolerance(tensors[p]) for p in computed}, dtypes)
 
 
-def tolerance(tensor: Tensor) -> float:
-    """Give the error allowed in a tensor, relative to its scale: 16 sqrt(K) eps for K-term sums, 0 for integers."""
-    if not tensor.dtype.is_float:
-        return 0.0
-    eps = 2.0**-8 if tensor.dtype == bfloat16 else _EPS[tensor.dtype.bits]
-    return SIGMAS * eps * sqrt(max(1, reduction_length(tensor.op)))
-
-
-def reduction_length(op: Operation) -> int:
-    """Give the number of terms that an element is summed from, added up along the longest chain of operators."""
-    memo: dict[int, int] = {}
-
-    def longest(here: Operation) -> int:
-        if id(here) not in memo:
-            terms = 0
-            if type(here) is ComputeOp and here.reduce_axis:
-                terms = prod(a.extent.value for a in here.reduce_axis if type(a.extent) is Const)  # type: ignore[misc]
-            memo[id(here)] = int(terms) + max((longest(t.op) for t in here.inputs), default=0)
-        return memo[id(here)]
-
-    return longest(op)
-
-
 def _shape(tensor: Tensor) -> tuple[int, ...]:
-    sizes = [e.value for e in tensor.shape if type(e) is Const]
+    sizes = tuple(size for size in map(int_value, tensor.shape) if size is not None)
     if len(sizes) != tensor.ndim:
         fact = f"{tensor.name} has the shape ({', '.join(map(str, tensor.shape))})"
         raise TuneError("tune", fact, advice="sizes that are numbers: measuring needs real arrays")
-    return tuple(int(s) for s in sizes)
+    return sizes
 
 
 def _random(rng: np.random.Generator, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:

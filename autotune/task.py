@@ -12,9 +12,9 @@ from ..ir.target import Target
 from ..runtime.host import machine, resolve
 from ..schedule.schedule import Schedule
 from ..te.canonical import content_hash
+from ..te.operators.flops import flops
 from ..te.tensor import Tensor
 from .fingerprint import codegen_fingerprint
-from .flop import count_flop
 from .space import ConfigSpace, Knobs
 from .template import Situation, Template, find_template, in_force
 from .trial import TaskKey
@@ -41,7 +41,7 @@ class Task:
         self.config_space = ConfigSpace()
         schedule, self.tensors = self.instantiate(self.config_space)
         self.outputs: tuple[Tensor, ...] = schedule.outputs
-        self.flop = self.config_space.flop or count_flop(self.outputs)
+        self.flop = self.config_space.flop or float(flops(self.outputs))
 
     def instantiate(self, config: Knobs) -> tuple[Schedule, list[Tensor]]:
         """Give the schedule of a configuration, and the tensors in call order.

@@ -17,7 +17,6 @@ import pytest
 from tilewright import te
 from tilewright.autotune import task as tasks
 from tilewright.autotune.autotvm_log import read_line, read_log, write_line, write_log
-from tilewright.autotune.flop import count_flop
 from tilewright.autotune.history import apply_history_best, best_config, config_of
 from tilewright.autotune.measure import MeasureOptions
 from tilewright.autotune.records import Records, TaskRow
@@ -29,6 +28,7 @@ from tilewright.autotune.tuner import Progress, Tuner
 from tilewright.ir.errors import RecordError, TuneError
 from tilewright.runtime.build import build
 from tilewright.runtime.host import cpu_count
+from tilewright.te.operators.flops import flops
 
 from .matmul_template import matmul
 
@@ -187,7 +187,7 @@ def test_flop_of_a_product_and_of_a_padded_sum(task: tasks.Task) -> None:
     padded = te.compute((12,), lambda i: te.if_then_else((i >= 1) & (i < 11), a[i - 1], 0.0), name="P")
     r = te.reduce_axis((0, 3), name="r")
     c = te.compute((10,), lambda i: te.sum(padded[i + r], axis=r), name="C")
-    assert count_flop([c]) == 10 * 3
+    assert flops(c) == 10 * 3
 
 
 @pytest.mark.parametrize(

@@ -335,6 +335,21 @@ def test_flops():
         op.flops(op.sum(te.placeholder((n, 3))))
 
 
+def test_tolerance():
+    """A sum of K terms errs by the lesser of K and 8 sqrt(K) roundings, a product by one more; twice that."""
+    a, b = te.placeholder((4, 9)), te.placeholder((4, 900))
+    assert tolerance(op.sum(a, 1)) == 2 * 9 * 2**-24
+    assert tolerance(op.sum(b, 1)) == 2 * 8 * 30 * 2**-24
+    assert tolerance(op.multiply(a, a)) == 2 * 2 * 2**-24
+    assert tolerance(op.sum(op.multiply(a, a), 1)) == 2 * (2 + 9) * 2**-24
+    assert tolerance(op.sum(te.placeholder((4, 9), "float16"), 1)) == 2 * 9 * 2**-11
+    assert tolerance(op.sum(te.placeholder((4, 9), "int32"), 1)) == 0
+    n = te.var("n")
+    assert tolerance(op.sum(te.placeholder((4, n)), 1), {n: 9}) == 2 * 9 * 2**-24
+    with pytest.raises(ExpressionError, match="the extent n is unknown"):
+        tolerance(op.sum(te.placeholder((4, n)), 1))
+
+
 def test_tags_and_geometry_for_templates():
     result = op.conv2d_nchw(te.placeholder((1, 8, 14, 14)), te.placeholder((16, 8, 3, 3)), 2, (1, 2))
     assert result.op.tag == "conv2d_nchw"
