@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+
 from .errors import TypeMismatch
 
 
@@ -20,15 +22,31 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """A scalar type; `str(dtype)` is its TVM and NumPy name, such as `float32`."""
+    """A scalar type; `str(dtype)` is its TVM and NumPy name, such as `float32`, which it also equals."""
 
     kind: Kind
     bits: int
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is DType:
+            return self.kind is other.kind and self.bits == other.bits
+        return type(other) is str and str(self) == other
+
+    def __hash__(self) -> int:
+        return hash(str(self))
 
     def __str__(self) -> str:
         return "bool" if self.kind is Kind.BOOL else f"{self.kind.value}{self.bits}"
 
     __repr__ = __str__
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Give NumPy's type, under the name by which NumPy asks for it: `np.empty(shape, A.dtype)`.
+
+        Raises TypeError for bfloat16 and int4, which NumPy has not.
+        """
+        return np.dtype(str(self))
 
     @property
     def bytes(self) -> int:

@@ -8,6 +8,7 @@ and the functions of `ir.arith` convert Python numbers, unify data types and fol
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,10 @@ class Const(Expr):
 
     value: Number
     dtype: DType = int32  # type: ignore[assignment]  # a field takes the place of the property
+
+    def __index__(self) -> int:
+        """Give an integer literal as Python's, so that constant shapes serve as NumPy's: `np.empty(A.shape)`."""
+        return operator.index(self.value)  # type: ignore[arg-type]  # which refuses floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..ir import arith
 from ..ir.expr import Const, Expr, Var
@@ -22,6 +22,13 @@ class AxisKind(Enum):
 
 
 _FIRST = arith.const(0)
+
+
+class Domain(NamedTuple):
+    """The values `min <= value < min + extent`."""
+
+    min: Expr
+    extent: Expr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +59,11 @@ class Axis(Arithmetic):
                 return int(value)
             case _:
                 return None
+
+    @property
+    def dom(self) -> Domain:
+        """Give start and extent, by TVM's names."""
+        return Domain(self.start, self.extent)
 
     def as_expr(self) -> Expr:
         """Give the variable, so that an axis can stand in expressions: `A[i, k]`, `k + 1`."""
