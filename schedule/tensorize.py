@@ -277,7 +277,7 @@ class _Matcher:
         actual = dense_strides(store.buffer)[-len(window.base) :]
         wanted = dense_strides(declared)
         for d, stride in zip(window.dims, wanted, strict=True):
-            if d is not None and not isinstance(stride, Var) and not prove(arith.eq(actual[d], stride), {}):
+            if d is not None and type(stride) is not Var and not prove(arith.eq(actual[d], stride), {}):
                 raise self._refusal(
                     f"neighbours along dimension {d} of {store.buffer.name} are {actual[d]} elements apart, and "
                     f"intrinsic {self.intrinsic.name} takes them to be {stride} apart",
