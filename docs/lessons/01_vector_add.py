@@ -55,8 +55,8 @@ print("\nThe result is NumPy's, to the last bit.")
 
 # A length that is not known
 # --------------------------
-# `te.size_var` is a size that the caller's arrays decide.  No multiple of 16 is promised now, so the step that would run
-# past the end is guarded; where the bounds prove that it cannot happen, there is no guard (as above).
+# `te.size_var` is a size that the caller's arrays decide.  No multiple of 16 is promised now, so the steps that would
+# run past the end are guarded; where the bounds prove that it cannot happen, there is no guard (as above).
 
 m = te.size_var("m")
 X = te.placeholder((m,), name="X")

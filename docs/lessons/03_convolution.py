@@ -82,7 +82,7 @@ check("Three padded rows at a time", s)
 
 # The operators of neural networks are such expressions already: te.operators has conv2d in several layouts.
 
-from tilewright.te import operators  # noqa: E402  (the lesson comes to it here)
+from tilewright.te import operators
 
 Data = te.placeholder((1, channels, size, size), name="Data")
 Named = operators.conv2d_nchw(Data, Weight, stride=1, padding=1, dilation=1)

@@ -77,7 +77,7 @@ def nothing_found(index_dtype, value_dtype):
 
 argmax = te.comm_reducer(first_greatest, nothing_found, name="argmax")
 k = te.reduce_axis((0, columns), name="k")
-Where, Greatest = te.compute((rows,), lambda i: argmax((k.var, M[i, k]), axis=k), name="Argmax")
+Where, Greatest = te.compute((rows,), lambda i: argmax((k, M[i, k]), axis=k), name="Argmax")
 s = tilewright.create_schedule(Where.op)
 s[Where].parallel(s[Where].op.axis[0])
 print("\nArgmax:", s, sep="\n")

@@ -37,9 +37,8 @@ def matrix_times_vector():
         def update():
             ib = te.ir_builder.create()
             a_at, x_at, y_at = ib.buffer_ptr(ins[0]), ib.buffer_ptr(ins[1]), ib.buffer_ptr(outs[0])
-            with ib.for_range(0, DEPTH, name="depth") as depth:
-                with ib.for_range(0, ROWS, name="row") as row:
-                    y_at[row] = y_at[row] + a_at[row, depth] * x_at[depth]
+            with ib.for_range(0, DEPTH, name="depth") as depth, ib.for_range(0, ROWS, name="row") as row:
+                y_at[row] = y_at[row] + a_at[row, depth] * x_at[depth]
             return ib.get()
 
         ib = te.ir_builder.create()

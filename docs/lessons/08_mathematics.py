@@ -43,7 +43,7 @@ np.testing.assert_allclose(gelu, exact, rtol=0, atol=8 * ulp)
 leaky = run("leaky relu", lambda v: te.select(v > 0, v, v * np.float32(0.125)))
 np.testing.assert_array_equal(leaky, np.where(x > 0, x, x * np.float32(0.125)))
 
-# Integers: `//` and `%` round towards minus infinity as in Python, `te.truncdiv` and `te.truncmod` towards zero as in C.
+# Integers: `//` and `%` round towards minus infinity as in Python, te.truncdiv and te.truncmod towards zero as in C.
 
 whole = te.floor(X[0]).astype("int32")  # any element stands for all: this only shows the type
 print(f"te.floor(X[0]).astype('int32') is of type {whole.dtype}")

@@ -44,7 +44,8 @@ PRINTED = {
         "        Product_v0[i_1] = Product_new0\n        Product_v1[i_1] = Product_new1",
     ),
     "07_tensorize": (
-        "                Y[i_o * 8 + row_] = Y[i_o * 8 + row_] + A[i_o * 8 + row_, k_o * 16 + depth] * X[k_o * 16 + depth]",
+        "        for depth in range(16):\n            for row_ in range(8):\n"
+        "                Y[i_o * 8 + row_] = Y[i_o * 8 + row_] + A[i_o * 8 + row_, k_o * 16 + depth]",
         "tensorize: the loops compute `sum(A[i, k] + X[k], axis=[k])`, and intrinsic matrix_times_vector computes "
         "`sum(a[i, k] * x[k], axis=[k])`",
         "dot4_u8s8_i32(address(Dot[i_o * 4 + i_i, panel, 0]), address(U[i_o * 4 + i_i, group * 4]), "
