@@ -66,17 +66,18 @@ def _schedule(cfg: Knobs, s: Schedule, out: Tensor, layout: str) -> None:
     _define(cfg, height, width, lane_axis, lanes)
     cache = tile.accumulate(s, out)
     ho, hi = cfg["tile_h"].apply(s, out, height)
-    inner, outer = [hi], [*channels, ho]
+    inner, pixels = [hi], [ho]
     if width is not lane_axis:
         wo, wi = cfg["tile_w"].apply(s, out, width)
-        outer.append(wo)
+        pixels.append(wo)
         inner.append(wi)
     lo, li = cfg["tile_lane"].apply(s, out, lane_axis)
     loops, lane = tile.split_lanes(s, out, li, lanes)
-    s[out].reorder(*outer, lo, *inner, *loops, lane)
+    outer = [lo, *pixels] if cfg["blocks_outermost"].val else [*pixels, lo]
+    s[out].reorder(*channels, *outer, *inner, *loops, lane)
     tile.unroll_all(s, out, [*inner, *loops])
-    parallel = tile.parallel_outer(s, out, [*channels, ho])
-    s[cache].compute_at(s[out], lo)
+    parallel = tile.parallel_outer(s, out, [*channels, outer[0]])
+    s[cache].compute_at(s[out], outer[-1])
     _accumulate(cfg, s, cache, lane_axis, cfg["tile_lane"].size[-1], lanes)
     pad = tile.padded_input(cache)
     if pad is not None:
@@ -117,6 +118,7 @@ def _define(cfg: Knobs, height: Axis, width: Axis, lane_axis: Axis, lanes: int) 
     cfg.define_knob("unroll_kw", [True, False])
     cfg.define_knob("pad_within", [False, True])
     cfg.define_knob("window_first", [True, False])
+    cfg.define_knob("blocks_outermost", [False, True])
 
 
 def _accumulate(cfg: Knobs, s: Schedule, cache: Tensor, lane_axis: Axis, size: int, lanes: int) -> None:
