@@ -46,10 +46,11 @@ def interpret(
         raise ArgumentError("interpret", f"order is {order!r}", advice='"forward" or "reversed"')
     values = scalar_values(function, arrays)
     shapes = {b: tuple(_dimension(x, values) for x in b.shape) for b in function.buffers}
-    _check_arrays(function, arrays, shapes)
+    given = _buffer_arguments(function, arrays)
+    for buffer, array in given:
+        _check_array(buffer, array, shapes[buffer], written=buffer in function.outputs)
     source = translate(function, values, externs, backwards=order == "reversed")
-    given = [a for a in arrays if isinstance(a, np.ndarray)]
-    held = [_Held(b, a, shapes[b], values) for b, a in zip(function.buffers, given, strict=True)]
+    held = [_Held(b, a, shapes[b], values) for b, a in given]
     with np.errstate(all="ignore"):
         _run(function, source, [h.elements for h in held])
     for h in held:
@@ -67,14 +68,14 @@ def scalar_values(function: Function, arrays: Sequence[Argument]) -> dict[e.Var,
         raise ArgumentError("interpret", fact, advice="one array or number for each parameter")
     values: dict[e.Var, int | float] = {}
     for param, given in zip(function.params, arrays, strict=True):
-        if isinstance(param, e.Var):
-            values[param] = given  # type: ignore[assignment]
-    for param, given in zip(function.params, arrays, strict=True):
-        if isinstance(param, Buffer):
-            extents = getattr(given, "shape", ())
-            steps = [step // given.itemsize for step in getattr(given, "strides", ())]  # type: ignore[union-attr]
-            for dim, extent in itertools.chain(zip(param.shape, extents), zip(param.strides or (), steps)):  # noqa: B905
-                if isinstance(dim, e.Var):
+        match param:
+            case e.Var():
+                values[param] = given  # type: ignore[assignment]
+    for buffer, array in _buffer_arguments(function, arrays):
+        steps = [step // array.itemsize for step in array.strides]
+        for dim, extent in itertools.chain(zip(buffer.shape, array.shape), zip(buffer.strides or (), steps)):  # noqa: B905
+            match dim:
+                case e.Var():
                     values.setdefault(dim, extent)
     for var in function.size_vars:
         if var not in values:
@@ -88,22 +89,28 @@ def _dimension(dim: e.Expr, values: Mapping[e.Var, int | float]) -> int:
     return int(Source.constant(substitute(dim, names)))
 
 
-def _check_arrays(function: Function, arrays: Sequence[Argument], shapes: Mapping[Buffer, tuple[int, ...]]) -> None:
+def _buffer_arguments(function: Function, arrays: Sequence[Argument]) -> list[tuple[Buffer, np.ndarray]]:
+    found: list[tuple[Buffer, np.ndarray]] = []
     for param, given in zip(function.params, arrays, strict=True):
-        if not isinstance(param, Buffer):
-            continue
-        if not isinstance(given, np.ndarray):
-            fact = f"{param.name} is a buffer, the argument is {type(given).__name__}"
-            raise ArgumentError("interpret", fact, advice="a NumPy array")
-        shape, dtype = given.shape, given.dtype
-        if shape != shapes[param]:
-            fact = f"{param.name} has shape {shapes[param]}, the array has {shape}"
-            raise ArgumentError("interpret", fact, advice="an array of the parameter's shape")
-        if dtype != scalar.array_dtype(param.dtype):
-            fact = f"{param.name} is {param.dtype}, the array is {dtype}"
-            raise ArgumentError("interpret", fact, advice=f"an array of {scalar.array_dtype(param.dtype)}")
-        if param in function.outputs and not given.flags.writeable:
-            raise ArgumentError("interpret", f"{param.name} is written, the array is read-only", advice="a copy of it")
+        match param, given:
+            case Buffer(), np.ndarray():
+                found.append((param, given))
+            case Buffer(name), _:
+                fact = f"{name} is a buffer, the argument is {type(given).__name__}"
+                raise ArgumentError("interpret", fact, advice="a NumPy array")
+    return found
+
+
+def _check_array(buffer: Buffer, array: np.ndarray, shape: tuple[int, ...], written: bool) -> None:
+    if array.shape != shape:
+        fact = f"{buffer.name} has shape {shape}, the array has {array.shape}"
+        raise ArgumentError("interpret", fact, advice="an array of the parameter's shape")
+    held = scalar.array_dtype(buffer.dtype)
+    if array.dtype != held:
+        fact = f"{buffer.name} is {buffer.dtype}, the array is {array.dtype}"
+        raise ArgumentError("interpret", fact, advice=f"an array of {held}")
+    if written and not array.flags.writeable:
+        raise ArgumentError("interpret", f"{buffer.name} is written, the array is read-only", advice="a copy of it")
 
 
 class _Held:

@@ -21,7 +21,7 @@ from ..ir.buffer import Buffer
 from ..ir.dtype import DType, bfloat16, boolean, float16, float64, int4, int32
 from ..ir.errors import CodegenError
 from ..ir.intrinsics import INTRINSICS
-from ..ir.printer import ATOM, COMPARE, INFIX, NOT, SUM
+from ..ir.printer import ATOM, COMPARE, INFIX, NOT, PRODUCT, SUM
 from . import scalar
 
 LOOPS_PER_FUNCTION = 15  # Python refuses more than 20 nested blocks
@@ -120,14 +120,18 @@ class Source:
                 return self._var(node)
             case e.Add(a, b) | e.Sub(a, b) | e.Mul(a, b):
                 return _ring(node, self.raw(a), self.raw(b))
-            case e.FloorDiv(a, b) | e.FloorMod(a, b):
+            case e.FloorDiv(a, b):
                 return _quotient(node, self.value(a), self.value(b))
+            case e.FloorMod(a, b):
+                return _remainder(node, self.value(a), self.value(b))
             case e.Div(a, b) | e.Comparison(a=a, b=b):
                 symbol, level = INFIX[type(node)]
                 left = level if level != COMPARE else level + 1
                 return Term(f"{self.value(a).at(left)} {symbol} {self.value(b).at(level + 1)}", level)
-            case e.Min(a, b) | e.Max(a, b):
-                return self._extremum(node, self.value(a), self.value(b))
+            case e.Min(a, b):
+                return _extremum("lesser", min, self.value(a), self.value(b))
+            case e.Max(a, b):
+                return _extremum("greater", max, self.value(a), self.value(b))
             case e.Not(a):
                 return Term(f"not {self.value(a).at(NOT)}", NOT)
             case e.Select(condition, a, b) | e.IfThenElse(condition, a, b):
@@ -145,8 +149,7 @@ class Source:
         if node.dtype == boolean:
             return Term(str(bool(node.value)))
         if node.dtype.is_int:
-            value = int(node.value)
-            return Term(str(value) if value >= 0 else f"({value})", ATOM, value, value)
+            return _literal(int(node.value))
         key = (repr(node.value), node.dtype)
         if key not in self.constants:
             self.constants[key] = self.bind("c", scalar.converter(float64, node.dtype)(node.value))
@@ -157,11 +160,6 @@ class Source:
         if found is None:
             raise CodegenError("interpret", f"{node.name} has no value here", advice="a loop, let or parameter for it")
         return found
-
-    def _extremum(self, node: e.Expr, a: Term, b: Term) -> Term:
-        name = "lesser" if isinstance(node, e.Min) else "greater"
-        choose = min if isinstance(node, e.Min) else max
-        return Term(f"{name}({a.text}, {b.text})", ATOM, choose(a.lo, b.lo), choose(a.hi, b.hi))
 
     @staticmethod
     def _choice(condition: Term, a: Term, b: Term) -> Term:
@@ -224,20 +222,24 @@ class Source:
                 raise CodegenError("interpret", f"{name} has no meaning yet", advice="another intrinsic")
             text = ", ".join(self.value(a).text for a in args)
             return Term(f"{self.bind('f', function)}({text})", ATOM, *_range(node.dtype))
-        words = [self._address(a) if isinstance(a, e.Address) else self.value(a).text for a in args]
+        words = [self._argument(a) for a in args]
         run = self.bind("dot", dot4) if name in DOTS else self._extern(node)
         return Term(f"{run}({', '.join(words)})", ATOM, *_range(node.dtype))
 
-    def _address(self, node: e.Address) -> str:
-        self.written.add(node.buffer)
-        return f"{self._place(node.buffer).name}, {self._offset(node.buffer, node.indices)}"
+    def _argument(self, node: e.Expr) -> str:
+        match node:
+            case e.Address(buffer, indices):
+                self.written.add(buffer)
+                return f"{self._place(buffer).name}, {self._offset(buffer, indices)}"
+            case _:
+                return self.value(node).text
 
     def _extern(self, node: e.Call) -> str:
         called = self.externs.get(node.name)
         if called is None:
             fact = f"no external function {node.name}"
             raise CodegenError("interpret", fact, advice=f"externs={{'{node.name}': a Python function}}")
-        kinds = [a.buffer.dtype if isinstance(a, e.Address) else None for a in node.args]
+        kinds = [_pointed_at(a) for a in node.args]
         return self.bind("extern", lambda *args: call_extern(called, kinds, args, node.dtype))
 
     # Statements
@@ -384,16 +386,28 @@ def _range(dtype: DType) -> tuple[int, int]:
     return (int(dtype.min_value), int(dtype.max_value)) if dtype.is_int else (0, 0)
 
 
+def _pointed_at(node: e.Expr) -> DType | None:
+    """Give the type of the elements at an address, None for a number."""
+    match node:
+        case e.Address(buffer):
+            return buffer.dtype
+        case _:
+            return None
+
+
 def _wrapped(term: Term, dtype: DType) -> Term:
     lo, hi = _range(dtype)
     if lo <= term.lo and term.hi <= hi:
         return term
     if term.lo == term.hi:
-        value = wrap(term.lo, dtype)
-        return Term(str(value) if value >= 0 else f"({value})", ATOM, value, value)
+        return _literal(wrap(term.lo, dtype))
     if lo == 0:
         return Term(f"({term.at(SUM)} & {hi})", ATOM, lo, hi)
     return Term(f"(({term.at(SUM)} + {-lo} & {hi - lo}) - {-lo})", ATOM, lo, hi)
+
+
+def _extremum(name: str, choose: Callable[[int, int], int], a: Term, b: Term) -> Term:
+    return Term(f"{name}({a.text}, {b.text})", ATOM, choose(a.lo, b.lo), choose(a.hi, b.hi))
 
 
 def _ring(node: e.Expr, a: Term, b: Term) -> Term:
@@ -410,27 +424,37 @@ def _ring(node: e.Expr, a: Term, b: Term) -> Term:
 
 
 def _quotient(node: e.Expr, a: Term, b: Term) -> Term:
-    symbol, level = INFIX[type(node)]
-    text = f"{a.at(level)} {symbol} {b.at(level + 1)}"
-    divides = isinstance(node, e.FloorDiv)
-    if b.lo <= 0:  # never folded, so that a division by zero shows when it runs
-        most = max(1, *(abs(x) for x in ((a.lo, a.hi) if divides else (b.lo, b.hi))))
-        return Term(text, level, -most, most)
+    text = f"{a.at(PRODUCT)} // {b.at(PRODUCT + 1)}"
+    if b.lo <= 0:
+        return _by_zero(text, a)
+    corners = (a.lo // b.lo, a.lo // b.hi, a.hi // b.lo, a.hi // b.hi)
+    return _folded(Term(text, PRODUCT, min(corners), max(corners)), node)
+
+
+def _remainder(node: e.Expr, a: Term, b: Term) -> Term:
+    text = f"{a.at(PRODUCT)} % {b.at(PRODUCT + 1)}"
+    if b.lo <= 0:
+        return _by_zero(text, b)
     if b.lo == b.hi and a.lo // b.lo == a.hi // b.lo:
-        ends = (a.lo // b.lo,) * 2 if divides else (a.lo % b.lo, a.hi % b.lo)
-    elif divides:
-        corners = (a.lo // b.lo, a.lo // b.hi, a.hi // b.lo, a.hi // b.hi)
-        ends = (min(corners), max(corners))
+        ends = (a.lo % b.lo, a.hi % b.lo)
     else:
         ends = (0, b.hi - 1 if a.lo < 0 else min(a.hi, b.hi - 1))
-    return _folded(Term(text, level, *ends), node)
+    return _folded(Term(text, PRODUCT, *ends), node)
+
+
+def _by_zero(text: str, greatest: Term) -> Term:
+    """Give a division that may be one by zero: never folded, so that it shows when it runs."""
+    most = max(1, abs(greatest.lo), abs(greatest.hi))
+    return Term(text, PRODUCT, -most, most)
 
 
 def _folded(term: Term, node: e.Expr) -> Term:
     """Write an integer whose value is known as a literal."""
-    if term.lo != term.hi or not node.dtype.is_int:
-        return term
-    return Term(str(term.lo) if term.lo >= 0 else f"({term.lo})", ATOM, term.lo, term.hi)
+    return _literal(term.lo) if term.lo == term.hi and node.dtype.is_int else term
+
+
+def _literal(value: int) -> Term:
+    return Term(str(value) if value >= 0 else f"({value})", ATOM, value, value)
 
 
 def _flat(indices: Sequence[Term], strides: Sequence[int]) -> str:

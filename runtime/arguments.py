@@ -87,14 +87,15 @@ class ArrayCheck:
     def match_derived(self, array: np.ndarray, sizes: Sizes) -> None:
         """Check the extents and strides that are computed from sizes."""
         for axis, extent in enumerate(self.param.shape):
-            if isinstance(extent, tuple) and evaluate_extent(extent, sizes) != array.shape[axis]:
-                self.refuse_extent(axis, array.shape, f"{extent_text(extent)} = {evaluate_extent(extent, sizes)}")
+            expected = evaluate_extent(extent, sizes)
+            if expected != array.shape[axis]:
+                self.refuse_extent(axis, array.shape, f"{extent_text(extent)} = {expected}")
         if self.param.strides is None:
             return
-        expected = tuple(evaluate_extent(s, sizes) * self.held.itemsize for s in self.param.strides)
-        pairs = zip(array.shape, array.strides, expected, strict=True)
+        strides = tuple(evaluate_extent(s, sizes) * self.held.itemsize for s in self.param.strides)
+        pairs = zip(array.shape, array.strides, strides, strict=True)
         if array.size and any(n > 1 and got != want for n, got, want in pairs):
-            self.refuse(f"must have strides {expected} bytes, got {array.strides}", "a view with these strides")
+            self.refuse(f"must have strides {strides} bytes, got {array.strides}", "a view with these strides")
 
     def refuse_extent(self, axis: int, shape: tuple[int, ...], expected: str) -> NoReturn:
         """Refuse the extent of one axis."""

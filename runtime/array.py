@@ -26,8 +26,9 @@ def as_array(value: object) -> np.ndarray:
 
     Raises TypeError for an object that is no array, BufferError for one that cannot be seen without a copy.
     """
-    if isinstance(value, np.ndarray):
-        return value
+    match value:
+        case np.ndarray():
+            return value
     if not hasattr(value, "__dlpack__"):
         raise TypeError(f"a {type(value).__name__} is no array")
     try:
@@ -50,8 +51,7 @@ def address_of(array: np.ndarray) -> int:
 def empty(shape: int | tuple[int, ...], dtype: str | DType, align: int = 64) -> np.ndarray:
     """Give an uninitialised row-major array whose address is a multiple of `align` bytes."""
     held = numpy_dtype(dtype_of(dtype))
-    extents = (shape,) if isinstance(shape, int) else shape
-    size = int(np.prod(extents, dtype=np.int64)) * held.itemsize
+    size = int(np.prod(shape, dtype=np.int64)) * held.itemsize
     memory = np.empty(size + align, np.uint8)
     skip = -address_of(memory) % align
-    return memory[skip : skip + size].view(held).reshape(extents)
+    return memory[skip : skip + size].view(held).reshape(shape)

@@ -15,7 +15,7 @@ from ..ir.errors import ArgumentError, CodegenError
 from ..ir.expr import Call
 from ..ir.intrinsics import INTRINSICS
 from ..ir.stmt import Function
-from ..ir.visit import walk
+from ..ir.visit import of_kind
 
 _INTS = {8: ctypes.c_int8, 16: ctypes.c_int16, 32: ctypes.c_int32, 64: ctypes.c_int64}
 _UINTS = {8: ctypes.c_uint8, 16: ctypes.c_uint16, 32: ctypes.c_uint32, 64: ctypes.c_uint64}
@@ -98,7 +98,7 @@ def _ctype(name: str | DType) -> type:
 
 def extern_names(functions: Iterable[Function]) -> tuple[str, ...]:
     """Give the names that functions call and that are no intrinsics, in order of first appearance."""
-    calls = (node for f in functions for node in walk(f.body) if isinstance(node, Call))
+    calls = (call for f in functions for call in of_kind(f.body, Call))
     return tuple(dict.fromkeys(call.name for call in calls if call.name not in INTRINSICS))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..ir.buffer import Buffer
 from ..ir.dtype import DType, dtype_of
@@ -181,11 +182,15 @@ def from_json(text: str) -> tuple[Signature, ...]:
 def _read_param(name: str, dtype: str, *rest: object) -> ArrayParam | ScalarParam:
     match rest:
         case (list(shape), strides, bool(written)):
-            steps = None if strides is None else _tuples(strides)
-            return ArrayParam(name, dtype_of(dtype), _tuples(shape), steps, written)
+            return ArrayParam(name, dtype_of(dtype), _tuples(shape), _tuples(strides), written)
         case _:
             return ScalarParam(name, dtype_of(dtype), *rest)  # type: ignore[arg-type]
 
 
-def _tuples(data: object) -> tuple:
-    return tuple(_tuples(item) if isinstance(item, list) else item for item in data)  # type: ignore[attr-defined]
+def _tuples(data: Any) -> Any:
+    """Give JSON's lists as the tuples that they were."""
+    match data:
+        case list():
+            return tuple(map(_tuples, data))
+        case _:
+            return data
