@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ...ir import arith
 from ...ir.buffer import Buffer
-from ...ir.expr import Address, Const, Expr, Load
+from ...ir.expr import Add, Address, Cast, Const, Expr, FloorDiv, FloorMod, Load, Max, Min, Mul, Sub, Var
 from ...ir.stmt import Store
-from .body import Body, Linear
+from ...ir.visit import of_kind, variables, walk
+from .body import Body, Linear, Place
 from .index import affine_form, combine, linear, materialise, resize
 from .index import atom as atom_of
 from .types import Value, memory_type
@@ -35,14 +37,46 @@ def _known(value: Expr) -> int | Expr:
 
 def flat_offset(body: Body, access: Access) -> Linear:
     """Give the offset in elements of an access from the start of its buffer."""
+    place = body.places.get(id(access)) or _place(body, access)
+    if place is None:
+        return _symbolic_offset(body, access)
+    (constant, terms, stride, pattern), env = place.fixed, body.env
+    for var, scale in place.moving:
+        step: Any = env[var]
+        constant += step[0] * scale
+        stride += step[2] * scale
+    return Linear(constant, terms, stride, pattern)
+
+
+def _place(body: Body, access: Access) -> Place | None:
+    """Work out what the copies of an access share; None where a stride is known only when the kernel runs."""
     found = body.offsets.get(id(access))
     if found is None:
         found = body.offsets[id(access)] = (access, flat_form(body, access))
     form = found[1]
     if form is None:
-        return _symbolic_offset(body, access)
+        return None
     constant, atoms = form
-    return combine(constant, [(atom_of(body, a), scale) for a, scale in atoms])
+    steps: set[Any] = body.steps
+    moving: list[tuple[Any, int]] = [(a, scale) for a, scale in atoms if a in steps]
+    others = [(a, scale) for a, scale in atoms if a not in steps]
+    place = Place(access, combine(constant, [(atom_of(body, a), scale) for a, scale in others]), tuple(moving))
+    if all(body.fact("steady", a, _is_steady) for a, _ in others):
+        body.places[id(access)] = place
+        for a, _ in others:
+            for var in body.fact("used", a, variables):
+                body.placed.setdefault(var, {})[id(access)] = None
+    return place
+
+
+def _is_steady(expr: Expr) -> bool:
+    """Tell whether variables alone decide the value: neither memory, nor calls, nor which lanes are active."""
+    return all(type(n) in _OF_VARIABLES for n in walk(expr)) and all(
+        type(n.b) is Const for n in of_kind(expr, FloorDiv, FloorMod)
+    )
+
+
+_OF_VARIABLES = (Var, Const, Add, Sub, Mul, FloorDiv, FloorMod, Min, Max, Cast)
 
 
 def flat_form(body: Body, access: Access) -> tuple[int, tuple[tuple[Expr, int], ...]] | None:

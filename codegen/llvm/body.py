@@ -37,6 +37,17 @@ class Linear(NamedTuple):
     pattern: tuple[int, ...] = ()
 
 
+class Place(NamedTuple):
+    """What the copies of one access in written-out loops share of its offset; each copy adds its own constants.
+
+    moving  variables of written-out loops, with the coefficients that the offset has in them
+    """
+
+    access: Load | Store | Address
+    fixed: Linear
+    moving: tuple[tuple[Var, int], ...]
+
+
 class LaneLoop(NamedTuple):
     """A vectorized loop whose lanes are not chosen yet: every leaf below it is written once per chunk.
 
@@ -78,6 +89,9 @@ class Body:
     pending   a vectorized loop whose leaves are still to be written
     heap      pointers to free when the function ends early, outermost first
     counts    values that are never negative: loop counters and sizes
+    steps     variables of loops that are written out: they are constants, or count lanes
+    places    what is known here of the offsets of accesses, by identity of the access
+    placed    accesses whose fixed part reads a variable, by identity
     """
 
     name: str
@@ -99,6 +113,9 @@ class Body:
     registers: dict[Buffer, dict[int, Cell]] = field(default_factory=dict)  # by element
     forms: dict[int, tuple] = field(default_factory=dict)  # affine forms, by identity of the expression
     offsets: dict[int, tuple] = field(default_factory=dict)  # affine forms of offsets, by identity of the access
+    steps: set[Var] = field(default_factory=set)
+    places: dict[int, Place] = field(default_factory=dict)
+    placed: dict[Var, dict[int, None]] = field(default_factory=dict)
     bases: dict[tuple[Buffer, tuple], str] = field(default_factory=dict)  # pointers, by buffer and loop counters
     _elems: dict[Buffer, str] = field(default_factory=dict)
     _spare: str = ""
@@ -120,6 +137,12 @@ class Body:
                 "unroll fewer or smaller loops",
             )
 
+    def bind(self, var: Var, value: Linear | Value) -> None:
+        """Give a variable its value, and forget the places that were worked out with another one."""
+        self.env[var] = value
+        for access in self.placed.get(var, ()):
+            self.places.pop(access, None)
+
     def by_chunk(self, write: Callable[[], None]) -> None:
         """Write a leaf once for each native vector of the pending vectorized loop, or once where there is none."""
         pending = self.pending
@@ -127,8 +150,9 @@ class Body:
             write()
             return
         self.pending = None
+        self.steps.add(pending.var)
         for first, lanes in pending.chunks:
-            self.env[pending.var] = Linear(first, (), int(lanes > 1))
+            self.bind(pending.var, Linear(first, (), int(lanes > 1)))
             self.lanes = lanes
             write()
         self.lanes = 1
@@ -148,12 +172,14 @@ class Body:
 
         repeats  the region is a loop body: its writes also precede its own reads
         """
-        outer = self.loaded
+        outer, places = self.loaded, self.places
         changed = set(written)
+        self.places = dict(places)  # values first needed inside may not be known outside
         self.loaded = {b: dict(known) for b, known in outer.items() if not (repeats and b in changed)}
         with self.code.region(before):
             yield
         self.loaded = {b: known for b, known in outer.items() if b not in changed}
+        self.places = places
 
     def fact(self, name: str, node: Expr | Stmt, compute: Callable[[Any], T]) -> T:
         """Give `compute(node)`, computed once per node."""
@@ -176,8 +202,8 @@ class Body:
                 found |= {a.buffer for a in call.args if type(a) is Address} if writes(call) else set()
         return frozenset(found)
 
-    def touched(self, stmt: Stmt) -> frozenset[Buffer]:
-        """Give the buffers that `stmt` may read or write."""
+    def touched(self, stmt: Stmt) -> tuple[Buffer, ...]:
+        """Give the buffers that `stmt` may read or write, in order of first appearance."""
         return self.fact("touched", stmt, _touched)
 
     def elem_of(self, buffer: Buffer) -> str:
@@ -205,5 +231,5 @@ def writes(call: Call) -> bool:
     return known is None or known.effect is Effect.WRITES
 
 
-def _touched(stmt: Any) -> frozenset[Buffer]:
-    return frozenset(n.buffer for n in of_kind(stmt, Load, Store, Address))
+def _touched(stmt: Any) -> tuple[Buffer, ...]:
+    return tuple(dict.fromkeys(n.buffer for n in of_kind(stmt, Load, Store, Address)))

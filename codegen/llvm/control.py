@@ -52,7 +52,7 @@ def _evaluate(body: Body, stmt: Evaluate) -> None:
 def _let(body: Body, stmt: Let) -> None:
     def leaf() -> None:
         dtype = stmt.value.dtype
-        body.env[stmt.var] = linear(body, stmt.value) if is_index(dtype) else evaluate(body, stmt.value)
+        body.bind(stmt.var, linear(body, stmt.value) if is_index(dtype) else evaluate(body, stmt.value))
         write(body, stmt.body)
         del body.env[stmt.var]
 
@@ -133,8 +133,9 @@ def _for(body: Body, stmt: For) -> None:
 
 
 def _unrolled(body: Body, stmt: For) -> None:
+    body.steps.add(stmt.var)
     for k in range(arith.int_value(stmt.extent) or 0):
-        body.env[stmt.var] = Linear(k)
+        body.bind(stmt.var, Linear(k))
         write(body, stmt.body)
         del body.env[stmt.var]
 
@@ -162,7 +163,7 @@ def loop(body: Body, stmt: For, begin: Value, end: Value) -> None:
         body.counts.add(counter)
         level = code.level
         body.cells.enter_loop(written, lambda: code.fresh("c", level))
-        body.env[stmt.var] = Linear(0, ((Value(counter, "i64"), 1),))
+        body.bind(stmt.var, Linear(0, ((Value(counter, "i64"), 1),)))
         write(body, stmt.body)
         del body.env[stmt.var]
         following = code.result(f"add nuw nsw i64 {counter}, 1")

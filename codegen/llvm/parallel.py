@@ -53,9 +53,9 @@ def _captured(body: Body, stmt: For) -> list[Value]:
     return [Value(name, kind) for name, kind in found.items() if name.startswith("%")]
 
 
-def _variables(stmt: For, buffers: frozenset[Buffer]) -> list[Var]:
-    inside = {n.buffer for n in of_kind(stmt.body, Allocate)}
-    dims = [d for b in buffers | inside for d in (*b.shape, *(b.strides or ()))]
+def _variables(stmt: For, buffers: tuple[Buffer, ...]) -> list[Var]:
+    inside = tuple(n.buffer for n in of_kind(stmt.body, Allocate))
+    dims = [d for b in buffers + inside for d in (*b.shape, *(b.strides or ()))]
     return [v for node in (stmt.body, *dims) for v in of_kind(node, Var)]
 
 
