@@ -11,7 +11,7 @@ _ABSENT = {
     "meta_schedule": "write a template for autotvm; tilewright.autotune.templates has some for common operators",
     "rpc": "kernels are measured in worker processes on this machine: autotvm.LocalRunner()",
     "micro": "export the kernel as C-callable library: func.export_library(path)",
-    "driver_tvmc": "the command is `autotune`",
+    "contrib": "register the function by tvm.register_func and call it by tvm.tir.call_packed",
     "cuda": "kernels are compiled for this machine's processor: tvm.cpu(0)",
     "gpu": "kernels are compiled for this machine's processor: tvm.cpu(0)",
     "opencl": "kernels are compiled for this machine's processor: tvm.cpu(0)",

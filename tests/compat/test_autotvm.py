@@ -95,6 +95,15 @@ def test_records_are_read_written_and_picked_from(log: Path, tmp_path: Path):
     assert str(s) == str(t)
 
 
+def test_a_log_of_another_kind_of_target_is_not_used(log: Path, tmp_path: Path):
+    other = [row | {"input": ["cuda -arch=sm_90", *row["input"][1:]]} for row in lines(log)]
+    (tmp_path / "cuda.log").write_text("".join(f"{json.dumps(row)}\n" for row in other))
+    history = autotvm.apply_history_best(tmp_path / "cuda.log")
+    workload = json.dumps(["test.compat.matmul", *ARGS])
+    assert history.query("llvm", workload) is None
+    assert history.query("cuda", workload) is not None
+
+
 def test_without_a_record_the_default_is_used_with_a_warning(log: Path):
     with autotvm.apply_history_best(log), pytest.warns(UserWarning, match="no record; its default schedule is used"):
         matmul(16, 16, 16, "float32")

@@ -1,4 +1,7 @@
-"""Programs in TVM 0.9's spelling, each checked against NumPy; nothing but the imports is this package's."""
+"""Programs in TVM 0.9's spelling, each checked against NumPy; nothing but the imports is this package's.
+
+Sums are of up to 100 float32 products of magnitude 1, which round by less than 100 * 2**-23 in all: 1.2e-5.
+"""
 
 from __future__ import annotations
 
@@ -323,7 +326,7 @@ def test_tensorize_with_an_extern_function_of_strides():
     a, b = rand(N, L), rand(M, L)
     c = tvm.nd.array(np.zeros((N, M), "float32"), DEV)
     func(tvm.nd.array(a, DEV), tvm.nd.array(b, DEV), c)
-    tvm.testing.assert_allclose(c.numpy(), np.dot(a, b.T), rtol=1e-3, atol=1e-5)
+    tvm.testing.assert_allclose(c.numpy(), np.dot(a, b.T), rtol=1e-5, atol=1e-5)
 
 
 def test_tensorize_with_a_buffer_whose_stride_is_not_as_declared_is_refused():

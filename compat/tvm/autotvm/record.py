@@ -52,11 +52,11 @@ def load_from_file(filename: str | Path) -> Iterator[tuple[MeasureInput, Measure
 
 def pick_best(in_file: str | Path, out_file: str | Path) -> None:
     """Append the best line of each task of a log to another."""
-    best: dict[str, tuple[float, str]] = {}
+    best: dict[tuple[str, str], tuple[float, str]] = {}
     for line in Path(in_file).read_text().splitlines():
         if line.strip() and not line.startswith("#"):
-            _, name, args, trial = read_line(line)
-            key = workload(name, args)
+            target, name, args, trial = read_line(line)
+            key = _kind(target), workload(name, args)
             if trial.cost_s < best.get(key, (float("inf"), ""))[0]:
                 best[key] = trial.cost_s, line
     with open(out_file, "a", encoding="utf-8") as out:
@@ -68,6 +68,10 @@ def workload(name: str, args: Iterable[Any]) -> str:
     return json.dumps([name, *args])
 
 
+def _kind(target: object) -> str:
+    return str(target).split()[0]
+
+
 class ApplyHistoryBest:
     """Within `with` it, templates that are called take the best configuration that a log has for their arguments.
 
@@ -75,7 +79,7 @@ class ApplyHistoryBest:
     """
 
     def __init__(self, records: Log | None) -> None:
-        self._best: dict[str, Trial] = {}
+        self._best: dict[tuple[str, str], Trial] = {}
         self._within = ExitStack()
         if records is not None:
             self.load(records)
@@ -84,18 +88,18 @@ class ApplyHistoryBest:
         """Add the records of another log."""
         match records:
             case str() | Path():
-                found = ((name, args, trial) for _, name, args, trial in read_log(records))
+                found = read_log(records)
             case _:
-                found = ((i.task.name, i.task.args, read_line(encode(i, r))[3]) for i, r in records)
-        for name, args, trial in found:
-            key = workload(name, args)
+                found = (read_line(encode(*record)) for record in records)
+        for target, name, args, trial in found:
+            key = _kind(target), workload(name, args)
             known = self._best.get(key)
             if trial.seconds and (known is None or trial.cost_s < known.cost_s):
                 self._best[key] = trial
 
     def query(self, target: object, workload: str) -> Config | None:
-        """Give the best configuration of a task's `workload`, or None."""
-        found = self._best.get(workload)
+        """Give the best configuration of a task's `workload` for targets of this kind, or None."""
+        found = self._best.get((_kind(target), workload))
         return None if found is None else config_of(found)
 
     def __enter__(self) -> ApplyHistoryBest:
