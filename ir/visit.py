@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from .expr import Expr, Var
-from .stmt import Stmt
+from .stmt import For, Let, Stmt
 
 Node = Expr | Stmt
 N = TypeVar("N", Expr, Stmt)
@@ -117,7 +117,7 @@ def _rewrite(node: Node, rule: Callable[[Node], Node | None], memo: Memo) -> Nod
     return result
 
 
-def map_children(node: N, change: Callable[[Any], Any]) -> N:
+def map_children(node: K, change: Callable[[Any], Any]) -> K:
     """Give `node` with `change` applied to each child; the same object where every child stays the same."""
     changes: dict[str, Any] = {}
     for name, many in _shape(type(node)):
@@ -135,7 +135,7 @@ def map_children(node: N, change: Callable[[Any], Any]) -> N:
     return with_fields(node, changes) if changes else node
 
 
-def with_fields(node: N, changes: Mapping[str, Any]) -> N:
+def with_fields(node: K, changes: Mapping[str, Any]) -> K:
     """Give a copy of `node` with some fields replaced."""
     cls = type(node)
     return cls(*[changes[f.name] if f.name in changes else getattr(node, f.name) for f in fields(cls)])  # type: ignore[arg-type]
@@ -150,7 +150,7 @@ def substitute(node: N, values: Mapping[Var, Expr]) -> N:
 
 def free_vars(node: Node) -> list[Var]:
     """Give the variables read by `node` that no loop or let inside it binds, in order of first appearance."""
-    bound = {id(n.var) for n in walk(node) if hasattr(n, "var")}  # names are unique in a function
+    bound = {id(n.var) for n in of_kind(node, For, Let)}  # names are unique in a function
     return [v for v in of_kind(node, Var) if id(v) not in bound]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from ..ir import arith
 from ..ir.affine import affine_of
@@ -60,12 +61,17 @@ class Derived:
     @property
     def own_loops(self) -> tuple[Var, ...]:
         """Give the stage's own loop variables, outermost first."""
-        return tuple(v for v in (self.loops[a] for a in self.stage.leaves) if v is not ZERO)
+        return tuple(v for v in (self.loops[a] for a in self.stage.leaves) if is_loop(v))
 
     def loops_to(self, axis: Axis) -> tuple[Var, ...]:
         """Give the loop variables around what is attached at `axis`, outermost first."""
         upto = self.stage.leaves[: self.stage.leaves.index(axis) + 1]
-        return self.enclosing + tuple(v for v in (self.loops[a] for a in upto) if v is not ZERO)
+        return self.enclosing + tuple(v for v in (self.loops[a] for a in upto) if is_loop(v))
+
+
+def is_loop(value: Expr) -> TypeGuard[Var]:
+    """Tell whether the value of a leaf is the variable of a loop, rather than 0."""
+    return value is not ZERO
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,7 +239,7 @@ def _loops_over(
     for axis in stage.leaves:
         loops[axis] = ZERO if _is_one(extents[axis]) else _loop_variable(axis, names)
     for axis, var in loops.items():
-        if var is not ZERO:
+        if is_loop(var):
             result.ranges[var] = Interval(ZERO, affine_of(arith.sub(extents[axis], 1)).to_expr())
     values = values_of(stage.relations, extents, loops)
     index: dict[Var, Expr] = {}

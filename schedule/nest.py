@@ -20,7 +20,7 @@ from ..ir.visit import Memo, Node, free_vars, rewrite, substitute
 from ..te.axis import Axis
 from ..te.nodes import Read, Reduce, is_unconditional
 from ..te.operation import ComputeOp, ExternOp, ScanOp
-from .derive import ZERO, Derivation, Derived, derive, reduction_start
+from .derive import ZERO, Derivation, Derived, derive, is_loop, reduction_start
 from .inline import inlined
 from .storage import Key, Store, stores_of
 from .table import StageState, Table, is_reduce_axis
@@ -202,6 +202,7 @@ class NestBuilder:
             body = self._loop(derived, axis, body)
             if position == start and reset is not None:
                 body = seq(self._init_loops(derived, reset, position + 1, reset_upto), body)
+        assert body is not None, "a stage without loops has statements"
         return _guarded(guards.get(-1, []), body)
 
     def _with_attached(self, stage: StageState, axis: Axis, body: Stmt | None) -> Stmt:
@@ -212,7 +213,7 @@ class NestBuilder:
         var = derived.loops[axis]
         loop = derived.stage.loop(axis)
         made = body
-        if var is not ZERO:
+        if is_loop(var):
             extent = self.simple(derived.extents[axis])
             made = For(var, extent, body, loop.kind, loop.thread, loop.annotations)
         self.marks[derived.stage.id, axis] = made
@@ -224,7 +225,7 @@ class NestBuilder:
         loops: list[tuple[int, Var]] = []
         for position, axis in enumerate(derived.stage.leaves[first:upto], first):
             var = derived.loops[axis]
-            if var is not ZERO and not is_reduce_axis(axis):
+            if is_loop(var) and not is_reduce_axis(axis):
                 copy = Var(self._unused(f"{var.name}_init"), var.dtype, 0)
                 self.result.ranges[copy] = self.result.ranges[var]
                 fresh[var] = copy

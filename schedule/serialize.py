@@ -56,7 +56,8 @@ def steps_from_json(text: str) -> list[Step]:
 
 
 def _step(number: int, row: Any) -> Step:
-    name, *values = row if isinstance(row, list) and row else [None]
+    words: list[Any] = row if isinstance(row, list) and row else [None]
+    name, *values = words
     cls = STEPS.get(name)
     if cls is None:
         raise ScheduleError(
@@ -65,4 +66,5 @@ def _step(number: int, row: Any) -> Step:
     if len(values) != len(fields(cls)):
         fact = f"step {number} ({name}) has {len(values)} fields, not {len(fields(cls))}"
         raise ScheduleError("from_json", fact, advice="text that Schedule.to_json wrote")
-    return cls(*(tuple(v) if isinstance(v, list) else v for v in values))
+    arguments: list[Any] = [tuple(v) if isinstance(v, list) else v for v in values]
+    return cls(*arguments)

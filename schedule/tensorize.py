@@ -24,7 +24,7 @@ from ..te.axis import Axis
 from ..te.intrin import TensorIntrin
 from ..te.nodes import Read, Reduce, Reducer
 from ..te.operation import ComputeOp
-from .derive import ZERO, Derived
+from .derive import ZERO, Derived, is_loop
 from .storage import Key, Store
 from .table import is_reduce_axis
 
@@ -86,7 +86,7 @@ class _Matcher:
         op = self.derived.stage.compute
         assert op is not None
         leaves = self.derived.stage.leaves[self.position :]
-        inner = [v for v in (self.derived.loops[a] for a in leaves) if v is not ZERO]
+        inner = [v for v in (self.derived.loops[a] for a in leaves) if is_loop(v)]
         for guard in self.derived.guards:
             if any(v in inner for v in free_vars(guard)):
                 raise self._refusal(f"the tile is not always full: {guard} is not proved", "factors that divide")
@@ -104,9 +104,9 @@ class _Matcher:
 
     # -- the box that the inner loops cover ----------------------------------------------------------------------
 
-    def _tile(self, op: ComputeOp, inner: Sequence[Expr]) -> tuple[dict[Axis, Axis], dict[Var, Expr]]:
+    def _tile(self, op: ComputeOp, inner: Sequence[Var]) -> tuple[dict[Axis, Axis], dict[Var, Expr]]:
         """Give the stage's axes paired with the intrinsic's, and the first value of each of the stage's variables."""
-        zeros = {v: ZERO for v in inner if isinstance(v, Var)}
+        zeros = dict.fromkeys(inner, ZERO)
         ranges = {v: self.builder.result.ranges[v] for v in zeros}
         bases: dict[Var, Expr] = {}
         sizes: dict[Axis, int] = {}

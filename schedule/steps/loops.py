@@ -55,7 +55,8 @@ def split_extents(extent: Expr, factor: int | None, nparts: int | None) -> tuple
     if factor is not None:
         inner = const(factor if total is None else max(1, min(factor, total)))
         return ceil_div(extent, inner), inner
-    outer = const(nparts if total is None or nparts is None else max(1, min(nparts, total)))
+    assert nparts is not None, "one of both is given"
+    outer = const(nparts if total is None else max(1, min(nparts, total)))
     return outer, ceil_div(extent, outer)
 
 
