@@ -13,8 +13,8 @@ _ORDERED = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt"}
 
 def same_lanes(body: Body, *values: Value) -> tuple[Value, ...]:
     """Give the values with scalars broadcast where another one is a vector."""
-    lanes = max(v.lanes for v in values)
-    return values if lanes == 1 else tuple(broadcast(body, v, lanes) for v in values)
+    lanes = max([v.lanes for v in values])
+    return values if lanes == 1 else tuple([broadcast(body, v, lanes) for v in values])
 
 
 def binary(body: Body, op: str, a: Value, b: Value) -> Value:

@@ -51,6 +51,10 @@ def _uses(expr: Expr, varying: set[Var]) -> bool:
 
 def is_written_out(body: Body, loop: For) -> bool:
     """Tell whether the iterations of a loop are written one after the other, with its variable a constant."""
+    return body.fact("written out", loop, lambda _: _is_written_out(body, loop))
+
+
+def _is_written_out(body: Body, loop: For) -> bool:
     times = arith.int_value(loop.extent)
     if times is None:
         return False

@@ -229,3 +229,11 @@ def broadcast(body: Body, value: Value, lanes: int) -> Value:
         zeros = f"<{lanes} x i32> zeroinitializer"
         found = spread[lanes] = code.pure(f"shufflevector {kind} {one}, {kind} poison, {zeros}", one)
     return Value(found, elem, lanes)
+
+
+def last_lane(body: Body, value: Value) -> Value:
+    """Give the lane that is written last."""
+    if value.lanes == 1:
+        return value
+    name = body.code.pure(f"extractelement {value.type} {value.text}, i64 {value.lanes - 1}", value.text)
+    return Value(name, value.elem)

@@ -8,7 +8,7 @@ from ...ir.expr import Load
 from ...ir.stmt import Store
 from .address import alignment, flat_offset, pointer
 from .body import Body, Linear
-from .index import broadcast, lanes_of, materialise
+from .index import broadcast, lanes_of, last_lane, materialise
 from .registers import read_register, write_register
 from .types import Value, memory_type, suffix, value_type, vector
 
@@ -150,14 +150,6 @@ def store(body: Body, access: Store, value: Value) -> None:
         _write(body, buffer, offset, last_lane(body, stored))
     else:
         _scatter(body, buffer, offset, broadcast(body, stored, body.lanes))
-
-
-def last_lane(body: Body, value: Value) -> Value:
-    """Give the lane that is written last."""
-    if value.lanes == 1:
-        return value
-    name = body.code.pure(f"extractelement {value.type} {value.text}, i64 {value.lanes - 1}", value.text)
-    return Value(name, value.elem)
 
 
 def _write(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:

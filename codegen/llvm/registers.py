@@ -13,6 +13,7 @@ from .address import Access, flat_form
 from .body import Body, Linear
 from .cells import Cell
 from .chunks import chunks_of, is_written_out, lane_chunks
+from .index import broadcast, last_lane
 from .types import Value
 
 CELL_LIMIT = 256  # cells of one buffer
@@ -106,9 +107,6 @@ def cell_value(body: Body, cell: Cell) -> Value:
 
 def write_register(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
     """Set the cell at a constant offset, or one element of it; lanes that are not active keep their value."""
-    from .index import broadcast
-    from .memory import last_lane
-
     cell = body.registers[buffer][offset.constant]
     code = body.code
     if offset.stride or cell.lanes == 1:

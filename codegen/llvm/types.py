@@ -7,6 +7,7 @@ Bools are `i1` as values and one byte in memory; bfloat16 memory is `i16`, conve
 from __future__ import annotations
 
 import struct
+from functools import cache
 from typing import NamedTuple
 
 from ...ir.dtype import DType, Kind, bfloat16, boolean, float16, float32, float64, int4, int32
@@ -31,11 +32,13 @@ class Value(NamedTuple):
 TRUE, FALSE = Value("true", "i1"), Value("false", "i1")
 
 
+@cache
 def vector(elem: str, lanes: int) -> str:
     """Give the type of `lanes` elements; one lane is the scalar."""
     return elem if lanes == 1 else f"<{lanes} x {elem}>"
 
 
+@cache
 def suffix(elem: str, lanes: int = 1) -> str:
     """Give the mangled name of a type, as intrinsics end in, such as `v16f32`."""
     scalar = _SUFFIX.get(elem, "p0" if elem == "ptr" else elem)
