@@ -447,3 +447,11 @@ def test_shapes_serve_numpy():
     A = te.placeholder((4, 5), name="A")
     assert np.zeros(A.shape).shape == (4, 5)
     assert int(A.shape[0]) == 4 and A.op.input_tensors == ()
+
+
+def test_data_types_are_compared_with_names_and_taken_by_numpy():
+    A = te.placeholder((4,), dtype="int8", name="A")
+    assert A.dtype == "int8" and A.dtype != "uint8" and A.dtype in {"int8", "float32"}
+    assert np.ones(4, A.dtype).dtype == np.int8
+    with pytest.raises(TypeError, match="bfloat16"):
+        np.ones(4, te.placeholder((4,), dtype="bfloat16").dtype)
