@@ -1,8 +1,8 @@
 """Search for the fastest schedule: templates, spaces, strategies, measurement, records.
 
-    @autotune.template("matmul")                      a function that declares knobs and schedules by them
-    task = autotune.task.create("matmul", (512, 512, 512))
-    result = autotune.Tuner(task, records=autotune.Records("tuning.db")).tune(n_trial=200)
+@autotune.template("matmul")                      a function that declares knobs and schedules by them
+task = autotune.task.create("matmul", (512, 512, 512))
+result = autotune.Tuner(task, records=autotune.Records("tuning.db")).tune(n_trial=200)
 """
 
 from . import task

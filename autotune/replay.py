@@ -18,7 +18,7 @@ from ..ir.errors import RecordError
 from .entities import entity_from_json
 from .fragments import AnnotateFragment, Fragment, OptionFragment, ReorderFragment, SplitFragment
 from .space import ConfigSpace
-from .strategies.strategy import Strategy
+from .strategies.strategy import Strategy, batch_size
 
 FORMAT = 1
 GOOD = 0.95  # share of the best throughput that counts as found
@@ -30,13 +30,22 @@ class ReplaySpace(ConfigSpace):
 
     recorded  their numbers, ascending
     columns   the declared features of each, (configurations, features)
+    names     of the features
     """
 
-    def __init__(self, fragments: dict[str, Fragment], recorded: np.ndarray, columns: np.ndarray) -> None:
+    def __init__(
+        self, fragments: dict[str, Fragment], recorded: np.ndarray, columns: np.ndarray, names: Sequence[str]
+    ) -> None:
         super().__init__()
         self.fragments = fragments
         self.recorded = recorded
         self.columns = columns
+        self.names = tuple(names)
+
+    @property
+    def derived_names(self) -> tuple[str, ...]:
+        """Give the names of the declared features."""
+        return self.names
 
     @property
     def valid_count(self) -> int:
@@ -85,6 +94,7 @@ class RecordedSpace:
     indices  configuration numbers, ascending (configurations,)
     seconds  times, infinite for failures (configurations,)
     columns  declared features (configurations, features)
+    names    of the features
     about    task, machine, measured peak: for reading
     """
 
@@ -92,6 +102,7 @@ class RecordedSpace:
     indices: np.ndarray
     seconds: np.ndarray
     columns: np.ndarray
+    names: tuple[str, ...] = ()
     about: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -106,11 +117,13 @@ class RecordedSpace:
         order = np.argsort(np.asarray(indices, dtype=space.index_dtype))
         chosen = np.asarray(indices, dtype=space.index_dtype)[order]
         columns = space.derived_columns(space.matrix(chosen))
-        return cls(_knobs_of(space), chosen, np.asarray(seconds, dtype=np.float64)[order], columns, about)
+        return cls(
+            _knobs_of(space), chosen, np.asarray(seconds, dtype=np.float64)[order], columns, space.derived_names, about
+        )
 
     def save(self, path: str | Path) -> None:
         """Write one .npz file."""
-        meta = json.dumps({"format": FORMAT, "knobs": self.knobs, "about": self.about})
+        meta = json.dumps({"format": FORMAT, "knobs": self.knobs, "features": self.names, "about": self.about})
         numbers = np.array([str(i) for i in self.indices]) if self.indices.dtype == object else self.indices
         seconds, columns = self.seconds.astype(np.float32), self.columns.astype(np.float32)
         np.savez_compressed(path, meta=np.array(meta), indices=numbers, seconds=seconds, columns=columns)
@@ -128,7 +141,7 @@ class RecordedSpace:
             raise RecordError("replay", f"{path} has format {meta['format']}, not {FORMAT}", advice="record it again")
         if indices.dtype.kind == "U":
             indices = np.array([int(i) for i in indices], dtype=object)
-        return cls(meta["knobs"], indices, seconds, columns, meta["about"])
+        return cls(meta["knobs"], indices, seconds, columns, tuple(meta["features"]), meta["about"])
 
     @cached_property
     def space(self) -> ReplaySpace:
@@ -138,7 +151,7 @@ class RecordedSpace:
             entities = tuple(entity_from_json(kind, value) for value in candidates)
             extra = {"extent": extent} if kind == "sp" else {}
             fragments[name] = _KINDS[kind](name, entities, default, **extra)
-        return ReplaySpace(fragments, self.indices, self.columns)
+        return ReplaySpace(fragments, self.indices, self.columns, self.names)
 
     @cached_property
     def costs(self) -> dict[int, float]:
@@ -162,7 +175,7 @@ def _knobs_of(space: ConfigSpace) -> list[Any]:
 
 
 def replay(
-    recorded: RecordedSpace, strategy: Strategy, trials: int, batch: int = 8, enough: tuple[int, float] | None = None
+    recorded: RecordedSpace, strategy: Strategy, trials: int, enough: tuple[int, float] | None = None
 ) -> np.ndarray:
     """Give the least time in seconds after each of `trials` trials: (trials,); infinite before the first success.
 
@@ -174,7 +187,7 @@ def replay(
     while len(costs) < trials:
         if len(costs) >= least and min(costs) * share <= recorded.best_s:
             break
-        proposed = strategy.propose(min(batch, trials - len(costs)))
+        proposed = strategy.propose(min(batch_size(len(costs)), trials - len(costs)))
         if not proposed:
             break
         measured = [recorded.costs[i] for i in proposed]

@@ -48,6 +48,9 @@ class DerivedFeature:
     names: tuple[str, ...]
 
 
+ESTIMATE = "estimate"  # the declared feature that says where to begin
+
+
 class Knobs:
     """What a template sees of a configuration: definitions of its knobs, and an entity for each.
 
@@ -118,6 +121,12 @@ class Knobs:
         """Add a column for the cost model: `function` of the knobs `names`, over whole populations.
 
         The function gets one object per knob with the entity's fields as arrays: `lambda t: t.size[-1] * 4`.
+        """
+
+    def define_estimate(self, function: Callable[..., Any], *names: str) -> None:
+        """Add an estimate of how fast configurations are, in any unit: a search begins where it is high.
+
+        It is a feature as well, so that the cost model learns what it is worth.
         """
 
     def restrict(self, predicate: Callable[..., object], *names: str) -> None:
@@ -192,6 +201,10 @@ class ConfigSpace(Knobs):
         """Add a column for the cost model; see `Knobs.define_feature`."""
         self._known("define_feature", names)
         self.derived.append(DerivedFeature(name, function, names))
+
+    def define_estimate(self, function: Callable[..., Any], *names: str) -> None:
+        """Add an estimate of how fast configurations are; see `Knobs.define_estimate`."""
+        self.define_feature(ESTIMATE, function, *names)
 
     def restrict(self, predicate: Callable[..., object], *names: str) -> None:
         """Keep some configurations; see `Knobs.restrict`."""
@@ -373,6 +386,16 @@ class ConfigSpace(Knobs):
         for place, feature in enumerate(self.derived):
             result[:, place] = feature.function(*(self.column(name, matrix) for name in feature.names))
         return result
+
+    @property
+    def derived_names(self) -> tuple[str, ...]:
+        """Give the names of the declared features, in the order of `derived_columns`."""
+        return tuple(feature.name for feature in self.derived)
+
+    def estimate(self, matrix: np.ndarray) -> np.ndarray | None:
+        """Give the declared estimate of each row of candidate numbers, or None where there is none."""
+        names = self.derived_names
+        return self.derived_columns(matrix)[:, names.index(ESTIMATE)] if ESTIMATE in names else None
 
     @property
     def fingerprint(self) -> str:

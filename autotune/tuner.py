@@ -14,7 +14,7 @@ from .history import config_of
 from .measure import MeasureOptions, Measurer, Stages
 from .records import Records, TaskRow
 from .space import Config, ConfigSpace
-from .strategies.strategy import Strategy
+from .strategies.strategy import Strategy, batch_size
 from .strategies.xgb import XgbStrategy
 from .task import Task
 from .trial import Status, Trial
@@ -105,7 +105,6 @@ class Tuner:
     strategy  makes the strategy from the space and a seed
     records   where trials go, and where earlier ones of the same key come from; None keeps nothing
     seed      of the strategy; the inputs of the kernel are always the same
-    batch     configurations that the strategy proposes at a time, twice as many later
     stages    what the worker processes run; by default real building and measuring
     """
 
@@ -115,7 +114,6 @@ class Tuner:
     records: Records | None = None
     seed: int = 0
     session: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    batch: int = 8
     stages: Stages | None = None
 
     def tune(
@@ -247,7 +245,7 @@ class _Search:
 
     def _propose(self) -> list[int]:
         began = time.monotonic()
-        proposed = self.strategy.propose(self._batch())
+        proposed = self.strategy.propose(batch_size(self._given))
         self.search_s += time.monotonic() - began
         self._empty = not proposed
         return proposed
@@ -306,9 +304,6 @@ class _Search:
         self._idle += 1
         if trial.cost_s < (self.best.cost_s if self.best else float("inf")):
             self.best, self._idle = trial, 0
-
-    def _batch(self) -> int:
-        return self.tuner.batch if self._given < 8 * self.tuner.batch else 2 * self.tuner.batch
 
     def _over(self) -> bool:
         if self.n_trial is not None and self._given >= self.n_trial:

@@ -12,6 +12,14 @@ from ..space import ConfigSpace
 SMALL = 1 << 15  # valid configurations of a space that is worth listing
 
 
+def batch_size(given: int) -> int:
+    """Give how many configurations to ask a strategy for at a time, after `given` ones.
+
+    Few at first, while each measurement teaches much; more later, when thinking would cost more than it gives.
+    """
+    return 4 if given < 64 else 8 if given < 192 else 16
+
+
 class Strategy(Protocol):
     """Decides what to measure next."""
 

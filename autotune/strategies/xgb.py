@@ -12,11 +12,14 @@ from ..space import ConfigSpace
 from .annealing import Annealing
 from .strategy import Unvisited
 
+DRAWN = 8  # configurations drawn for each one that the template's estimate lets begin
 LISTED = 1 << 13  # unvisited configurations that are all scored rather than searched by annealing
 
 
 class XgbStrategy:
     """Random at first, then what the cost model ranks best, with a share of random ones.
+
+    Where the template has an estimate, it chooses among the first random ones.
 
     seeds      configurations to begin with: the best of earlier records
     warm_up    measured configurations before the model is trusted
@@ -59,9 +62,18 @@ class XgbStrategy:
             chosen += self._ranked(wanted - self._explored(wanted))
         self.unvisited.mark(chosen)
         if len(chosen) < count:
-            chosen += self.unvisited.draw(count - len(chosen))
+            wanted = count - len(chosen)
+            chosen += self.unvisited.draw(wanted) if self._trusted else self._promising(wanted)
         self.unvisited.mark(chosen)
         return chosen
+
+    def _promising(self, count: int) -> list[int]:
+        """Give random configurations, the better part of a larger draw by the template's own estimate if it has one."""
+        drawn = self.unvisited.draw(count * DRAWN)
+        estimate = self.space.estimate(self.space.matrix(drawn)) if drawn else None
+        if estimate is None:
+            return drawn[:count]
+        return [drawn[i] for i in np.argsort(-estimate, kind="stable")[:count]]
 
     def observe(self, indices: Sequence[int], costs: Sequence[float]) -> None:
         """Remember for the next fit."""

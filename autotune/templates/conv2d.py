@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 from ... import te
 from ...ir.errors import TuneError
@@ -95,11 +97,7 @@ def _blocked(cfg: Knobs, s: Schedule, out: Tensor) -> None:
         lambda oc, oh, ow: tile.fits_registers(target, oh.size[-1] * ow.size[-1], oc.size[-1] * vectors),
         "tile_oc", "tile_oh", "tile_ow",
     )  # fmt: skip
-    cfg.define_feature(
-        "accumulators",
-        lambda oc, oh, ow: oc.size[-1] * oh.size[-1] * ow.size[-1] * vectors,
-        "tile_oc", "tile_oh", "tile_ow",
-    )  # fmt: skip
+    _estimate(cfg, width, lambda oc, oh, ow: (oh.size[-1] * ow.size[-1], oc.size[-1] * vectors))
     _reduction_knobs(cfg, out)
     cache = tile.accumulate(s, out)
     oc = cfg["tile_oc"].apply(s, out, block)
@@ -128,6 +126,7 @@ def _channels_last(cfg: Knobs, s: Schedule, out: Tensor) -> None:
         lambda oc, oh, ow: tile.fits_registers(target, oh.size[-1] * ow.size[-1], -(-oc.size[-1] // lanes)),
         "tile_oc", "tile_oh", "tile_ow",
     )  # fmt: skip
+    _estimate(cfg, width, lambda oc, oh, ow: (oh.size[-1] * ow.size[-1], -(-oc.size[-1] // lanes)))
     _reduction_knobs(cfg, out)
     cache = tile.accumulate(s, out)
     oc = cfg["tile_oc"].apply(s, out, channel)
@@ -160,6 +159,7 @@ def _plain(cfg: Knobs, s: Schedule, out: Tensor) -> None:
         lambda oc, oh, ow: tile.fits_registers(target, oc.size[-1] * oh.size[-1], -(-ow.size[-1] // lanes)),
         "tile_oc", "tile_oh", "tile_ow",
     )  # fmt: skip
+    _estimate(cfg, width, lambda oc, oh, ow: (oc.size[-1] * oh.size[-1], -(-ow.size[-1] // lanes)))
     _reduction_knobs(cfg, out)
     cache = tile.accumulate(s, out)
     oc = cfg["tile_oc"].apply(s, out, channel)
@@ -173,6 +173,14 @@ def _plain(cfg: Knobs, s: Schedule, out: Tensor) -> None:
     s[cache].compute_at(s[out], ow[0])
     _accumulate(cfg, s, cache, lanes)
     _padding(cfg, s, out, cache, parallel)
+
+
+def _estimate(cfg: Knobs, width: Axis, shape: Callable[..., tuple[Any, Any]]) -> None:
+    """Add the estimate of a register tile, whose rows and vectors `shape` gives from the three tile knobs."""
+    cfg.define_estimate(
+        lambda oc, oh, ow: tile.estimate(*shape(oc, oh, ow)) * tile.coverage(tile.size(width), ow.size[-1]),
+        "tile_oc", "tile_oh", "tile_ow",
+    )  # fmt: skip
 
 
 def _pixel_knobs(cfg: Knobs, height: Axis, width: Axis) -> None:

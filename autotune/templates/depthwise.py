@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ... import te
 from ...ir.errors import TuneError
 from ...schedule.schedule import Schedule, create_schedule
@@ -12,6 +14,8 @@ from ..space import Knobs
 from ..template import get_config, get_target, template
 from . import register_tile as tile
 from .conv2d import block_of
+
+SUMS_IN_FLIGHT = 8  # two multiply-adds a cycle, each four cycles long
 
 
 @template("depthwise_conv2d")
@@ -112,6 +116,10 @@ def _define(cfg: Knobs, height: Axis, width: Axis, lane_axis: Axis, lanes: int) 
         cfg.define_split("tile_lane", lane_axis, "candidate", candidate=tile.vector_candidates(across, lanes))
     cfg.restrict(
         lambda r, c, v: tile.fits_registers(target, r.size[-1] * c.size[-1], -(-v.size[-1] // lanes)),
+        "tile_h", "tile_w", "tile_lane",
+    )  # fmt: skip
+    cfg.define_estimate(
+        lambda r, c, v: np.minimum(1, r.size[-1] * c.size[-1] * -(-v.size[-1] // lanes) / SUMS_IN_FLIGHT),
         "tile_h", "tile_w", "tile_lane",
     )  # fmt: skip
     cfg.define_knob("unroll_kh", [True, False])

@@ -85,7 +85,11 @@ def _define(cfg: Knobs, rows: Axis, columns: Axis, depth: Axis, lanes: int) -> N
     cfg.restrict(lambda r, c: tile.fits_registers(target, r.size[-1], -(-c.size[-1] // lanes)), "tile_m", "tile_n")
     cfg.restrict(lambda p, first: (p.val != "part") | ~first.val.astype(bool), "pack_a", "columns_outermost")
     cfg.restrict(lambda p, first: (p.val != "part") | first.val.astype(bool), "pack_b", "columns_outermost")
-    cfg.define_feature("accumulators", lambda r, c: r.size[-1] * c.size[-1] // lanes, "tile_m", "tile_n")
+    cfg.define_estimate(
+        lambda r, c: tile.estimate(r.size[-1], -(-c.size[-1] // lanes)) * tile.coverage(m, r.size[-1]),
+        "tile_m",
+        "tile_n",
+    )
     cfg.define_feature("panel", lambda r, b: r.size[-1] * b.val * k, "tile_m", "block_m")
 
 

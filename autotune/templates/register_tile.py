@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from ...ir.target import Target
 from ...schedule.schedule import Schedule
@@ -48,6 +51,20 @@ def vector_candidates(extent: int, lanes: int, most: int = 6) -> list[tuple[int,
 def fits_registers(target: Target, rows: int, vectors: int) -> bool:
     """Tell whether accumulators, one row of operands and a broadcast value fit (works on arrays, too)."""
     return rows * vectors + vectors + 1 <= registers_of(target)
+
+
+def estimate(rows: Any, vectors: Any) -> Any:
+    """Give the share of the multiply-add peak that a register tile allows, from 0 to 1 (works on arrays, too).
+
+    Two multiply-adds and two loads a cycle, and four cycles until a sum can be added to: what most current cores do.
+    """
+    work = rows * vectors / 2
+    return work / np.maximum(np.maximum(work, (rows + vectors) / 2), 4)
+
+
+def coverage(extent: int, part: Any) -> Any:
+    """Give the share of `extent` that whole parts would have to do with (works on arrays, too)."""
+    return extent / (np.ceil(extent / part) * part)
 
 
 def accumulate(schedule: Schedule, out: Tensor) -> Tensor:
