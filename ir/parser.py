@@ -11,7 +11,7 @@ from . import stmt as s
 from .buffer import Buffer
 from .dtype import ALL, DType, boolean, dtype_of, int32, int64
 from .errors import ParseError
-from .printer import call_dtype, follows_arguments, natural
+from .printer import Shown, call_dtype, follows_arguments, natural
 
 _BINARY: dict[type, type] = {
     ast.Add: e.Add, ast.Sub: e.Sub, ast.Mult: e.Mul, ast.Div: e.Div, ast.FloorDiv: e.FloorDiv, ast.Mod: e.FloorMod,
@@ -64,7 +64,7 @@ class _Reader:
         self._text = text
         self._scope: dict[str, e.Var | Buffer] = dict(names or {})
         self._made: dict[tuple, e.Var | Buffer] = {}  # a name bound again alike is the same thing, as when printed
-        self._hints: dict[int, DType | None] = {}
+        self._shown = Shown(self._find_shown)  # as the printer has it
 
     def module(self) -> list[ast.stmt]:
         """Give Python's statements.  Raises ParseError where the text is not Python."""
@@ -396,15 +396,6 @@ class _Reader:
         if not isinstance(found, kind):
             raise self.refusal(node, f"a {what}, {name} is none here")
         return found
-
-    def _shown(self, *nodes: ast.expr) -> DType | None:
-        """Give the type that the first of `nodes` that is more than literals shows; as the printer has it."""
-        for node in nodes:
-            if id(node) not in self._hints:
-                self._hints[id(node)] = self._find_shown(node)
-            if self._hints[id(node)] is not None:
-                return self._hints[id(node)]
-        return None
 
     def _find_shown(self, node: ast.expr) -> DType | None:
         match node:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from . import expr as e
 from . import stmt as s
@@ -23,6 +24,7 @@ from .intrinsics import INTRINSICS
 
 OR, AND, NOT, COMPARE, SUM, PRODUCT, ATOM = range(1, 8)  # how tightly Python's operators bind
 INDENT = "    "
+T = TypeVar("T")
 
 INFIX: dict[type, tuple[str, int]] = {
     e.Or: ("or", OR), e.And: ("and", AND),
@@ -122,6 +124,26 @@ def natural(value: e.Number) -> DType:
             return int32
 
 
+class Shown(Generic[T]):
+    """Tells the data type that the text of the first of some nodes that is more than literals shows, or None.
+
+    find  tells it of one node, which is asked for once
+    """
+
+    def __init__(self, find: Callable[[T], DType | None]) -> None:
+        self._find = find
+        self._found: dict[int, DType | None] = {}
+
+    def __call__(self, *nodes: T) -> DType | None:
+        """Give the first type that is shown."""
+        for node in nodes:
+            if id(node) not in self._found:
+                self._found[id(node)] = self._find(node)
+            if self._found[id(node)] is not None:
+                return self._found[id(node)]
+        return None
+
+
 class _Printer:
     """One text in the making: its lines so far and the names that it has given."""
 
@@ -135,7 +157,7 @@ class _Printer:
             case _:
                 self._mark = mark
         self._margin = "" if mark is None else "  "
-        self._hints: dict[int, DType | None] = {}
+        self._shown = Shown(self._find_shown)
 
     # Expressions
 
@@ -204,15 +226,6 @@ class _Printer:
     def element(self, buffer: Buffer, indices: Sequence[e.Expr]) -> str:
         """Give the text of `buffer[indices]`."""
         return f"{self._names(buffer)}[{', '.join(map(self.expr, indices)) or '()'}]"
-
-    def _shown(self, *nodes: e.Expr) -> DType | None:
-        """Give the type that the text of the first of `nodes` that is more than literals shows, or None."""
-        for node in nodes:
-            if id(node) not in self._hints:
-                self._hints[id(node)] = self._find_shown(node)
-            if self._hints[id(node)] is not None:
-                return self._hints[id(node)]
-        return None
 
     def _find_shown(self, node: e.Expr) -> DType | None:
         match node:

@@ -21,7 +21,20 @@ from .pool import adopt
 from .signature import Signature, from_json, to_json
 from .timing import Timing
 
-Kernels = dict[str, Kernel]
+
+class Kernels(dict[str, Kernel]):
+    """Kernels by name."""
+
+    def __missing__(self, name: str) -> Kernel:
+        raise ArgumentError("module", f"no kernel called {name!r}", advice=f"one of {', '.join(self)}")
+
+    @property
+    def only(self) -> Kernel:
+        """Give the only kernel.  Raises ArgumentError where there are several, or none."""
+        if len(self) != 1:
+            advice = f'module["name"] with one of {", ".join(self)}'
+            raise ArgumentError("module", f"has {len(self)} kernels", advice=advice)
+        return next(iter(self.values()))
 
 
 class Module:
@@ -49,10 +62,7 @@ class Module:
         self._kernels: Kernels | None = None
 
     def __getitem__(self, name: str) -> Kernel:
-        found = self.kernels.get(name)
-        if found is None:
-            raise _unknown(name, self.kernels)
-        return found
+        return self.kernels[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(signature.name for signature in self.signatures)
@@ -67,7 +77,7 @@ class Module:
     @property
     def kernel(self) -> Kernel:
         """Give the only kernel."""
-        return _only(self.kernels)
+        return self.kernels.only
 
     @property
     def kernels(self) -> Kernels:
@@ -88,7 +98,8 @@ class Module:
         entries = [export.packed(s.name) for s in self.signatures]
         loaded = load(self.code.code, entries, symbols)
         owner = (loaded, externs)
-        return {s.name: Kernel(s, loaded.addresses[export.packed(s.name)], owner) for s in self.signatures}
+        entry = {s.name: loaded.addresses[export.packed(s.name)] for s in self.signatures}
+        return Kernels({s.name: Kernel(s, entry[s.name], owner) for s in self.signatures})
 
     @property
     def llvm_ir(self) -> str:
@@ -167,26 +178,22 @@ class LibraryModule:
         self.signatures = from_json(ctypes.string_at(ctypes.addressof(text)).decode())
         addresses = {name: self._address(name) for name in EXPORTS}
         adopt(Library(addresses, bind_functions(addresses)))
-        self.kernels: Kernels = {
-            s.name: Kernel(s, self._address(export.packed(s.name)), self._library, addresses["tilewright_call"])
-            for s in self.signatures
-        }
+        entry = {s.name: self._address(export.packed(s.name)) for s in self.signatures}
+        call = addresses["tilewright_call"]
+        self.kernels = Kernels({s.name: Kernel(s, entry[s.name], self._library, call) for s in self.signatures})
 
     def _address(self, name: str) -> int:
         return ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value or 0
 
     def __getitem__(self, name: str) -> Kernel:
-        found = self.kernels.get(name)
-        if found is None:
-            raise _unknown(name, self.kernels)
-        return found
+        return self.kernels[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.kernels)
 
     def __call__(self, *arguments: object, threads: int | None = None) -> None:
         """Run the only kernel; raises as it does, and ArgumentError where there are several."""
-        _only(self.kernels)(*arguments, threads=threads)
+        self.kernels.only(*arguments, threads=threads)
 
 
 def load_module(path: str | Path) -> Module | LibraryModule:
@@ -216,14 +223,3 @@ def _check_runs_here(target: Target) -> None:
         fact = f"the code is for {target.cpu or target.triple}, this machine is {host.cpu}"
         where = f"  missing here: {', '.join(sorted(missing))}" if missing else ""
         raise TargetError("load", fact, where, "build it for this machine, or export it")
-
-
-def _unknown(name: str, kernels: Kernels) -> ArgumentError:
-    return ArgumentError("module", f"no kernel called {name!r}", advice=f"one of {', '.join(kernels)}")
-
-
-def _only(kernels: Kernels) -> Kernel:
-    if len(kernels) != 1:
-        names = ", ".join(kernels)
-        raise ArgumentError("module", f"has {len(kernels)} kernels", advice=f'module["name"] with one of {names}')
-    return next(iter(kernels.values()))

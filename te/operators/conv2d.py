@@ -7,10 +7,7 @@ a block: NCHW16c is (N, C / 16, H, W, 16).  Strides and dilations are numbers or
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ...ir import arith
-from ...ir.dtype import DType
 from ...ir.errors import TypeMismatch
 from ...ir.expr import Expr
 from ..arguments import differ
@@ -18,9 +15,8 @@ from ..compute import compute, reduce_axis
 from ..reducers import sum
 from ..tensor import Tensor
 from .pad import pad_image
+from .products import Dtype, converter
 from .window import Pair, window
-
-Dtype = str | DType | None
 
 
 def conv2d(
@@ -57,10 +53,10 @@ def conv2d_nchw(
     geometry = window(taps, stride, padding, dilation)
     padded = pad_image(data, 2, 3, geometry.padding)
     rc, ry, rx = (reduce_axis((0, n), name) for n, name in zip((per_group, *taps), ("rc", "ry", "rx"), strict=True))
-    convert = _converter(data, out_dtype)
+    convert = converter(data, out_dtype)
 
     def element(n: Expr, f: Expr, y: Expr, x: Expr) -> Expr:
-        first = 0 if groups == 1 else f // (filters // groups) * per_group
+        first = _first_channel(f, filters, per_group, groups)
         h, w = geometry.tap((y, x), (ry.var, rx.var))
         return sum(convert(padded[n, first + rc, h, w]) * convert(kernel[f, rc, ry, rx]), axis=[rc, ry, rx])
 
@@ -86,10 +82,10 @@ def conv2d_nhwc(
     geometry = window(taps, stride, padding, dilation)
     padded = pad_image(data, 1, 2, geometry.padding)
     ry, rx, rc = (reduce_axis((0, n), name) for n, name in zip((*taps, per_group), ("ry", "rx", "rc"), strict=True))
-    convert = _converter(data, out_dtype)
+    convert = converter(data, out_dtype)
 
     def element(n: Expr, y: Expr, x: Expr, f: Expr) -> Expr:
-        first = 0 if groups == 1 else f // (filters // groups) * per_group
+        first = _first_channel(f, filters, per_group, groups)
         h, w = geometry.tap((y, x), (ry.var, rx.var))
         return sum(convert(padded[n, h, w, first + rc]) * convert(kernel[ry, rx, rc, f]), axis=[ry, rx, rc])
 
@@ -120,10 +116,10 @@ def conv2d_NCHWc(
     padded = pad_image(data, 2, 3, geometry.padding)
     extents, names = (group_blocks, *taps, inner), ("ic_outer", "kh", "kw", "ic_inner")
     ico, kh, kw, ici = (reduce_axis((0, n), name) for n, name in zip(extents, names, strict=True))
-    convert = _converter(data, out_dtype)
+    convert = converter(data, out_dtype)
 
     def element(n: Expr, oc_chunk: Expr, oh: Expr, ow: Expr, oc_block: Expr) -> Expr:
-        first = 0 if groups == 1 else oc_chunk // (filter_blocks // groups) * group_blocks
+        first = _first_channel(oc_chunk, filter_blocks, group_blocks, groups)
         h, w = geometry.tap((oh, ow), (kh.var, kw.var))
         taken = convert(padded[n, first + ico, h, w, ici])
         return sum(taken * convert(kernel[oc_chunk, ico, kh, kw, ici, oc_block]), axis=[ico, kh, kw, ici])
@@ -133,9 +129,9 @@ def conv2d_NCHWc(
     return compute(shape, element, "conv2d_NCHWc", "conv2d_NCHWc", attrs)
 
 
-def _converter(data: Tensor, out_dtype: Dtype) -> Callable[[Expr], Expr]:
-    dtype = data.dtype if out_dtype is None else out_dtype
-    return lambda x: arith.cast(dtype, x)
+def _first_channel(output: Expr, outputs: Expr, per_group: Expr, groups: int) -> Expr | int:
+    """Give the first input channel of an output channel's group; of blocks of channels alike."""
+    return 0 if groups == 1 else output // (outputs // groups) * per_group
 
 
 def _check_ranks(step: str, data: Tensor, data_rank: int, kernel: Tensor, kernel_rank: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ...ir import arith
-from ...ir.dtype import DType
 from ...ir.errors import TypeMismatch
 from ...ir.expr import Expr
 from ..arguments import differ
@@ -11,9 +9,8 @@ from ..compute import compute, reduce_axis
 from ..reducers import sum
 from ..tensor import Tensor
 from .pad import pad_image
+from .products import Dtype, converter
 from .window import Pair, window
-
-Dtype = str | DType | None
 
 
 def depthwise_conv2d_nchw(
@@ -26,12 +23,12 @@ def depthwise_conv2d_nchw(
     geometry = window(taps, stride, padding, dilation)
     padded = pad_image(data, 2, 3, geometry.padding)
     ry, rx = reduce_axis((0, taps[0]), "ry"), reduce_axis((0, taps[1]), "rx")
-    dtype = data.dtype if out_dtype is None else out_dtype
+    convert = converter(data, out_dtype)
 
     def element(n: Expr, c: Expr, y: Expr, x: Expr) -> Expr:
         h, w = geometry.tap((y, x), (ry.var, rx.var))
-        taken = arith.cast(dtype, padded[n, c // multiplier, h, w])
-        return sum(taken * arith.cast(dtype, kernel[c // multiplier, c % multiplier, ry, rx]), axis=[ry, rx])
+        taken = convert(padded[n, c // multiplier, h, w])
+        return sum(taken * convert(kernel[c // multiplier, c % multiplier, ry, rx]), axis=[ry, rx])
 
     shape = (batch, channels * multiplier, *geometry.positions(image))
     attrs = {**geometry.attrs, "layout": "NCHW"}
@@ -48,12 +45,12 @@ def depthwise_conv2d_nhwc(
     geometry = window(taps, stride, padding, dilation)
     padded = pad_image(data, 1, 2, geometry.padding)
     ry, rx = reduce_axis((0, taps[0]), "ry"), reduce_axis((0, taps[1]), "rx")
-    dtype = data.dtype if out_dtype is None else out_dtype
+    convert = converter(data, out_dtype)
 
     def element(n: Expr, y: Expr, x: Expr, c: Expr) -> Expr:
         h, w = geometry.tap((y, x), (ry.var, rx.var))
-        taken = arith.cast(dtype, padded[n, h, w, c // multiplier])
-        return sum(taken * arith.cast(dtype, kernel[ry, rx, c // multiplier, c % multiplier]), axis=[ry, rx])
+        taken = convert(padded[n, h, w, c // multiplier])
+        return sum(taken * convert(kernel[ry, rx, c // multiplier, c % multiplier]), axis=[ry, rx])
 
     shape = (batch, *geometry.positions(image), channels * multiplier)
     attrs = {**geometry.attrs, "layout": "NHWC"}
@@ -70,12 +67,12 @@ def depthwise_conv2d_NCHWc(
     geometry = window(taps, stride, padding, dilation)
     padded = pad_image(data, 2, 3, geometry.padding)
     kh, kw = reduce_axis((0, taps[0]), "kh"), reduce_axis((0, taps[1]), "kw")
-    dtype = data.dtype if out_dtype is None else out_dtype
+    convert = converter(data, out_dtype)
 
     def element(n: Expr, c_chunk: Expr, oh: Expr, ow: Expr, c_block: Expr) -> Expr:
         h, w = geometry.tap((oh, ow), (kh.var, kw.var))
-        taken = arith.cast(dtype, padded[n, c_chunk, h, w, c_block])
-        return sum(taken * arith.cast(dtype, kernel[c_chunk, 0, kh, kw, 0, c_block]), axis=[kh, kw])
+        taken = convert(padded[n, c_chunk, h, w, c_block])
+        return sum(taken * convert(kernel[c_chunk, 0, kh, kw, 0, c_block]), axis=[kh, kw])
 
     shape = (batch, blocks, *geometry.positions(image), inner)
     attrs = {**geometry.attrs, "layout": f"NCHW{inner}c"}

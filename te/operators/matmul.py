@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...ir import arith
-from ...ir.dtype import DType
 from ...ir.errors import TypeMismatch
 from ...ir.expr import Expr
 from ..arguments import differ
@@ -13,8 +12,7 @@ from ..broadcast import broadcast
 from ..compute import compute, reduce_axis
 from ..reducers import sum
 from ..tensor import Tensor
-
-Dtype = str | DType | None
+from .products import Dtype, converter
 
 
 def matmul(
@@ -68,12 +66,12 @@ def batch_matmul(
     columns, other_depth = _sides(tensor_b, 1, not transpose_b)
     _check_equal("batch_matmul", "K", depth, other_depth)
     k = reduce_axis((0, depth), "k")
-    dtype = tensor_a.dtype if out_dtype is None else out_dtype
+    convert = converter(tensor_a, out_dtype)
 
     def element(b: Expr, i: Expr, j: Expr) -> Expr:
         at_a = (arith.const(0) if one_a else b, *((k, i) if transpose_a else (i, k)))
         at_b = (arith.const(0) if one_b else b, *((j, k) if transpose_b else (k, j)))
-        return sum(arith.cast(dtype, tensor_a[at_a]) * arith.cast(dtype, tensor_b[at_b]), axis=k)
+        return sum(convert(tensor_a[at_a]) * convert(tensor_b[at_b]), axis=k)
 
     attrs = {"transpose_a": transpose_a, "transpose_b": transpose_b}
     return compute((many_b if one_a else many_a, rows, columns), element, "T_batch_matmul", "batch_matmul", attrs)
@@ -94,11 +92,11 @@ def _product(
     columns, other_depth = _sides(b, 0, not transpose_b)
     _check_equal(tag, "K", depth, other_depth)
     k = reduce_axis((0, depth), "k")
-    dtype = a.dtype if out_dtype is None else out_dtype
+    convert = converter(a, out_dtype)
 
     def element(i: Expr, j: Expr) -> Expr:
         left = a[(k, i) if transpose_a else (i, k)]
-        return sum(arith.cast(dtype, left) * arith.cast(dtype, b[(j, k) if transpose_b else (k, j)]), axis=k)
+        return sum(convert(left) * convert(b[(j, k) if transpose_b else (k, j)]), axis=k)
 
     attrs = {"transpose_a": transpose_a, "transpose_b": transpose_b}
     result = compute((rows, columns), element, f"T_{tag}", tag, attrs)
