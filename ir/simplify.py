@@ -58,6 +58,14 @@ def simplify(node: N, ranges: Ranges | None = None) -> N:
     return _Simplifier(Known(ranges or {}), {}, _shape_vars(node)).visit(node)
 
 
+def simplifier(ranges: Ranges) -> Callable[[Expr], Expr]:
+    """Give a function that simplifies expressions as `simplify` does, and remembers what it has worked out.
+
+    ranges  where variables lie; ranges of further variables may be added between calls, none may change
+    """
+    return _Simplifier(Known(ranges), {}, frozenset()).expr
+
+
 def _shape_vars(node: Expr | Stmt) -> frozenset[Var]:
     """Give the variables that shapes of allocated buffers depend on: buffers are not rewritten."""
     found: set[Var] = set()
@@ -128,6 +136,7 @@ class _Simplifier:
         if result is not node and same(result, node):
             result = node
         self.memo[id(node)] = (node, result)
+        self.memo[id(result)] = (result, result)
         return result
 
     def index(self, node: Expr) -> Expr:

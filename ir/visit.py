@@ -57,7 +57,8 @@ def walk(node: Node) -> Iterator[Node]:
             continue
         seen.add(id(here))
         yield here
-        for name, many in reversed(_shape(type(here))):
+        shape = _SHAPES.get(type(here))
+        for name, many in reversed(_shape(type(here)) if shape is None else shape):
             value = getattr(here, name)
             if many:
                 stack.extend(value[::-1])
@@ -120,7 +121,8 @@ def _rewrite(node: Node, rule: Callable[[Node], Node | None], memo: Memo) -> Nod
 def map_children(node: K, change: Callable[[Any], Any]) -> K:
     """Give `node` with `change` applied to each child; the same object where every child stays the same."""
     changes: dict[str, Any] = {}
-    for name, many in _shape(type(node)):
+    shape = _SHAPES.get(type(node))
+    for name, many in _shape(type(node)) if shape is None else shape:
         old = getattr(node, name)
         if old is None:
             continue
@@ -138,7 +140,12 @@ def map_children(node: K, change: Callable[[Any], Any]) -> K:
 def with_fields(node: K, changes: Mapping[str, Any]) -> K:
     """Give a copy of `node` with some fields replaced."""
     cls = type(node)
-    return cls(*[changes[f.name] if f.name in changes else getattr(node, f.name) for f in fields(cls)])  # type: ignore[arg-type]
+    return cls(*[changes[name] if name in changes else getattr(node, name) for name in _names(cls)])
+
+
+@cache
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(cls))
 
 
 def substitute(node: N, values: Mapping[Var, Expr]) -> N:

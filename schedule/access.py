@@ -71,7 +71,11 @@ def _check(op: Operation, node: Node, ranges: Ranges, facts: Facts, done: set[tu
 def _check_index(
     op: Operation, read: Read, index: Expr, extent: Expr, dimension: int, ranges: Ranges, facts: Facts
 ) -> None:
-    inside = _holds(index, ranges, facts) and _holds(arith.sub(arith.sub(extent, 1), index), ranges, facts)
+    inside = (
+        _is_plainly_inside(index, extent, ranges)
+        or _holds(index, ranges, facts)
+        and _holds(arith.sub(arith.sub(extent, 1), index), ranges, facts)
+    )
     if inside:
         return
     low, high = const_bounds(index, ranges)
@@ -83,6 +87,15 @@ def _check_index(
         where=f"  operator {op.name}, axes {', '.join(a.name for a in (*op.axis, *op.reduce_axis))}",
         advice="te.if_then_else(condition, element, otherwise) around it, or clip the index with min and max",
     )
+
+
+def _is_plainly_inside(index: Expr, extent: Expr, ranges: Ranges) -> bool:
+    """Tell whether `index` is an axis of known range that is within a known extent: most are, and need no proof."""
+    range_of = ranges.get(index) if type(index) is Var else None
+    if range_of is None or range_of.lo is None or range_of.hi is None:
+        return False
+    low, high, size = arith.int_value(range_of.lo), arith.int_value(range_of.hi), arith.int_value(extent)
+    return low is not None and high is not None and size is not None and 0 <= low and high < size
 
 
 def _holds(value: Expr, ranges: Ranges, facts: Facts) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from textwrap import indent
 
@@ -13,7 +13,7 @@ from ..ir.errors import Error
 from ..ir.expr import Expr, Load, Var
 from ..ir.interval import Interval
 from ..ir.printer import stmt_text
-from ..ir.simplify import simplify
+from ..ir.simplify import simplifier, simplify
 from ..ir.stmt import Allocate, For, If, Let, Seq, Stmt, seq
 from ..ir.stmt import Store as StoreStmt
 from ..ir.visit import Memo, Node, free_vars, rewrite, substitute
@@ -39,7 +39,11 @@ class NestBuilder:
     stores: dict[Key, Store]
     params: Mapping[Key, Buffer]
     marks: dict[tuple[str, Axis], Stmt] = field(default_factory=dict)
+    simple: Callable[[Expr], Expr] = field(init=False)  # simplifies within the ranges of the loops
     _memos: dict[str, Memo] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.simple = simplifier(self.result.ranges)
 
     def whole(self) -> Stmt:
         """Give the statements of all stages at the root, each with its memory around it and all that follows."""
@@ -175,10 +179,6 @@ class NestBuilder:
                     return None
 
         return self.simple(rewrite(expression, rule, memo))
-
-    def simple(self, expression: Expr) -> Expr:
-        """Give the expression simplified within the ranges of the loops."""
-        return simplify(expression, self.result.ranges)
 
     # -- loops ---------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ class PartitionLoops:
         """Give the body with its loops split."""
         if not any(True for _ in of_kind(body, If, IfThenElse)):
             return body
-        made = _Partition(Names(body), self.copies).statement(body, frozenset(), 1)
+        made = _Partition(Names(body), self.copies, {}).statement(body, frozenset(), 1)
         return body if made is body else rewrite(made, shortened)
 
 
@@ -70,12 +70,15 @@ def shortened(node: Node) -> Node | None:
 class _Partition:
     names: Names
     limit: int
+    choices: Choices
 
     def statement(self, stmt: Stmt, outside: frozenset[Var], copies: int) -> Stmt:
         """Split the loops of `stmt`; `outside` are the loops around it, `copies` how often it is there already."""
+        if not has_choices(stmt, self.choices):
+            return stmt
         match stmt:
             case For(var=var, kind=kind) if kind not in _LANES and copies < self.limit:
-                found = _main_range(stmt, outside)
+                found = _main_range(stmt, outside, self.choices)
                 if found is not None:
                     return self.split(stmt, found, outside, copies)
                 outside = outside | {var}
@@ -133,7 +136,19 @@ class _Partition:
         return with_fields(loop, {"body": If(arith.logical_and(*tests), then, otherwise)})
 
 
-def _main_range(loop: For, outside: frozenset[Var]) -> Range | None:
+Choices = dict[int, tuple[Node, bool]]  # by identity: the node, and whether a condition is in it
+
+
+def has_choices(node: Node, known: Choices) -> bool:
+    """Tell whether there is an if below `node`, as a statement or in an expression; each node is looked at once."""
+    found = known.get(id(node))
+    if found is None:
+        here = type(node) in (If, IfThenElse) or any([has_choices(child, known) for child in children(node)])
+        found = known[id(node)] = (node, here)
+    return found[1]
+
+
+def _main_range(loop: For, outside: frozenset[Var], choices: Choices) -> Range | None:
     """Give the iterations that need no conditions; None where that are all, none, or where that is not known."""
     extent = affine_of(loop.extent)
     if extent.vars & outside:
@@ -141,7 +156,7 @@ def _main_range(loop: For, outside: frozenset[Var]) -> Range | None:
     lows: list[Affine] = []
     highs: list[Affine] = []
     conditions: list[Expr] = []
-    for condition, ends in _conditions(loop.body, {}):
+    for condition, ends in _conditions(loop.body, {}, choices):
         bound = _bound(condition, loop.var, ends, outside)
         if bound is not None:
             is_low, at = bound
@@ -169,17 +184,19 @@ def _clamped(highs: list[Affine], extent: Affine) -> Affine:
     return affine_of(arith.maximum(last, arith.const(0, dtype)))
 
 
-def _conditions(node: Node, ends: dict[Var, Affine]) -> Iterator[tuple[Expr, dict[Var, Affine]]]:
+def _conditions(node: Node, ends: dict[Var, Affine], choices: Choices) -> Iterator[tuple[Expr, dict[Var, Affine]]]:
     """Give every conjunct below `node`, with the extents of the loops between."""
+    if not has_choices(node, choices):
+        return
     match node:
         case For(var, extent, body):
-            yield from _conditions(body, {**ends, var: affine_of(extent)})
+            yield from _conditions(body, {**ends, var: affine_of(extent)}, choices)
             return
         case If(condition=condition) | IfThenElse(condition=condition):
             for conjunct in _conjuncts(condition):
                 yield conjunct, ends
     for child in children(node):
-        yield from _conditions(child, ends)
+        yield from _conditions(child, ends, choices)
 
 
 def _conjuncts(condition: Expr) -> Iterator[Expr]:
