@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ... import te
-from ...ir.visit import walk
+from ...ir.visit import of_kind
 from ...schedule.schedule import Schedule, create_schedule
 from ...schedule.stage import Stage
 from ...te import operators
 from ...te.axis import Axis
 from ...te.nodes import Read
+from ...te.operation import ComputeOp
 from ...te.tensor import Tensor
 from ..space import Knobs
 from ..template import get_config, get_target, template
@@ -116,7 +117,9 @@ def _pack(
     copy = s.cache_read(matrix, "global", [cache])
     assert isinstance(copy, Tensor)
     stage = s[copy]
-    kept = _kept_dimension(matrix, cache)
+    compute = cache.op
+    assert isinstance(compute, ComputeOp)
+    kept = _kept_dimension(matrix, compute)
     depth = (set(range(matrix.ndim)) - {kept} - set(range(matrix.ndim - 2))).pop()
     stage.transform_layout(lambda *i: [*i[: matrix.ndim - 2], i[kept] // size, i[depth], i[kept] % size])
     axes = list(stage.op.axis)
@@ -130,9 +133,9 @@ def _pack(
         tile.parallel_outer(s, copy, [*axes[: matrix.ndim - 2], panel])
 
 
-def _kept_dimension(matrix: Tensor, cache: Tensor) -> int:
+def _kept_dimension(matrix: Tensor, product: ComputeOp) -> int:
     """Give the dimension of an operand that the product keeps, the other of its last two being summed over."""
-    depth = cache.op.reduce_axis[0].var
-    read = next(r for r in walk(cache.op.body[0]) if isinstance(r, Read) and r.tensor.op is matrix.op)
+    depth = product.reduce_axis[0].var
+    read = next(r for r in of_kind(product.body[0], Read) if r.tensor.op is matrix.op)
     summed = next(d for d, index in enumerate(read.indices) if index is depth)
     return matrix.ndim - 1 if summed == matrix.ndim - 2 else matrix.ndim - 2
