@@ -58,10 +58,10 @@ def walk(node: Node) -> Iterator[Node]:
         seen.add(id(here))
         yield here
         shape = _SHAPES.get(type(here))
-        for name, many in reversed(_shape(type(here)) if shape is None else shape):
+        for name, many in (_shape(type(here)) if shape is None else shape)[::-1]:
             value = getattr(here, name)
             if many:
-                stack.extend(value[::-1])
+                stack += value[::-1]
             elif value is not None:
                 stack.append(value)
 
@@ -104,18 +104,19 @@ def rewrite(node: N, rule: Callable[[Node], Node | None], memo: Memo | None = No
     memo  results so far, to share between calls with the same rule
     The same object comes back where nothing changed; a node shared by several parents is rewritten once.
     """
-    return _rewrite(node, rule, {} if memo is None else memo)  # type: ignore[return-value]
+    known: Memo = {} if memo is None else memo
 
+    def change(node: Node) -> Node:
+        done = known.get(id(node))
+        if done is not None:
+            return done[1]
+        rebuilt = map_children(node, change)
+        replaced = rule(rebuilt)
+        result = rebuilt if replaced is None else replaced
+        known[id(node)] = (node, result)
+        return result
 
-def _rewrite(node: Node, rule: Callable[[Node], Node | None], memo: Memo) -> Node:
-    done = memo.get(id(node))
-    if done is not None:
-        return done[1]
-    rebuilt = map_children(node, lambda child: _rewrite(child, rule, memo))
-    replaced = rule(rebuilt)
-    result = rebuilt if replaced is None else replaced
-    memo[id(node)] = (node, result)
-    return result
+    return change(node)  # type: ignore[return-value]
 
 
 def map_children(node: K, change: Callable[[Any], Any]) -> K:
@@ -128,7 +129,7 @@ def map_children(node: K, change: Callable[[Any], Any]) -> K:
             continue
         if many:
             new = tuple([change(x) for x in old])
-            if any(a is not b for a, b in zip(old, new, strict=True)):
+            if new != old:  # nodes are equal only to themselves
                 changes[name] = new
         else:
             new = change(old)

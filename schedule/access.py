@@ -71,12 +71,9 @@ def _check(op: Operation, node: Node, ranges: Ranges, facts: Facts, done: set[tu
 def _check_index(
     op: Operation, read: Read, index: Expr, extent: Expr, dimension: int, ranges: Ranges, facts: Facts
 ) -> None:
-    inside = (
-        _is_plainly_inside(index, extent, ranges)
-        or _holds(index, ranges, facts)
-        and _holds(arith.sub(arith.sub(extent, 1), index), ranges, facts)
-    )
-    if inside:
+    if _is_plainly_inside(index, extent, ranges):
+        return
+    if _holds(index, ranges, facts) and _holds(arith.sub(arith.sub(extent, 1), index), ranges, facts):
         return
     low, high = const_bounds(index, ranges)
     span = f"{'-inf' if low is None else low} to {'inf' if high is None else high}"

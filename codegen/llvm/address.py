@@ -9,7 +9,7 @@ from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.expr import Add, Address, Cast, Const, Expr, FloorDiv, FloorMod, Load, Max, Min, Mul, Sub, Var
 from ...ir.stmt import Store
-from ...ir.visit import of_kind, variables, walk
+from ...ir.visit import walk
 from .body import Body, Linear, Place
 from .index import affine_form, combine, linear, materialise, resize
 from .index import atom as atom_of
@@ -21,12 +21,13 @@ Access = Load | Store | Address
 def element_strides(buffer: Buffer) -> tuple[int | Expr, ...]:
     """Give the distance in elements along each dimension: integers where they are known."""
     if buffer.strides is not None:
-        return tuple(_known(s) for s in buffer.strides)
+        return tuple([_known(s) for s in buffer.strides])
     strides: list[int | Expr] = []
-    step: Expr = Const(1)
+    step: int | Expr = 1
     for extent in reversed(buffer.shape):
-        strides.append(_known(step))
-        step = arith.mul(step, extent)
+        strides.append(step)
+        size = _known(extent)
+        step = step * size if isinstance(step, int) and isinstance(size, int) else _known(arith.mul(step, size))
     return tuple(reversed(strides))
 
 
@@ -61,22 +62,26 @@ def _place(body: Body, access: Access) -> Place | None:
     moving: list[tuple[Any, int]] = [(a, scale) for a, scale in atoms if a in steps]
     others = [(a, scale) for a, scale in atoms if a not in steps]
     place = Place(access, combine(constant, [(atom_of(body, a), scale) for a, scale in others]), tuple(moving))
-    if all(body.fact("steady", a, _is_steady) for a, _ in others):
+    read = [body.fact("decided by", a, _deciding) for a, _ in others]
+    if None not in read:
         body.places[id(access)] = place
-        for a, _ in others:
-            for var in body.fact("used", a, variables):
-                body.placed.setdefault(var, {})[id(access)] = None
+        for var in {v for found in read for v in found or ()}:
+            body.placed.setdefault(var, {})[id(access)] = None
     return place
 
 
-def _is_steady(expr: Expr) -> bool:
-    """Tell whether variables alone decide the value: neither memory, nor calls, nor which lanes are active."""
-    return all(type(n) in _OF_VARIABLES for n in walk(expr)) and all(
-        type(n.b) is Const for n in of_kind(expr, FloorDiv, FloorMod)
-    )
+def _deciding(expr: Expr) -> set[Var] | None:
+    """Give the variables that decide the value; None where memory, calls, or which lanes are active do so too."""
+    if type(expr) is Var:
+        return {expr}
+    nodes = list(walk(expr))
+    if not all(type(n) in _OF_VARIABLES or (type(n) in _DIVISIONS and type(n.b) is Const) for n in nodes):  # type: ignore[union-attr]
+        return None
+    return {n for n in nodes if type(n) is Var}
 
 
-_OF_VARIABLES = (Var, Const, Add, Sub, Mul, FloorDiv, FloorMod, Min, Max, Cast)
+_OF_VARIABLES = (Var, Const, Add, Sub, Mul, Min, Max, Cast)
+_DIVISIONS = (FloorDiv, FloorMod)
 
 
 def flat_form(body: Body, access: Access) -> tuple[int, tuple[tuple[Expr, int], ...]] | None:

@@ -143,7 +143,7 @@ def has_choices(node: Node, known: Choices) -> bool:
     """Tell whether there is an if below `node`, as a statement or in an expression; each node is looked at once."""
     found = known.get(id(node))
     if found is None:
-        here = type(node) in (If, IfThenElse) or any([has_choices(child, known) for child in children(node)])
+        here = type(node) in (If, IfThenElse) or any(has_choices(child, known) for child in children(node))
         found = known[id(node)] = (node, here)
     return found[1]
 
