@@ -92,7 +92,7 @@ def _is_plainly_inside(index: Expr, extent: Expr, ranges: Ranges) -> bool:
     if range_of is None or range_of.lo is None or range_of.hi is None:
         return False
     low, high, size = arith.int_value(range_of.lo), arith.int_value(range_of.hi), arith.int_value(extent)
-    return low is not None and high is not None and size is not None and 0 <= low and high < size
+    return low is not None and high is not None and size is not None and low >= 0 and high < size
 
 
 def _holds(value: Expr, ranges: Ranges, facts: Facts) -> bool:

@@ -35,6 +35,11 @@ class Split:
     factor: Expr | None
     nparts: Expr | None
 
+    @property
+    def made(self) -> tuple[Axis, ...]:
+        """Give the axes that came of it."""
+        return self.outer, self.inner
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fuse:
@@ -43,6 +48,11 @@ class Fuse:
     outer: Axis
     inner: Axis
     fused: Axis
+
+    @property
+    def made(self) -> tuple[Axis, ...]:
+        """Give the axis that came of it."""
+        return (self.fused,)
 
 
 Relation = Split | Fuse
@@ -190,12 +200,7 @@ class StageState:
         """Give every axis there has been: the operator's, then what relations made."""
         yield from self.roots
         for relation in self.relations:
-            match relation:
-                case Split(outer=outer, inner=inner):
-                    yield outer
-                    yield inner
-                case Fuse(fused=fused):
-                    yield fused
+            yield from relation.made
 
     def loop(self, axis: Axis) -> Loop:
         """Give how `axis` is executed."""

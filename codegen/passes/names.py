@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cached_property
 from typing import cast
 
 from ...ir.buffer import Buffer
@@ -18,15 +19,21 @@ class Names:
     """The names of variables and buffers that a kernel body uses."""
 
     def __init__(self, body: Stmt) -> None:
-        self._taken: set[str] = set()
-        for node in walk(body):
+        self._body = body
+
+    @cached_property
+    def _taken(self) -> set[str]:
+        """Give the names in use, collected when the first new one is asked for."""
+        taken: set[str] = set()
+        for node in walk(self._body):
             match node:
                 case Var(name=name):
-                    self._taken.add(name)
+                    taken.add(name)
                 case For(var=var) | Let(var=var):
-                    self._taken.add(var.name)
+                    taken.add(var.name)
                 case Load(buffer=buffer) | Store(buffer=buffer) | Address(buffer=buffer) | Allocate(buffer=buffer):
-                    self._taken.add(buffer.name)
+                    taken.add(buffer.name)
+        return taken
 
     def fresh(self, stem: str) -> str:
         """Give an unused name that begins as `stem` does."""

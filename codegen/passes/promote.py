@@ -112,15 +112,15 @@ class _Promotion:
         for buffer, store in stores.items():
             if buffer in private or any(loop.var in variables(i) for i in store.indices):
                 continue
+            if buffer.scope == "local" and fits_registers(buffer, self.target):  # it is in registers anyway
+                continue
             tile = _tile_of(loop, buffer)
             if tile is not None and self.fits(tile):
                 return tile
         return None
 
     def fits(self, tile: Tile) -> bool:
-        """Tell whether the tile takes at most all registers, and is not in registers anyway."""
-        if tile.buffer.scope == "local" and fits_registers(tile.buffer, self.target):
-            return False
+        """Tell whether the tile takes at most all registers."""
         lanes = max(1, (self.target.vector_bits or 128) // max(8, 8 * tile.buffer.dtype.bytes))
         cells = 1
         for loop in tile.loops:

@@ -80,15 +80,16 @@ def _taker(stage: StageState, axis: Axis) -> tuple[str, str]:
 
 def axis_key(stage: StageState, axis: Axis) -> str:
     """Give the name of `axis` in its stage; `name#2` is the second axis of that name."""
-    same_name = [a for a in stage.axes if a.name == axis.name]
+    name = axis.name
+    same_name = [a for a in stage.axes if a.var.name == name]
     position = next((i for i, a in enumerate(same_name) if a is axis), 0)
-    return axis.name if position == 0 else f"{axis.name}#{position + 1}"
+    return name if position == 0 else f"{name}#{position + 1}"
 
 
 def axis_by_key(stage: StageState, key: str) -> Axis | None:
     """Give the axis that `axis_key` called `key`, leaf or not, or None."""
     name, _, position = key.partition("#")
-    same_name = [a for a in (*stage.axes, *stage.taken) if a.name == name]
+    same_name = [a for a in (*stage.axes, *stage.taken) if a.var.name == name]
     same_name = list(dict.fromkeys(same_name))
     index = int(position) - 1 if position else 0
     return same_name[index] if index < len(same_name) else None
