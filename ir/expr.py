@@ -113,8 +113,10 @@ class Expr:
 
         return expr_text(self)
 
+    __repr__ = __str__
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Const(Expr):
     """A literal; integers and bools hold a Python int or bool, floats a Python float."""
 
@@ -126,7 +128,7 @@ class Const(Expr):
         return operator.index(self.value)  # type: ignore[arg-type]  # which refuses floats
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Var(Expr):
     """A named scalar: a loop variable, a let-bound value, or a parameter such as a symbolic size.
 
@@ -138,7 +140,7 @@ class Var(Expr):
     minimum: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Cast(Expr):
     """The value converted to another data type."""
 
@@ -175,7 +177,7 @@ class Comparison(Expr):
         return boolean
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Add(Binary):
     """a + b; integers wrap."""
 
@@ -183,7 +185,7 @@ class Add(Binary):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Sub(Binary):
     """a - b; integers wrap."""
 
@@ -191,7 +193,7 @@ class Sub(Binary):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Mul(Binary):
     """a * b; integers wrap."""
 
@@ -199,7 +201,7 @@ class Mul(Binary):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Div(Binary):
     """a / b of floats."""
 
@@ -207,7 +209,7 @@ class Div(Binary):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class FloorDiv(Binary):
     """The greatest integer not above a / b."""
 
@@ -215,7 +217,7 @@ class FloorDiv(Binary):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class FloorMod(Binary):
     """a - (a // b) * b; takes the sign of b."""
 
@@ -223,7 +225,7 @@ class FloorMod(Binary):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Min(Binary):
     """The lesser of a and b; for floats `a if a < b else b`."""
 
@@ -231,7 +233,7 @@ class Min(Binary):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Max(Binary):
     """The greater of a and b; for floats `a if a > b else b`."""
 
@@ -239,7 +241,7 @@ class Max(Binary):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Eq(Comparison):
     """a == b."""
 
@@ -247,7 +249,7 @@ class Eq(Comparison):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ne(Comparison):
     """a != b."""
 
@@ -255,7 +257,7 @@ class Ne(Comparison):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Lt(Comparison):
     """a < b."""
 
@@ -263,7 +265,7 @@ class Lt(Comparison):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Le(Comparison):
     """a <= b."""
 
@@ -271,7 +273,7 @@ class Le(Comparison):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class And(Comparison):
     """a and b, of bools; b is evaluated only where a holds."""
 
@@ -279,7 +281,7 @@ class And(Comparison):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Or(Comparison):
     """a or b, of bools; b is evaluated only where a fails."""
 
@@ -287,7 +289,7 @@ class Or(Comparison):
     b: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Not(Expr):
     """not a, of a bool."""
 
@@ -299,7 +301,7 @@ class Not(Expr):
         return boolean
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Select(Expr):
     """`then` where `condition` holds, else `otherwise`; both may be evaluated."""
 
@@ -313,7 +315,7 @@ class Select(Expr):
         return self.then.dtype
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IfThenElse(Expr):
     """As Select, but only the chosen branch is evaluated: it may guard a load that would be out of bounds."""
 
@@ -327,7 +329,7 @@ class IfThenElse(Expr):
         return self.then.dtype
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Load(Expr):
     """The element of `buffer` at `indices`, one index per dimension."""
 
@@ -340,7 +342,7 @@ class Load(Expr):
         return self.buffer.dtype
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Address(Expr):
     """The place of an element of `buffer` in memory, as an argument of a call that reads or writes from there on."""
 
@@ -353,7 +355,7 @@ class Address(Expr):
         return int64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call(Expr):
     """An intrinsic of `ir.intrinsics` or an external C function, by name."""
 

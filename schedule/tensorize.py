@@ -87,6 +87,10 @@ class _Matcher:
         assert op is not None
         leaves = self.derived.stage.leaves[self.position :]
         inner = [v for v in (self.derived.loops[a] for a in leaves) if is_loop(v)]
+        for guest, at in self.builder.result.table.attached(self.derived.stage):
+            if self.derived.stage.leaves.index(at) >= self.position:
+                fact = f"stage {guest.id} is computed at axis {at.name}, which the intrinsic takes the place of"
+                raise self._refusal(fact, f"compute {guest.id} at a loop outside of {self.axis.name}")
         for guard in self.derived.guards:
             if any(v in inner for v in free_vars(guard)):
                 raise self._refusal(f"the tile is not always full: {guard} is not proved", "factors that divide")

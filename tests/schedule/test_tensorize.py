@@ -77,6 +77,19 @@ def test_tile_that_is_not_always_full_is_refused():
         lower(s, [a, b, c])
 
 
+def test_stage_within_the_tile_is_refused():
+    a = te.placeholder((3, 8), name="A")
+    b = te.placeholder((3, 8), name="B")
+    p = te.compute((3, 8), lambda i, j: a[i, j] * 2, name="P")
+    c = te.compute((3, 8), lambda i, j: p[i, j] + b[i, j], name="C")
+    s = create_schedule(c.op)
+    _, inner = s[c].split(c.op.axis[1], factor=4)
+    s[c].tensorize(inner, add_intrinsic(4))
+    s[p].compute_at(s[c], inner)
+    with pytest.raises(ScheduleError, match="stage P is computed at axis j_i, which the intrinsic takes the place of"):
+        lower(s, [a, b, c])
+
+
 def test_operands_may_be_swapped():
     x = te.placeholder((8,), name="X")
     y = te.placeholder((8,), name="Y")
