@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ... import te
@@ -39,14 +40,7 @@ def conv2d(
     image, kernel = declare_convolution(data, filters, groups, layout, dtype)
     out = operators.conv2d(image, kernel, stride, padding, dilation, layout, groups=groups)
     s = create_schedule(out.op)
-    cfg = get_config()
-    match layout:
-        case "NCHW":
-            _plain(cfg, s, out)
-        case "NHWC":
-            _channels_last(cfg, s, out)
-        case _:
-            _blocked(cfg, s, out)
+    _schedule(get_config(), s, out, Roles.of(out, layout))
     return s, [image, kernel, out]
 
 
@@ -85,109 +79,90 @@ def block_of(layout: str) -> int:
     return int(found[1])
 
 
-def _blocked(cfg: Knobs, s: Schedule, out: Tensor) -> None:
-    """Schedule NCHW[x]c: lanes along a block of output channels, rows along pixels."""
-    target = get_target()
-    batch, block, height, width, channel = out.op.axis
-    lanes = tile.lanes_of(target)
-    vectors = -(-tile.size(channel) // lanes)
-    cfg.define_split("tile_oc", block, "factors", num_outputs=2, max_factor=4)
-    _pixel_knobs(cfg, height, width)
-    cfg.restrict(
-        lambda oc, oh, ow: tile.fits_registers(target, oh.size[-1] * ow.size[-1], oc.size[-1] * vectors),
-        "tile_oc", "tile_oh", "tile_ow",
-    )  # fmt: skip
-    _estimate(cfg, width, lambda oc, oh, ow: (oh.size[-1] * ow.size[-1], oc.size[-1] * vectors))
-    _reduction_knobs(cfg, out)
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What the axes of a result are for.
+
+    lane  the axis whose neighbours become vector lanes: the innermost in memory
+    """
+
+    batch: Axis
+    channel: Axis
+    height: Axis
+    width: Axis
+    lane: Axis
+
+    @classmethod
+    def of(cls, out: Tensor, layout: str) -> Roles:
+        """Give the roles in a layout."""
+        axes = out.op.axis
+        match layout:
+            case "NCHW":
+                return cls(*axes, lane=axes[3])
+            case "NHWC":
+                return cls(axes[0], axes[3], axes[1], axes[2], lane=axes[3])
+            case _:
+                return cls(*axes)
+
+    def register_tile(self, lanes: int) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
+        """Give the rows and the vectors of a register tile, as a function of the three tile knobs."""
+        if self.lane is self.width:
+            return lambda oc, oh, ow: (oc.size[-1] * oh.size[-1], -(-ow.size[-1] // lanes))
+        if self.lane is self.channel:
+            return lambda oc, oh, ow: (oh.size[-1] * ow.size[-1], -(-oc.size[-1] // lanes))
+        vectors = -(-tile.size(self.lane) // lanes)
+        return lambda oc, oh, ow: (oh.size[-1] * ow.size[-1], oc.size[-1] * vectors)
+
+
+def _schedule(cfg: Knobs, s: Schedule, out: Tensor, roles: Roles) -> None:
+    """Keep a tile of pixels by channels in registers over the reduction, in parallel over blocks of both."""
+    lanes = tile.lanes_of(get_target())
+    _define(cfg, out, roles, lanes)
     cache = tile.accumulate(s, out)
-    oc = cfg["tile_oc"].apply(s, out, block)
-    oh = cfg["tile_oh"].apply(s, out, height)
-    ow = cfg["tile_ow"].apply(s, out, width)
-    inner = [oc[1], oh[1], ow[1]]
-    outer = _outer(cfg, batch, oc[0], oh[0])
-    loops, lane = tile.split_lanes(s, out, channel, lanes)
-    s[out].reorder(*outer, ow[0], *inner, *loops, lane)
+    knobs = (("tile_oc", roles.channel), ("tile_oh", roles.height), ("tile_ow", roles.width))
+    parts = {axis: cfg[name].apply(s, out, axis) for name, axis in knobs}
+    inner = [part[1] for axis, part in parts.items() if axis is not roles.lane]
+    across = parts[roles.lane][1] if roles.lane in parts else roles.lane
+    blocks, rows, columns = (parts[axis][0] for axis in (roles.channel, roles.height, roles.width))
+    outer = [roles.batch, *((rows, blocks) if cfg["rows_outermost"].val else (blocks, rows))]
+    loops, lane = tile.split_lanes(s, out, across, lanes)
+    s[out].reorder(*outer, columns, *inner, *loops, lane)
     tile.unroll_all(s, out, [*inner, *loops])
     parallel = tile.parallel_outer(s, out, outer)
-    s[cache].compute_at(s[out], ow[0])
+    s[cache].compute_at(s[out], columns)
     _accumulate(cfg, s, cache, lanes)
     _padding(cfg, s, out, cache, parallel)
 
 
-def _channels_last(cfg: Knobs, s: Schedule, out: Tensor) -> None:
-    """Schedule NHWC: lanes along output channels, rows along pixels."""
-    target = get_target()
-    batch, height, width, channel = out.op.axis
-    lanes = tile.lanes_of(target)
-    candidates = tile.vector_candidates(tile.size(channel), lanes)
-    cfg.define_split("tile_oc", channel, "candidate", candidate=candidates)
-    _pixel_knobs(cfg, height, width)
-    cfg.restrict(
-        lambda oc, oh, ow: tile.fits_registers(target, oh.size[-1] * ow.size[-1], -(-oc.size[-1] // lanes)),
-        "tile_oc", "tile_oh", "tile_ow",
-    )  # fmt: skip
-    _estimate(cfg, width, lambda oc, oh, ow: (oh.size[-1] * ow.size[-1], -(-oc.size[-1] // lanes)))
+def _define(cfg: Knobs, out: Tensor, roles: Roles, lanes: int) -> None:
+    """Define the knobs: sizes of the register tile, and the order and unrolling of the reduction."""
+    channels, width = tile.size(roles.channel), tile.size(roles.width)
+    if roles.lane is roles.width:
+        rows = tile.row_candidates(channels, 16)
+        cfg.define_split("tile_oc", roles.channel, "candidate", candidate=rows, default=tile.first_of(rows, 4))
+        cfg.define_split("tile_oh", roles.height, "factors", num_outputs=2, max_factor=4)
+        wide = {min(width, n * lanes) for n in range(1, 5)} | ({width} if width <= 4 * lanes else set())
+        cfg.define_split("tile_ow", roles.width, "candidate", candidate=[(-1, w) for w in sorted(wide)])
+    else:
+        if roles.lane is roles.channel:
+            candidates = tile.vector_candidates(channels, lanes)
+            cfg.define_split("tile_oc", roles.channel, "candidate", candidate=candidates)
+        else:
+            cfg.define_split("tile_oc", roles.channel, "factors", num_outputs=2, max_factor=4)
+        rows = tile.row_candidates(width)
+        cfg.define_split("tile_ow", roles.width, "candidate", candidate=rows, default=tile.first_of(rows, 14, 7, 8, 4))
+        cfg.define_split("tile_oh", roles.height, "factors", num_outputs=2, max_factor=7, default=(-1, 1))
+    _limit(cfg, roles, lanes)
     _reduction_knobs(cfg, out)
-    cache = tile.accumulate(s, out)
-    oc = cfg["tile_oc"].apply(s, out, channel)
-    oh = cfg["tile_oh"].apply(s, out, height)
-    ow = cfg["tile_ow"].apply(s, out, width)
-    outer = _outer(cfg, batch, oc[0], oh[0])
-    loops, lane = tile.split_lanes(s, out, oc[1], lanes)
-    s[out].reorder(*outer, ow[0], oh[1], ow[1], *loops, lane)
-    tile.unroll_all(s, out, [oh[1], ow[1], *loops])
-    parallel = tile.parallel_outer(s, out, outer)
-    s[cache].compute_at(s[out], ow[0])
-    _accumulate(cfg, s, cache, lanes)
-    _padding(cfg, s, out, cache, parallel)
 
 
-def _plain(cfg: Knobs, s: Schedule, out: Tensor) -> None:
-    """Schedule NCHW: lanes along the width, rows along output channels."""
-    target = get_target()
-    batch, channel, height, width = out.op.axis
-    lanes = tile.lanes_of(target)
-    across = tile.size(width)
-    rows = tile.row_candidates(tile.size(channel), 16)
-    cfg.define_split("tile_oc", channel, "candidate", candidate=rows, default=(-1, 4) if (-1, 4) in rows else None)
-    cfg.define_split("tile_oh", height, "factors", num_outputs=2, max_factor=4)
-    wide = [
-        (-1, w) for w in sorted({min(across, n * lanes) for n in range(1, 5)} | {across} if across <= 64 else {lanes})
-    ]
-    cfg.define_split("tile_ow", width, "candidate", candidate=wide)
-    cfg.restrict(
-        lambda oc, oh, ow: tile.fits_registers(target, oc.size[-1] * oh.size[-1], -(-ow.size[-1] // lanes)),
-        "tile_oc", "tile_oh", "tile_ow",
-    )  # fmt: skip
-    _estimate(cfg, width, lambda oc, oh, ow: (oc.size[-1] * oh.size[-1], -(-ow.size[-1] // lanes)))
-    _reduction_knobs(cfg, out)
-    cache = tile.accumulate(s, out)
-    oc = cfg["tile_oc"].apply(s, out, channel)
-    oh = cfg["tile_oh"].apply(s, out, height)
-    ow = cfg["tile_ow"].apply(s, out, width)
-    outer = _outer(cfg, batch, oc[0], oh[0])
-    loops, lane = tile.split_lanes(s, out, ow[1], lanes)
-    s[out].reorder(*outer, ow[0], oc[1], oh[1], *loops, lane)
-    tile.unroll_all(s, out, [oc[1], oh[1], *loops])
-    parallel = tile.parallel_outer(s, out, outer)
-    s[cache].compute_at(s[out], ow[0])
-    _accumulate(cfg, s, cache, lanes)
-    _padding(cfg, s, out, cache, parallel)
-
-
-def _estimate(cfg: Knobs, width: Axis, shape: Callable[..., tuple[Any, Any]]) -> None:
-    """Add the estimate of a register tile, whose rows and vectors `shape` gives from the three tile knobs."""
+def _limit(cfg: Knobs, roles: Roles, lanes: int) -> None:
+    """Keep the tiles that fit in the registers, and say which of them promise most."""
+    target, names, shape = get_target(), ("tile_oc", "tile_oh", "tile_ow"), roles.register_tile(lanes)
+    cfg.restrict(lambda *tiles: tile.fits_registers(target, *shape(*tiles)), *names)
     cfg.define_estimate(
-        lambda oc, oh, ow: tile.estimate(*shape(oc, oh, ow)) * tile.coverage(tile.size(width), ow.size[-1]),
-        "tile_oc", "tile_oh", "tile_ow",
-    )  # fmt: skip
-
-
-def _pixel_knobs(cfg: Knobs, height: Axis, width: Axis) -> None:
-    rows = tile.row_candidates(tile.size(width))
-    best = next((r for r in ((-1, 14), (-1, 7), (-1, 8), (-1, 4)) if r in rows), rows[0])
-    cfg.define_split("tile_ow", width, "candidate", candidate=rows, default=best)
-    cfg.define_split("tile_oh", height, "factors", num_outputs=2, max_factor=7, default=(-1, 1))
+        lambda *tiles: tile.estimate(*shape(*tiles)) * tile.coverage(tile.size(roles.width), tiles[2].size[-1]), *names
+    )
 
 
 def _reduction_knobs(cfg: Knobs, out: Tensor) -> None:
@@ -198,10 +173,6 @@ def _reduction_knobs(cfg: Knobs, out: Tensor) -> None:
     cfg.define_knob("rows_outermost", [False, True])
     if tile.padded_input(out) is not None:
         cfg.define_knob("pad_within", [False, True])
-
-
-def _outer(cfg: Knobs, batch: Axis, channels: Axis, rows: Axis) -> list[Axis]:
-    return [batch, rows, channels] if cfg["rows_outermost"].val else [batch, channels, rows]
 
 
 def _accumulate(cfg: Knobs, s: Schedule, cache: Tensor, lanes: int) -> None:

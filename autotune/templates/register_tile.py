@@ -40,6 +40,11 @@ def row_candidates(extent: int, most: int = 28) -> list[tuple[int, int]]:
     return [(-1, r) for r in divisors + [r for r in sizes if r not in divisors]]
 
 
+def first_of(candidates: Sequence[tuple[int, int]], *rows: int) -> tuple[int, int]:
+    """Give the first split in `rows` rows that is a candidate, else the first candidate."""
+    return next((r for r in ((-1, n) for n in rows) if r in candidates), candidates[0])
+
+
 def vector_candidates(extent: int, lanes: int, most: int = 6) -> list[tuple[int, int]]:
     """Give the splits of a vectorized dimension in whole vectors; narrower ones where the dimension is short."""
     if extent < lanes:
