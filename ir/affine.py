@@ -48,6 +48,7 @@ from .visit import children, map_children
 __all__ = [
     "Affine",
     "Atom",
+    "Normaliser",
     "Opaque",
     "affine_of",
     "canonical",
@@ -68,7 +69,7 @@ def affine_of(expr: Expr | int) -> Affine:
         value = expr.value if cls is Const else expr  # type: ignore[union-attr]
         if type(value) is int:
             return Affine({}, value)
-    return _Normaliser().affine(expr)  # type: ignore[arg-type]
+    return Normaliser().affine(expr)  # type: ignore[arg-type]
 
 
 def canonical(expr: Expr) -> Expr:
@@ -82,16 +83,16 @@ def canonical(expr: Expr) -> Expr:
 
 def key_of(expr: Expr) -> Hashable:
     """Give a value that is equal for expressions of equal structure, up to the writing of index arithmetic."""
-    return _Normaliser().key(expr)
+    return Normaliser().key(expr)
 
 
-class _Normaliser:
-    """Turns the expressions of one call into forms; shared nodes once."""
+class Normaliser:
+    """Turns expressions into forms, and nodes that they share once."""
 
     __slots__ = ("memo",)
 
     def __init__(self) -> None:
-        self.memo: dict[int, Affine] = {}
+        self.memo: dict[int, tuple[Expr, Affine]] = {}  # nodes are kept, so that their identities stay taken
 
     def affine(self, expr: Expr) -> Affine:
         """Give the form of any expression."""
@@ -143,9 +144,9 @@ class _Normaliser:
         found = self.memo.get(id(node))
         if found is None:
             build = _BUILDERS.get(type(node))
-            found = of_atom(self.opaque(node)) if build is None else build(self, node)
-            self.memo[id(node)] = found
-        return found
+            form = of_atom(self.opaque(node)) if build is None else build(self, node)
+            found = self.memo[id(node)] = (node, form)
+        return found[1]
 
     def pair(self, combine: Callable[[Affine, Affine], Affine], node: Any) -> Affine:
         """Give the combination of the forms of both operands."""
@@ -219,15 +220,15 @@ def is_pure(call: Call) -> bool:
 _OPERATORS = frozenset({Add, And, Div, Eq, FloorDiv, FloorMod, Le, Lt, Max, Min, Mul, Ne, Or, Sub})
 _OF_VARIABLES = frozenset({Cast, IfThenElse, Not, Select})
 _FIELDS: dict[type, tuple[str, ...]] = {}  # class -> names of its fields
-_BUILDERS: dict[type, Callable[[_Normaliser, Any], Affine]] = {
-    Add: _Normaliser.sum,
-    Sub: _Normaliser.sum,
+_BUILDERS: dict[type, Callable[[Normaliser, Any], Affine]] = {
+    Add: Normaliser.sum,
+    Sub: Normaliser.sum,
     Mul: lambda n, node: n.pair(product, node),
     FloorDiv: lambda n, node: n.pair(floordiv, node),
     FloorMod: lambda n, node: n.pair(floormod, node),
     Min: lambda n, node: n.pair(minimum, node),
     Max: lambda n, node: n.pair(maximum, node),
-    Cast: _Normaliser.cast,
-    Select: _Normaliser.choice,
-    IfThenElse: _Normaliser.choice,
+    Cast: Normaliser.cast,
+    Select: Normaliser.choice,
+    IfThenElse: Normaliser.choice,
 }

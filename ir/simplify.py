@@ -13,7 +13,7 @@ from math import gcd
 from typing import Any, TypeVar
 
 from . import arith
-from .affine import affine_of, reads_memory
+from .affine import Normaliser, affine_of, reads_memory
 from .division import floordiv, floormod, maximum, minimum, product, recombined
 from .dtype import DType, boolean
 from .expr import (
@@ -93,19 +93,22 @@ class _Simplifier:
     pinned  variables that must stay
     """
 
-    __slots__ = ("atoms", "known", "memo", "pinned", "prover", "values")
+    __slots__ = ("atoms", "forms", "known", "memo", "pinned", "prover", "values")
 
-    def __init__(self, known: Known, values: dict[Var, Expr], pinned: frozenset[Var]) -> None:
+    def __init__(
+        self, known: Known, values: dict[Var, Expr], pinned: frozenset[Var], forms: Normaliser | None = None
+    ) -> None:
         self.known = known
         self.values = values
         self.pinned = pinned
         self.prover = Prover(known)
         self.memo: dict[int, tuple[Expr, Expr]] = {}
         self.atoms: dict[Atom, Affine | None] = {}
+        self.forms = forms or Normaliser()  # a form is the same at every place
 
     def inside(self, known: Known) -> _Simplifier:
         """Give the simplifier for a place where more is known."""
-        return self if known is self.known else _Simplifier(known, self.values, self.pinned)
+        return self if known is self.known else _Simplifier(known, self.values, self.pinned, self.forms)
 
     def assuming(self, condition: Expr | None) -> _Simplifier:
         """Give the simplifier for a place where a condition holds."""
@@ -143,7 +146,7 @@ class _Simplifier:
         """Simplify index arithmetic."""
         if type(node) is Var and node not in self.values and self._point(node) is None:
             return node
-        return self.refined(affine_of(node)).to_expr(node.dtype)
+        return self.refined(self.forms.affine(node)).to_expr(node.dtype)
 
     def plain(self, node: Any) -> Expr:
         """Simplify the operands, fold literals, and apply the identities that hold for all types."""
@@ -208,7 +211,7 @@ class _Simplifier:
             if opposite is not None and self.prover.proves(opposite):
                 return Const(False, boolean)
             return result
-        form = self.refined(affine_of(Sub(node.b, node.a)))
+        form = self.refined(self.forms.affine(Sub(node.b, node.a)))
         dtype = node.a.dtype
         if type(node) in (Lt, Le):
             return self._inequality(form - 1 if type(node) is Lt else form, dtype)
@@ -274,7 +277,7 @@ class _Simplifier:
         if type(atom) is not Opaque:
             value = self.values.get(atom)
             if value is not None:
-                return self.refined(affine_of(value))
+                return self.refined(self.forms.affine(value))
             point = self._point(atom)
             return None if point is None else Affine({}, point)
         result = self._rebuilt(atom)
@@ -297,7 +300,7 @@ class _Simplifier:
         node: Any = atom.node
         rule = _EXPRESSIONS.get(atom.op)
         changed = self.plain(node) if rule is None else rule(self, node)
-        return of_atom(atom) if changed is node or same(changed, node) else affine_of(changed)
+        return of_atom(atom) if changed is node or same(changed, node) else self.forms.affine(changed)
 
     def _point(self, var: Var) -> int | None:
         """Give the only value in the range of a variable."""
