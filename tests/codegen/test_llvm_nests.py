@@ -5,12 +5,14 @@ Oracle: NumPy where one line says it, else the interpreter.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tilewright.codegen.interp import interpret
+from tilewright.codegen.llvm.emit import emit
 from tilewright.codegen.pipeline import lower
 from tilewright.ir import arith
 from tilewright.ir.buffer import Buffer
@@ -425,3 +427,34 @@ def test_int8_dot_products(lanes: int, dtype: DType, scope: str) -> None:
     assert loaded(left, right, got) == 0
     np.testing.assert_array_equal(got, np.einsum("mkr,klr->ml", left.astype(int), right.astype(int)))
     assert scope == "global" or "alloca" not in loaded.text
+
+
+def test_an_index_from_memory_is_read_anew_in_every_copy() -> None:
+    u, a, p, out = Var("u"), buffer("a", 16), buffer("p", 1, dtype=int32), buffer("out", 4)
+    step = seq(Store(out, (u,), Load(a, (Load(p, (Const(0),)),))), Store(p, (Const(0),), Load(p, (Const(0),)) + 1))
+    check(Function("walks", (a, p, out), For(u, Const(4), step, UNROLLED), (p, out)))
+
+
+def test_copies_see_their_own_value_of_a_let() -> None:
+    u, t, a, out = Var("u"), Var("t"), buffer("a", 16), buffer("out", 4)
+    body = For(u, Const(4), Let(t, u // 2 + 2 * u, Store(out, (u,), Load(a, (t + 3,)))), UNROLLED)
+    check(Function("lets", (a, out), body, (out,)))
+
+
+def test_a_quotient_first_needed_in_a_branch_is_worked_out_again_after_it() -> None:
+    x, a, out, other = Var("x", minimum=0), buffer("a", 8), buffer("out", 6), buffer("other", 6)
+    read = Load(a, ((x - 9) // 3 + 3,))  # one node in both places; not a sum of counts, so its code stays where it is
+    body = For(x, Const(6), seq(If(x < 3, Store(out, (x,), read)), Store(other, (x,), read)), SERIAL)
+    check(Function("quotient", (a, out, other), body, (out, other)))
+
+
+def test_what_a_parallel_loop_takes_along_is_in_order_of_appearance() -> None:
+    x, sources, out = Var("x"), [buffer(f"a{n}", 4) for n in range(6)], buffer("out", 4)
+    total: Expr = Load(sources[0], (x,))
+    for source in sources[1:]:
+        total = arith.add(total, Load(source, (x,)))
+    body = For(x, Const(4), Store(out, (x,), total), PARALLEL)
+    text = emit([Function("sums", (*sources, out), body, (out,))], host())
+    head = next(line for line in text.splitlines() if line.startswith("define internal i32 @sums.par0.body"))
+    found = re.findall(r"%p\.(\w+)", head)
+    assert found == ["out", "a0", "a1", "a2", "a3", "a4", "a5"]

@@ -29,7 +29,7 @@ from tilewright.ir.expr import (
     Var,
 )
 from tilewright.ir.interval import Interval, Ranges
-from tilewright.ir.simplify import simplify
+from tilewright.ir.simplify import simplifier, simplify
 from tilewright.ir.stmt import Allocate, Annotation, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store
 from tilewright.ir.visit import same, walk
 
@@ -258,3 +258,15 @@ def test_a_shared_expression_is_simplified_for_each_place() -> None:
     index = arith.minimum(x, 3)
     nest = Seq((If(x < 4, store(index)), store(index)))
     assert text(nest) == "if x < 4:\n    A[x] = 1.0\nA[min(x, 3)] = 1.0"
+
+
+def test_one_simplifier_serves_many_expressions_and_learns_ranges_later() -> None:
+    x, y = Var("x"), Var("y")
+    ranges = {x: Interval(const(0), const(7))}
+    simple = simplifier(ranges)
+    assert str(simple(x // 8 + y % 4)) == "y % 4"
+    z = Var("z")
+    ranges[z] = Interval(const(0), const(3))
+    assert str(simple(z % 4 + x // 8)) == "z"
+    once = simple((x + 8) // 8)
+    assert simple(once) is once
