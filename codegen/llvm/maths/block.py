@@ -91,6 +91,12 @@ class Block:
         self.lines: list[str] = []
         self.leaves = False  # whether `leave_if_any` was used
 
+    def in_doubles(self) -> Block:
+        """Give a builder that adds to the same instructions, for doubles."""
+        block = Block(DOUBLE, self.lanes, self.prefix)
+        block.lines = self.lines
+        return block
+
     # text
 
     def type_of(self, element: str) -> str:

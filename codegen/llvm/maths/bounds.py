@@ -22,7 +22,7 @@ class ErrorBound:
     limit: float = math.inf
 
 
-_BOUNDS = {  # float32, float64
+_BOUNDS: dict[str, tuple[float, ...]] = {  # float32, float64 where it has a recipe
     "exp": (1.0, 1.0),
     "exp2": (1.1, 1.1),
     "exp10": (1.5, 1.5),
@@ -42,11 +42,17 @@ _BOUNDS = {  # float32, float64
     "asin": (2.5, 2.5),
     "acos": (1.5, 1.5),
     "atan": (2.0, 2.0),
+    "atan2": (3.0, 3.0),
+    "asinh": (3.0, 3.0),
+    "acosh": (3.0, 3.0),
+    "atanh": (3.0, 3.0),
+    "pow": (0.6,),
+    "hypot": (0.6,),
 }
 _LIMITS = {"sin": 1.0e6, "cos": 1.0e6, "tan": 1.0e6}
 
 ERROR_BOUNDS = tuple(
     ErrorBound(name, dtype, ulp, _LIMITS.get(name, math.inf))
-    for name, pair in _BOUNDS.items()
-    for dtype, ulp in zip((float32, float64), pair, strict=True)
+    for name, ulps in _BOUNDS.items()
+    for dtype, ulp in zip((float32, float64), ulps, strict=False)
 )

@@ -46,7 +46,15 @@ RECIPES: dict[str, Callable[..., Value]] = {
     "asin": trigonometric.asin,
     "acos": trigonometric.acos,
     "atan": trigonometric.atan,
+    "atan2": trigonometric.atan2,
+    "asinh": logarithm.asinh,
+    "acosh": logarithm.acosh,
+    "atanh": logarithm.atanh,
 }
+FLOAT_RECIPES: dict[str, Callable[..., Value]] = RECIPES | {
+    "pow": powers.pow_of_floats,
+    "hypot": powers.hypot_of_floats,
+}  # in doubles, which leaves doubles to the C library
 
 
 def vector_maths(name: str, dtype: DType, lanes: int) -> MathsFunction:
@@ -64,8 +72,9 @@ def vector_maths(name: str, dtype: DType, lanes: int) -> MathsFunction:
     arguments = [Value(f"%{letter}", form.element) for letter in "xyz"[: INTRINSICS[name].arity]]
     parameters = ", ".join(f"{kind} {argument.name}" for argument in arguments)
     declares: tuple[str, ...] = ()
-    if name in RECIPES:
-        lines = returned(block, RECIPES[name](block, *arguments))
+    recipe = (FLOAT_RECIPES if form is FLOAT else RECIPES).get(name)
+    if recipe is not None:
+        lines = returned(block, recipe(block, *arguments))
         if block.leaves:
             outside, declares = per_lane(form, lanes, name, arguments)
             lines += ["outside:", *outside]

@@ -53,6 +53,38 @@ def log10(b: Block, x: Value) -> Value:
     return log_to_base(b, x, LOG10_OF_E[b.form], LOG10_2[b.form])
 
 
+def atanh(b: Block, x: Value) -> Value:
+    """Give the inverse hyperbolic tangent as log1p(2 a / (1 - a)) / 2, a = |x|."""
+    size = b.abs(x)
+    twice = b.add(size, size)
+    near = b.less(size, 0.5)
+    quotient = b.div(b.select(near, b.mul(twice, size), twice), b.sub(1.0, size))
+    argument = b.add(b.select(near, twice, 0.0), quotient)
+    return b.copysign(b.mul(log1p(b, argument), 0.5), x)
+
+
+def asinh(b: Block, x: Value) -> Value:
+    """Give the inverse hyperbolic sine as log1p(a + a**2 / (1 + sqrt(1 + a**2))), a = |x|."""
+    size = b.abs(x)
+    square = b.mul(size, size)
+    root = b.sqrt(b.add(square, 1.0))
+    argument = b.add(size, b.div(square, b.add(root, 1.0)))
+    return b.copysign(log1p_or_log_of_double(b, size, argument), x)
+
+
+def acosh(b: Block, x: Value) -> Value:
+    """Give the inverse hyperbolic cosine as log1p(t + sqrt(2 t + t**2)), t = x - 1."""
+    t = b.sub(x, 1.0)
+    argument = b.add(t, b.sqrt(b.fma(t, t, b.add(t, t))))
+    return b.select(b.less(x, 1.0), math.nan, log1p_or_log_of_double(b, x, argument))
+
+
+def log1p_or_log_of_double(b: Block, x: Value, argument: Value) -> Value:
+    """Give log(2 x) where x is so large that 2 x + 1 rounds to 2 x, before x**2 overflows; elsewhere log1p."""
+    large = b.less(2.0 ** (b.form.mantissa + 2), x)
+    return b.add(log1p(b, b.select(large, x, argument)), b.select(large, math.log(2), 0.0))
+
+
 def log_to_base(b: Block, x: Value, of_e: tuple[float, float], of_2: tuple[float, float]) -> Value:
     """Give log(x) * of_e, both factors in a high and a low part, where the product of the high parts is exact."""
     k, f = split(b, x)

@@ -90,18 +90,36 @@ def tan(b: Block, x: Value) -> Value:
 
 
 def atan(b: Block, x: Value) -> Value:
-    """Give the inverse tangent, from (|x| - 1) / (|x| + 1) above tan(pi/8) and -1 / |x| above tan(3 pi/8)."""
-    size = b.abs(x)
-    large, medium = b.less(math.tan(3 * math.pi / 8), size), b.less(math.tan(math.pi / 8), size)
-    above = b.select(large, -1.0, b.select(medium, b.sub(size, 1.0), size))
-    below = b.select(large, size, b.select(medium, b.add(size, 1.0), 1.0))
+    """Give the inverse tangent."""
+    return b.copysign(atan_of_positive(b, b.abs(x)), x)
+
+
+def atan_of_positive(b: Block, x: Value) -> Value:
+    """Give the inverse tangent, from (x - 1) / (x + 1) above tan(pi/8) and -1 / x above tan(3 pi/8)."""
+    large, medium = b.less(math.tan(3 * math.pi / 8), x), b.less(math.tan(math.pi / 8), x)
+    above = b.select(large, -1.0, b.select(medium, b.sub(x, 1.0), x))
+    below = b.select(large, x, b.select(medium, b.add(x, 1.0), 1.0))
     high, low = HALF_PI[b.form]
     base = b.select(large, high, b.select(medium, high / 2, 0.0))
     rest = b.select(large, low, b.select(medium, low / 2, 0.0))
     t = b.div(above, below)
     square = b.mul(t, t)
     tail = b.fma(b.mul(t, square), b.horner(square, ATAN_TAIL[b.form]), rest)
-    return b.copysign(b.add(base, b.add(t, tail)), x)
+    return b.add(base, b.add(t, tail))
+
+
+def atan2(b: Block, y: Value, x: Value) -> Value:
+    """Give the angle of the point (x, y), from the inverse tangent of the smaller size over the larger."""
+    height, width = b.abs(y), b.abs(x)
+    steep = b.less(width, height)
+    small, large = b.select(steep, width, height), b.select(steep, height, width)
+    on_diagonal = b.select(b.equal(large, 0.0), 0.0, 1.0)
+    ratio = b.select(b.equal(small, large), on_diagonal, b.div(small, large))
+    angle = atan_of_positive(b, ratio)
+    high, low = HALF_PI[b.form]
+    angle = b.select(steep, b.sub(high, b.sub(angle, low)), angle)
+    leftward = b.less(b.copysign(1.0, x), 0.0)
+    return b.copysign(b.select(leftward, b.sub(2 * high, b.sub(angle, 2 * low)), angle), y)
 
 
 def asin(b: Block, x: Value) -> Value:
