@@ -108,23 +108,44 @@ def cell_value(body: Body, cell: Cell) -> Value:
 def write_register(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
     """Set the cell at a constant offset, or one element of it; lanes that are not active keep their value."""
     cell = body.registers[buffer][offset.constant]
-    code = body.code
-    if offset.stride or cell.lanes == 1:
-        new = broadcast(body, value, cell.lanes) if cell.lanes > 1 else last_lane(body, value)
-    else:
-        old, one = cell_value(body, cell), last_lane(body, value)
-        position = offset.constant - cell.first
-        name = code.pure(
-            f"insertelement {old.type} {old.text}, {one.type} {one.text}, i64 {position}", old.text, one.text
-        )
-        new = Value(name, old.elem, old.lanes)
-    mask = body.mask
-    if mask is not None:
-        old = cell_value(body, cell)
-        assert new.lanes == mask.lanes, "a masked store to a register writes whole cells"
-        name = code.pure(
-            f"select {mask.type} {mask.text}, {new.type} {new.text}, {old.type} {old.text}",
-            mask.text, new.text, old.text,
-        )  # fmt: skip
-        new = Value(name, new.elem, new.lanes)
+    new = _all_lanes(body, cell, value) if offset.stride else _one_element(body, cell, offset.constant, value)
     body.cells.write(cell, new.text)
+
+
+def _all_lanes(body: Body, cell: Cell, value: Value) -> Value:
+    """Give the cell with every active lane set."""
+    new, mask = broadcast(body, value, cell.lanes), body.mask
+    return new if mask is None else _chosen(body, mask, new, cell_value(body, cell))
+
+
+def _one_element(body: Body, cell: Cell, place: int, value: Value) -> Value:
+    """Give the cell with one element set, by the last active lane."""
+    code, position = body.code, place - cell.first
+    if body.mask is None:
+        one = last_lane(body, value)
+    else:
+        one = _last_active(body, body.mask, value, _element(body, cell_value(body, cell), position))
+    if cell.lanes == 1:
+        return one
+    old = cell_value(body, cell)
+    text = f"insertelement {old.type} {old.text}, {one.type} {one.text}, i64 {position}"
+    return Value(code.pure(text, old.text, one.text), old.elem, old.lanes)
+
+
+def _last_active(body: Body, mask: Value, value: Value, otherwise: Value) -> Value:
+    """Give the value in the last lane where `mask` holds, or `otherwise` if there is none."""
+    for lane in range(mask.lanes):
+        otherwise = _chosen(body, _element(body, mask, lane), _element(body, value, lane), otherwise)
+    return otherwise
+
+
+def _element(body: Body, value: Value, lane: int) -> Value:
+    if value.lanes == 1:
+        return value
+    text = f"extractelement {value.type} {value.text}, i64 {lane}"
+    return Value(body.code.pure(text, value.text), value.elem)
+
+
+def _chosen(body: Body, mask: Value, new: Value, old: Value) -> Value:
+    text = f"select {mask.type} {mask.text}, {new.type} {new.text}, {old.type} {old.text}"
+    return Value(body.code.pure(text, mask.text, new.text, old.text), new.elem, new.lanes)

@@ -171,6 +171,24 @@ def argmax(rng: Random) -> Program:
     return Program("argmax", [index, value], [best, greatest])
 
 
+def complex_product(rng: Random) -> Program:
+    """A product of complex numbers: two sums that each need both components of the running value."""
+    n, k = extent(rng), extent(rng, 9)
+    real = te.placeholder((n, k), "float32", name="X")
+    imaginary = te.placeholder((n, k), "float32", name="Y")
+
+    def combine(a, b):
+        return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+    def one(t0, t1):
+        return te.const(1, t0), te.const(0, t1)
+
+    reducer = te.comm_reducer(combine, one, name="product")
+    r = te.reduce_axis((0, k), name="r")
+    p0, p1 = te.compute((n,), lambda i: reducer((real[i, r], imaginary[i, r]), axis=r), name="Z")
+    return Program("complex_product", [real, imaginary], [p0, p1])
+
+
 def scan(rng: Random) -> Program:
     """A running combination along the first dimension."""
     steps, width = rng.randint(2, 7), extent(rng)
@@ -272,7 +290,8 @@ def _gemv(rows: int, depth: int) -> TensorIntrin:
 
 
 FAMILIES: tuple[Callable[[Random], Program], ...] = (
-    elementwise, elementwise, broadcast, matmul, matmul, matmul, conv, conv, reduction, reduction, argmax, scan,
+    elementwise, elementwise, broadcast, matmul, matmul, matmul, conv, conv, reduction, reduction, argmax,
+    complex_product, scan,
     two_outputs, reshape, tensorized, gemv,
 )  # fmt: skip
 
