@@ -205,6 +205,29 @@ define <16 x float> @one(<16 x float> %x) {{
     assert len(re.findall(r"^\tv\w+", text, re.MULTILINE)) <= 28  # constants in registers included
 
 
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_ldexp_takes_integers_as_exponents(dtype: DType, lanes: int) -> None:
+    function = vector_maths("ldexp", dtype, lanes)
+    text = elementwise("@scaled", [*function.declares, function.definition, scaled(function.symbol, dtype, lanes)],
+                       ELEMENT[dtype], lanes)  # fmt: skip
+    x = np.linspace(-2, 2, 8).astype(str(dtype))
+    result = np.empty_like(x)
+    Loaded(text, host()).call("run", x, result, 8 // lanes)
+    np.testing.assert_array_equal(result, np.ldexp(x, 3))
+
+
+def scaled(symbol: str, dtype: DType, lanes: int) -> str:
+    kind, number = (ELEMENT[dtype], "3") if lanes == 1 else (f"<{lanes} x {ELEMENT[dtype]}>", "splat (i32 3)")
+    word = "i32" if lanes == 1 else f"<{lanes} x i32>"
+    return f"""
+define internal {kind} @scaled({kind} %x) {{
+  %y = call {kind} {symbol}({kind} %x, {word} {number})
+  ret {kind} %y
+}}
+"""
+
+
 def test_other_data_types_are_refused() -> None:
     with pytest.raises(CodegenError, match="no version for float16"):
         vector_maths("exp", float16, 4)

@@ -158,6 +158,10 @@ class Block:
             flag = self.emit("i1", f"call i1 @llvm.vector.reduce.or.{suffix}({kind} {condition.name})")
         self.lines += [f"  br i1 {flag.name}, label %outside, label %inside", "inside:"]
 
+    def lane(self, x: Value, index: int) -> Value:
+        """Give one lane of a vector."""
+        return self.emit(x.element, f"extractelement {self.type_of(x.element)} {x.name}, i64 {index}")
+
     # floating point
 
     def add(self, x: Operand, y: Operand) -> Value:

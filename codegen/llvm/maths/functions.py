@@ -56,6 +56,8 @@ FLOAT_RECIPES: dict[str, Callable[..., Value]] = RECIPES | {
     "hypot": powers.hypot_of_floats,
 }  # in doubles, which leaves doubles to the C library
 
+INTEGER_SECOND = frozenset({"ldexp"})  # functions whose second argument is a 32-bit integer
+
 
 def vector_maths(name: str, dtype: DType, lanes: int) -> MathsFunction:
     """Give the function `name` of ir.INTRINSICS over `lanes` float32 or float64 numbers; one lane is a scalar.
@@ -69,8 +71,9 @@ def vector_maths(name: str, dtype: DType, lanes: int) -> MathsFunction:
     block = Block(form, lanes)
     symbol = f"@tw.{name}.{block.overload(form.element)}"
     kind = block.type_of(form.element)
-    arguments = [Value(f"%{letter}", form.element) for letter in "xyz"[: INTRINSICS[name].arity]]
-    parameters = ", ".join(f"{kind} {argument.name}" for argument in arguments)
+    elements = [form.element, "i32"] if name in INTEGER_SECOND else [form.element] * INTRINSICS[name].arity
+    arguments = [Value(f"%{letter}", element) for letter, element in zip("xyz", elements, strict=False)]
+    parameters = ", ".join(f"{block.type_of(argument.element)} {argument.name}" for argument in arguments)
     declares: tuple[str, ...] = ()
     recipe = (FLOAT_RECIPES if form is FLOAT else RECIPES).get(name)
     if recipe is not None:
@@ -94,14 +97,14 @@ def per_lane(form: Format, lanes: int, name: str, arguments: list[Value]) -> tup
     b = Block(form, lanes, prefix="%c")
     element, kind = form.element, b.type_of(form.element)
     symbol = f"@{name}{'f' if form is FLOAT else ''}"
-    declares = (f"declare {element} {symbol}({', '.join([element] * len(arguments))}) nounwind",)
+    declares = (f"declare {element} {symbol}({', '.join(argument.element for argument in arguments)}) nounwind",)
     if lanes == 1:
-        scalars = ", ".join(f"{element} {argument.name}" for argument in arguments)
+        scalars = ", ".join(f"{argument.element} {argument.name}" for argument in arguments)
         return returned(b, b.emit(element, f"call {element} {symbol}({scalars})")), declares
     result = Value("poison", element)
     for lane in range(lanes):
-        scalars = [b.emit(element, f"extractelement {kind} {argument.name}, i64 {lane}") for argument in arguments]
-        listed = ", ".join(f"{element} {scalar.name}" for scalar in scalars)
+        scalars = [b.lane(argument, lane) for argument in arguments]
+        listed = ", ".join(f"{scalar.element} {scalar.name}" for scalar in scalars)
         called = b.emit(element, f"call {element} {symbol}({listed})")
         result = b.emit(element, f"insertelement {kind} {result.name}, {element} {called.name}, i64 {lane}")
     return returned(b, result), declares
