@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from tilewright.ir import arith
 from tilewright.ir import expr as e
 from tilewright.ir.buffer import Buffer
