@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from math import ceil
 
 from ..ir.errors import TuneError
 from .history import config_of
@@ -22,6 +23,8 @@ from .trial import Status, Trial
 MakeStrategy = Callable[[ConfigSpace, int], Strategy]
 FINALISTS = 4  # configurations measured again at the end
 LOW_WATER = 5  # configurations left when the strategy begins to think of the next
+THINKING_SHARE = 0.1  # of the time, for strategy, features and model: proposals are made in batches that large
+LARGEST_BATCH = 64
 FINAL_SHARE = 0.1  # of the time allowed, kept for that ...
 FINAL_LEAST_S = 0.5  # ... and this much more
 HOPELESS = 64  # trials that all fail with the same words, after which a search without a valid one ends
@@ -170,7 +173,7 @@ class _Search:
         self.tuner, self.space = tuner, tuner.task.config_space
         self.started, self.n_trial, self.time_s = started, n_trial, time_s
         self.early_stopping, self.callbacks = early_stopping, callbacks
-        self.search_s = 0.0
+        self.search_s = self._thought_s = 0.0
         self.history: list[Trial] = []
         self.best: Trial | None = None
         self.new = self._given = self._idle = 0
@@ -245,10 +248,16 @@ class _Search:
 
     def _propose(self) -> list[int]:
         began = time.monotonic()
-        proposed = self.strategy.propose(batch_size(self._given))
-        self.search_s += time.monotonic() - began
+        proposed = self.strategy.propose(max(batch_size(self._given), self._affordable()))
+        self._thought_s = time.monotonic() - began
+        self.search_s += self._thought_s
         self._empty = not proposed
         return proposed
+
+    def _affordable(self) -> int:
+        """Give the least batch for which thinking as long as last time takes no more than its share of the time."""
+        trial_s = (time.monotonic() - self.started) / max(1, self.new)
+        return min(LARGEST_BATCH, ceil(self._thought_s / (THINKING_SHARE * trial_s)))
 
     def _tell(self) -> None:
         """Let the strategy learn what came meanwhile; never while it is thinking."""
