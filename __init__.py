@@ -1,9 +1,9 @@
 """Tilewright: tensor expressions, schedules and learned search give tuned kernels.
 
-    A = te.placeholder((n,), name="A")                  what to compute: `tilewright.te`
-    s = tilewright.create_schedule(B.op)                how to compute it: `s[B].split(...)`, `print(s)`
-    kernel = tilewright.build(s, [A, B])                code that runs: `kernel(a, b)`
-    tilewright.autotune                                 search for the fastest schedule
+A = te.placeholder((n,), name="A")                  what to compute: `tilewright.te`
+s = tilewright.create_schedule(B.op)                how to compute it: `s[B].split(...)`, `print(s)`
+kernel = tilewright.build(s, [A, B])                code that runs: `kernel(a, b)`
+tilewright.autotune                                 search for the fastest schedule
 """
 
 from . import te

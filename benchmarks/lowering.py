@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def _one(task: tasks.Task, index: int) -> list[float]:
     times.append(time.process_time())
     emit([lowered], task.target)
     times.append(time.process_time())
-    steps = [(b - a) * 1e3 for a, b in zip(times, times[1:], strict=False)]
+    steps = [(b - a) * 1e3 for a, b in pairwise(times)]
     return [*steps, sum(steps)]
 
 
