@@ -43,9 +43,7 @@ def compare(row: TaskRow, records: Records, most: int) -> None:
     print(task.workload)
     for count, timing in zip(counts, timings, strict=True):
         rate, ratio = task.gflops(timing.median), one / timing.median
-        print(
-            f"  {count} threads  {timing.median * 1e6:9.1f} us  {rate:7.1f} GFLOP/s  {one / timing.median:.2f} times one"
-        )
+        print(f"  {count} threads  {timing.median * 1e6:9.1f} us  {rate:7.1f} GFLOP/s  {ratio:.2f} times one")
 
 
 def main() -> None:
