@@ -141,8 +141,8 @@ def _define(cfg: Knobs, out: Tensor, roles: Roles, lanes: int) -> None:
         rows = tile.row_candidates(channels, 16)
         cfg.define_split("tile_oc", roles.channel, "candidate", candidate=rows, default=tile.first_of(rows, 4))
         cfg.define_split("tile_oh", roles.height, "factors", num_outputs=2, max_factor=4)
-        wide = {min(width, n * lanes) for n in range(1, 5)} | ({width} if width <= 4 * lanes else set())
-        cfg.define_split("tile_ow", roles.width, "candidate", candidate=[(-1, w) for w in sorted(wide)])
+        wide = tile.vector_candidates(width, lanes, most=4)
+        cfg.define_split("tile_ow", roles.width, "candidate", candidate=wide)
     else:
         if roles.lane is roles.channel:
             candidates = tile.vector_candidates(channels, lanes)
