@@ -1,0 +1,1 @@
+"""From loop nests with bound threads to CUDA C++ text."""
