@@ -45,5 +45,14 @@ INTRINSICS = {
         # C[l] += sum over r < 4 of A[r] * B[4 * l + r], for l < lanes: (Address C, Address A, Address B, lanes)
         Intrinsic("dot4_u8s8_i32", 4, Effect.WRITES),  # C int32, A uint8, B int8, gap-free from the addresses on
         Intrinsic("dot4_s8s8_i32", 4, Effect.WRITES),
+        # Threads of a GPU block.
+        Intrinsic("barrier", 0, Effect.WRITES),  # all threads of the block
+        Intrinsic("warp_barrier", 0, Effect.WRITES),
+        Intrinsic("shuffle_xor", 2),  # (value, mask): the value of the lane whose number differs in the bits of `mask`
+        Intrinsic("shuffle", 2),  # (value, lane)
+        # Copies that run beside the thread: (Address to, Address from, bytes, valid bytes), the rest is filled with 0
+        Intrinsic("cp_async", 4, Effect.WRITES),
+        Intrinsic("cp_async_commit", 0, Effect.WRITES),
+        Intrinsic("cp_async_wait", 1, Effect.WRITES),  # until at most so many groups are under way
     )
 }
