@@ -11,6 +11,8 @@
     +-- CodegenError          a loop nest that the backend cannot express
     +-- TargetError           a target that is unknown or lacks what is asked of it
     +-- ArgumentError         a kernel called with arguments that do not fit
+    +-- DeviceError           a GPU that is not there, or that refuses a call
+    |   +-- DeviceLost        its context is broken: this process cannot use it any more
     +-- SettingError          an environment variable that means nothing
     +-- TuneError             a search that cannot go on
         +-- RecordError       a database that cannot be read or written
@@ -93,6 +95,14 @@ class TargetError(Error):
 
 class ArgumentError(Error):
     """A kernel called with arguments that do not fit."""
+
+
+class DeviceError(Error):
+    """A GPU that is not there, or that refuses a call."""
+
+
+class DeviceLost(DeviceError):
+    """The context of a GPU is broken, by a kernel's fault: this process cannot use it any more, another one can."""
 
 
 class SettingError(Error):
