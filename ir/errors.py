@@ -9,6 +9,7 @@
     +-- VerifyError           a loop nest that breaks a rule of the language
     +-- ParseError            text that is not a printed loop nest
     +-- CodegenError          a loop nest that the backend cannot express
+    |   +-- CompileError      generated text that a compiler refuses
     +-- TargetError           a target that is unknown or lacks what is asked of it
     +-- ArgumentError         a kernel called with arguments that do not fit
     +-- DeviceError           a GPU that is not there, or that refuses a call
@@ -87,6 +88,10 @@ class ParseError(Error):
 
 class CodegenError(Error):
     """A loop nest that the backend cannot express."""
+
+
+class CompileError(CodegenError):
+    """Generated text that a compiler refuses; the message shows the line."""
 
 
 class TargetError(Error):

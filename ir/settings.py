@@ -83,6 +83,26 @@ class Settings:
         _within(0, 1_000_000),
         "Compiled kernels that are kept in memory for programs that are built again.",
     )
+    cache: str = _setting(
+        "~/.cache/tilewright",
+        _path,
+        "Folder where compiled CUDA kernels are kept for later processes.",
+    )
+    cache_mb: int = _setting(
+        1000,
+        _within(0, 1_000_000),
+        "Megabytes of each kind of compiled kernels in that folder, above which those unused longest are dropped.",
+    )
+    cuda_compiler: str = _setting(
+        "auto",
+        _one_of("auto", "nvrtc", "nvcc"),
+        "What compiles CUDA kernels: NVRTC, nvcc, or NVRTC where it is found and else nvcc.",
+    )
+    cuda_home: str = _setting(
+        "",
+        _path,
+        "Folder of a CUDA toolkit whose libraries and programs come before all others.",
+    )
 
 
 def variable(name: str) -> str:

@@ -1,0 +1,1 @@
+"""CUDA kernels: compiled to cubins, emulated on the CPU, and driven on a GPU."""
