@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from .errors import TargetError
+from .gpu import GPUS, Gpu
 
 KINDS = ("llvm", "c", "cuda")
 
@@ -20,6 +21,7 @@ class Target:
     features      LLVM feature string such as "+avx2,-avx512f" on top of the processor's own
     vector_bits   width in bits of the vector registers, or 0 for the processor's widest
     registers     vector registers, or 0 for the processor's number
+    arch          the GPU's architecture such as "sm_90a", or "" for that of the GPU at hand; of kind "cuda"
     """
 
     kind: str = "llvm"
@@ -28,20 +30,30 @@ class Target:
     features: str = ""
     vector_bits: int = 0
     registers: int = 0
+    arch: str = ""
 
     @classmethod
     def parse(cls, text: str | Target) -> Target:
-        """Read `llvm -mcpu=skylake-avx512 -mattr=+avx512vnni -mtriple=... -vector-width=512`.
+        """Read `llvm -mcpu=skylake-avx512 -mattr=+avx512vnni -mtriple=... -vector-width=512` or `cuda -arch=sm_90a`.
 
-        Raises TargetError for an unknown kind or option.
+        Raises TargetError for an unknown kind, option or architecture, and for an architecture of anything but a GPU.
         """
         if isinstance(text, Target):
             return text
         words = shlex.split(text)
         if not words or words[0] not in KINDS:
             raise TargetError("target", f"unknown kind in {text!r}", advice=f"begin with one of {', '.join(KINDS)}")
-        options = [_option(text, word) for word in words[1:]]
-        return cls(kind=words[0], **dict(options))  # type: ignore[arg-type]
+        options = dict(_option(text, word) for word in words[1:])
+        if "arch" in options and words[0] != "cuda":
+            raise TargetError("target", f"-arch names a GPU, in {text!r}", advice="-mcpu=... names a processor")
+        return cls(kind=words[0], **options)  # type: ignore[arg-type]
+
+    @property
+    def gpu(self) -> Gpu:
+        """Give the limits of the GPU.  Raises TargetError for a target that names none."""
+        if not self.arch:
+            raise TargetError("target", f"{str(self)!r} names no GPU", advice='an architecture: "cuda -arch=sm_80"')
+        return GPUS[_arch(self.arch)]
 
     def __str__(self) -> str:
         words = [self.kind]
@@ -52,12 +64,19 @@ class Target:
         return " ".join(words)
 
 
+def _arch(name: str) -> str:
+    if name not in GPUS:
+        raise TargetError("target", f"unknown architecture {name!r}", advice=f"one of {', '.join(GPUS)}")
+    return name
+
+
 _OPTIONS = {
     "mtriple": ("triple", str),
     "mcpu": ("cpu", str),
     "mattr": ("features", str),
     "vector-width": ("vector_bits", int),
     "registers": ("registers", int),
+    "arch": ("arch", _arch),
 }
 
 
