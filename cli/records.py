@@ -19,6 +19,7 @@ from ..autotune.task import Task, create
 from ..autotune.trial import Status, Trial
 from ..ir.errors import RecordError
 from ..runtime.build import build
+from ..runtime.module import Module
 from .arguments import Parser
 from .database import open_records
 from .terminal import console, time_text
@@ -124,6 +125,8 @@ def _write(task: Task, best: Trial, library: Path) -> Path:
     """Write a kernel that has been checked once more; give the header's path."""
     schedule, tensors = task.instantiate(config_of(best))
     module = build(schedule, tensors, task.target, name=task.name, effort=best.effort)
+    if type(module) is not Module:
+        raise RecordError("export", f"a kernel for {task.target} is no shared library", advice="tilewright.build, save")
     reference = make_reference(tensors)
     reference.poison()
     module(*reference.arrays, threads=task.threads)

@@ -54,7 +54,7 @@ class ArrayCheck:
                 f"starts at an address that is no multiple of {self.held.itemsize} bytes ({address:#x})",
                 "a copy: array.copy()",
             )
-        spans.append((address, address + (array.nbytes if self.gap_free else _span(array)), self.position))
+        spans.append((address, address + (array.nbytes if self.gap_free else span_bytes(array)), self.position))
         kept.append(array)
         return address
 
@@ -227,7 +227,8 @@ def _has_derived(shape: tuple[Extent, ...]) -> bool:
     return any(isinstance(extent, tuple) for extent in shape)
 
 
-def _span(array: np.ndarray) -> int:
+def span_bytes(array: np.ndarray) -> int:
+    """Give the bytes from an array's first element to the end of its last, gaps included."""
     if not array.size:
         return 0
     return sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize

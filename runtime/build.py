@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from ..codegen.llvm.compile import ObjectCode, compile_ir
 from ..codegen.llvm.emit import emit
@@ -25,6 +26,10 @@ from .externs import extern_names
 from .host import resolve
 from .module import Module
 from .signature import signature_of
+
+if TYPE_CHECKING:
+    from .cuda.device import Device
+    from .cuda.module import CudaModule
 
 CODEGEN_VERSION = 1  # part of the keys of caches and records; raised when the same nest gets other code
 
@@ -49,22 +54,42 @@ def build(
     target: str | Target = "llvm",
     name: str = "main",
     effort: str = "full",
-) -> Module:
+    device: str | Device | None = None,
+) -> Module | CudaModule:
     """Compile a schedule, or functions that are lowered already, and load the code.
 
     args    the kernel's parameters, for a schedule: its inputs and outputs, and sizes
     name    of the kernel, for a schedule
-    effort  "quick" for candidates, "full" for code that is kept
+    effort  "quick" for candidates, "full" for code that is kept; CUDA has only the latter
+    device  that runs CUDA kernels: None for the first GPU, or "emulate" for the CPU; see `runtime/cuda/devices.py`
     Raises ScheduleError and CodegenError for what cannot be lowered or expressed.
     """
     functions = _functions(schedule, args, name)
+    full_target = Target.parse(target)
+    builder = _BUILDERS.get(full_target.kind)
+    if builder is None:
+        fact = f"no code for target kind {full_target.kind!r}"
+        raise CodegenError("build", fact, advice=f"one of {', '.join(_BUILDERS)}")
+    return builder(functions, full_target, effort, device)
+
+
+def _build_llvm(functions: Sequence[Function], target: Target, effort: str, device: object) -> Module:
+    if device is not None:
+        raise ArgumentError("build", f"device={device!r} for target kind 'llvm'", advice="a CUDA target, or no device")
     full_target = resolve(target)
-    if full_target.kind != "llvm":
-        raise CodegenError("build", f"no code for target kind {full_target.kind!r}", advice='"llvm"')
     code = compile_functions(functions, full_target, effort)
     signatures = tuple(map(signature_of, functions))
     recompile = _Recompile(tuple(functions), full_target, effort)
     return Module(code, signatures, full_target, extern_names(functions), recompile)
+
+
+def _build_cuda(functions: Sequence[Function], target: Target, _effort: str, device: str | Device | None) -> CudaModule:
+    from .cuda.build import build_cuda  # most programs need none of it
+
+    return build_cuda(functions, target, device)
+
+
+_BUILDERS = {"llvm": _build_llvm, "cuda": _build_cuda}
 
 
 def compile_functions(

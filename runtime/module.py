@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from ..codegen.llvm.compile import ObjectCode
 from ..ir.errors import ArgumentError, TargetError
@@ -21,15 +22,22 @@ from .pool import adopt
 from .signature import Signature, from_json, to_json
 from .timing import Timing
 
+if TYPE_CHECKING:
+    from .cuda.device import Device
+    from .cuda.module import CudaModule
 
-class Kernels(dict[str, Kernel]):
+
+K = TypeVar("K")
+
+
+class Kernels(dict[str, K]):
     """Kernels by name."""
 
-    def __missing__(self, name: str) -> Kernel:
+    def __missing__(self, name: str) -> K:
         raise ArgumentError("module", f"no kernel called {name!r}", advice=f"one of {', '.join(self)}")
 
     @property
-    def only(self) -> Kernel:
+    def only(self) -> K:
         """Give the only kernel.  Raises ArgumentError where there are several, or none."""
         if len(self) != 1:
             advice = f'module["name"] with one of {", ".join(self)}'
@@ -59,7 +67,7 @@ class Module:
         """
         self.code, self.signatures, self.target, self.externs = code, tuple(signatures), target, tuple(externs)
         self._recompile = recompile
-        self._kernels: Kernels | None = None
+        self._kernels: Kernels[Kernel] | None = None
 
     def __getitem__(self, name: str) -> Kernel:
         return self.kernels[name]
@@ -80,7 +88,7 @@ class Module:
         return self.kernels.only
 
     @property
-    def kernels(self) -> Kernels:
+    def kernels(self) -> Kernels[Kernel]:
         """Give all kernels by name; loads the code the first time.
 
         Raises TargetError for another machine's code, CodegenError for a call of a function that is found nowhere.
@@ -89,7 +97,7 @@ class Module:
             self._kernels = self._load()
         return self._kernels
 
-    def _load(self) -> Kernels:
+    def _load(self) -> Kernels[Kernel]:
         _check_runs_here(self.target)
         externs = registered(self.externs)
         refuse_unknown(self.externs)
@@ -196,9 +204,10 @@ class LibraryModule:
         self.kernels.only(*arguments, threads=threads)
 
 
-def load_module(path: str | Path) -> Module | LibraryModule:
-    """Read a file that `Module.save` or `Module.export_library` wrote.
+def load_module(path: str | Path, device: str | Device | None = None) -> Module | CudaModule | LibraryModule:
+    """Read a file that `save` of a module or `Module.export_library` wrote.
 
+    device  that runs CUDA kernels, as in `build`
     Raises ArgumentError for a file that is missing or is neither; TargetError, on first use, for another machine's.
     """
     file = Path(path).resolve()
@@ -209,11 +218,16 @@ def load_module(path: str | Path) -> Module | LibraryModule:
     try:
         with zipfile.ZipFile(file) as parts:
             about = json.loads(parts.read("module.json"))
+            target = Target.parse(about["target"])
+            if target.kind == "cuda":
+                from .cuda.module import read_module  # most programs need none of it
+
+                return read_module(parts, target, device)
             signatures = from_json(parts.read("signatures.json").decode())
             code = ObjectCode(parts.read("code.o"), parts.read("code.s").decode(), parts.read("code.ll").decode())
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ArgumentError("load_module", f"{path} is damaged: {error}", advice="save the module again") from None
-    return Module(code, signatures, Target.parse(about["target"]), about["externs"])
+    return Module(code, signatures, target, about["externs"])
 
 
 def _check_runs_here(target: Target) -> None:

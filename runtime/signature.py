@@ -81,21 +81,22 @@ def _param(function: Function, param: Buffer | Var) -> ArrayParam | ScalarParam:
         case Var(name, dtype, minimum):
             return ScalarParam(name, dtype, minimum)
         case Buffer(name=name, shape=shape, dtype=dtype, strides=strides):
-            extents = tuple(map(_extent, shape))
-            steps = None if strides is None else tuple(map(_extent, strides))
+            extents = tuple(map(extent_of, shape))
+            steps = None if strides is None else tuple(map(extent_of, strides))
             return ArrayParam(name, dtype, extents, steps, any(param is b for b in function.outputs))
 
 
-def _extent(expr: Expr) -> Extent:
+def extent_of(expr: Expr) -> Extent:
+    """Give an integer expression over sizes as data.  Raises CodegenError for any other."""
     match expr:
         case Const(value):
             return int(value)
         case Var(name):
             return name
         case Cast(value):
-            return _extent(value)
+            return extent_of(value)
         case Add(a, b) | Sub(a, b) | Mul(a, b) | FloorDiv(a, b) | FloorMod(a, b) | Min(a, b) | Max(a, b):
-            return _OPERATORS[type(expr)], _extent(a), _extent(b)
+            return _OPERATORS[type(expr)], extent_of(a), extent_of(b)
         case _:
             raise CodegenError(
                 "build", f"the extent {expr} is not arithmetic on sizes", advice="use + - * // % min max"

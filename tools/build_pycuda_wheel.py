@@ -4,8 +4,8 @@
 
 For the Python that runs it.  What is in the way of `pip install pycuda` on such a machine, and what is done about it:
 
-    no libcuda.so.1     a stub that defines every function of cuda.h and cudaProfiler.h is linked instead; it has to define
-                        them, or the linker leaves out the need for libcuda.so.1 and the wheel loads nowhere
+    no libcuda.so.1     a stub is linked that defines every function of cuda.h and cudaProfiler.h: if it did not, the
+                        linker would leave out the need for libcuda.so.1, and the wheel would load nowhere
     a wrapper of nvcc   PyCUDA takes the folder above the nvcc on PATH for the toolkit: siteconf.py names the toolkit
     no cuRAND           is switched off, or the module needs libcurand when it is imported
 

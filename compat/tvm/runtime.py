@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...ir.errors import ArgumentError
 from ...runtime import module as native
@@ -12,6 +12,10 @@ from ...runtime.kernel import Kernel
 from ...runtime.timing import Timing
 from .device import Device, cpu, device
 from .nd import NDArray, unwrapped
+
+if TYPE_CHECKING:
+    from ...runtime.cuda.kernel import CudaKernel
+    from ...runtime.cuda.module import CudaModule
 
 __all__ = ["BenchmarkResult", "Device", "Function", "Module", "NDArray", "cpu", "device", "load_module"]
 
@@ -30,7 +34,7 @@ class BenchmarkResult(Timing):
 class Function:
     """A kernel that takes NDArrays or NumPy arrays."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel | CudaKernel) -> None:
         self.kernel = kernel
 
     def __call__(self, *args: Any) -> None:
@@ -43,7 +47,7 @@ class Module:
 
     type_key = "llvm"
 
-    def __init__(self, module: native.Module | native.LibraryModule) -> None:
+    def __init__(self, module: native.Module | native.LibraryModule | CudaModule) -> None:
         self.native = module
 
     @property

@@ -26,7 +26,7 @@ class CudaCode:
 
     @cached_property
     def cubin(self) -> Cubin:
-        """Give the machine code.  Raises CodegenError for text that does not compile, TargetError without a compiler."""
+        """Give the machine code.  Raises CompileError for text that is refused, TargetError without a compiler."""
         return compile_cubin(self.source.text, self.arch)
 
 

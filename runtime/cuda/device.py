@@ -4,8 +4,9 @@
     +-- PycudaDevice      a GPU, through PyCUDA            pycuda_device.py
     +-- EmulatedDevice    the emitted source, run as C++   emulated_device.py
 
-Addresses are plain integers.  Calls are in order: a launch sees what an upload before it wrote.  A device belongs to the
-thread that made it.  Raised by all methods: DeviceError for a call that is refused, DeviceLost once the context is broken.
+Addresses are plain integers.  Calls are in order: a launch sees what an upload before it wrote.  A device belongs to
+the thread that made it.  Raised by all methods: DeviceError for a call that is refused, DeviceLost once the context is
+broken.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Device(Protocol):
         ...
 
     def free(self, address: int) -> None:
-        """Give memory back; `address` is one that `alloc` gave."""
+        """Give back memory that `alloc` gave, from any thread; nothing is done on a closed or lost device."""
         ...
 
     def upload(self, address: int, array: np.ndarray) -> None:

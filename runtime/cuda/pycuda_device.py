@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +18,7 @@ import numpy as np
 
 from ...codegen.cuda.source import Launch, TensorMap, Triple
 from ...ir.errors import DeviceError, DeviceLost, TargetError
+from .architecture import runs_on
 from .code import CudaCode
 from .device import Limits, Value
 from .driver_api import DriverApi, DriverFailure, Graph
@@ -33,7 +37,7 @@ class PycudaDevice:
 
         Raises ImportError without PyCUDA or without a driver, DeviceError where the driver finds no GPU.
         """
-        import pycuda.driver as driver
+        driver = importlib.import_module("pycuda.driver")
 
         self._driver: Any = driver
         try:
@@ -46,7 +50,9 @@ class PycudaDevice:
         self._api = DriverApi()
         self._lost = ""
         self._stream: Any = None  # the legacy default stream, but for recordings
-        self._memory: dict[int, Any] = {}
+        self._memory: dict[int, Any] = {}  # PyCUDA's allocations by address
+        self._garbage: deque[int] = deque()
+        self._thread = threading.get_ident()
         self.name: str = device.name()
         major, minor = device.compute_capability()
         self.arch = f"sm_{major}{minor}"
@@ -66,6 +72,7 @@ class PycudaDevice:
 
     def alloc(self, size_bytes: int) -> int:
         """Give the address of new memory."""
+        self._free_garbage()
         try:
             with self.step("alloc"):
                 memory = self._driver.mem_alloc(max(1, size_bytes))
@@ -75,9 +82,10 @@ class PycudaDevice:
         return int(memory)
 
     def free(self, address: int) -> None:
-        """Give memory back."""
-        with self.step("free"):
-            self._memory.pop(address).free()
+        """Give memory back: now, or at the next `alloc` where this is another thread or launches are being recorded."""
+        self._garbage.append(address)
+        if threading.get_ident() == self._thread and self._stream is None:
+            self._free_garbage()
 
     def upload(self, address: int, array: np.ndarray) -> None:
         """Copy a gap-free array to the device."""
@@ -144,7 +152,7 @@ class PycudaDevice:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Give the driver's errors as ours, and remember an error that broke the context: all calls fail from then on."""
+        """Give the driver's errors as ours; after one that broke the context all calls fail."""
         if self._lost:
             advice = "another process: this one cannot use the GPU any more"
             raise DeviceLost(name, f"an earlier call broke the context of {self.name}: {self._lost}", advice=advice)
@@ -168,6 +176,11 @@ class PycudaDevice:
         """Give how many blocks of a kernel one multiprocessor holds at a time."""
         with self.step("occupancy"):
             return self._api.blocks_per_multiprocessor(cubin, launch)
+
+    def _free_garbage(self) -> None:
+        while self._garbage and not self._closed and not self._lost:
+            with self.step("free"):
+                self._memory.pop(self._garbage.popleft()).free()
 
     def _alive(self) -> bool:
         """Tell whether the context still works: an error that stays is given again by any call."""
@@ -229,18 +242,6 @@ class PycudaKernel:
     def blocks_per_multiprocessor(self) -> int:
         """Give how many of its blocks one multiprocessor holds at a time."""
         return self._device.blocks_per_multiprocessor(self._cubin, self.launch)
-
-
-def runs_on(code: str, device: str) -> bool:
-    """Tell whether a cubin for one architecture runs on another, as "sm_80" does on "sm_86".
-
-    A cubin runs on devices of the same major version with the same or a later minor one; one that ends in "a", which
-    uses what only this architecture has, on no other.
-    """
-    made, there = int(code.removeprefix("sm_").rstrip("af")), int(device.removeprefix("sm_"))
-    if code.endswith("a"):
-        return made == there
-    return made // 10 == there // 10 and made <= there
 
 
 def _limits(driver: Any, device: Any) -> Limits:
