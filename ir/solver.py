@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .affine import affine_of
 from .division import floordiv, floormod, maximum, minimum
 from .dtype import int32, int64
-from .expr import Add, Cast, Const, Expr, FloorDiv, FloorMod, IfThenElse, Max, Min, Mul, Select, Sub, Var
+from .expr import Add, Call, Cast, Const, Expr, FloorDiv, FloorMod, IfThenElse, Max, Min, Mul, Select, Sub, Var
 from .linear import ONE, ZERO, Affine, Atom, Monomial, Opaque, is_index, of_atom
 
 if TYPE_CHECKING:
@@ -355,6 +355,10 @@ class Solver:
                 fits = inner[0] is not None and inner[1] is not None
                 if fits and dtype.min_value <= inner[0] and inner[1] <= dtype.max_value:  # type: ignore[operator]
                     return inner
+            case Call("bitwise_xor", (a, b)):  # of numbers from 0 on, as swizzled indices are
+                ends = (self.wrapping_span(a), self.wrapping_span(b))
+                if all(low is not None and low >= 0 and high is not None for low, high in ends):
+                    return 0, (1 << max(high.bit_length() for _, high in ends)) - 1  # type: ignore[union-attr]
         return (None, None)
 
     def wrapping_span(self, expr: Expr) -> Span:
