@@ -22,7 +22,7 @@ from ..te.nodes import Read
 from ..te.operation import ComputeOp, ExternOp, ScanOp
 from ..te.tensor import Tensor
 from .relations import Extents, extents_of, guards_of, values_of
-from .table import At, StageState, Table, is_reduce_axis, unused
+from .table import At, StageState, Table, is_reduce_axis, reductions_by_threads_first, unused
 
 Ranges = dict[Var, Interval]
 ZERO = arith.const(0)
@@ -76,16 +76,38 @@ def is_loop(value: Expr) -> TypeGuard[Var]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Derivation:
-    """All stages with their loops, and the range of every loop variable."""
+    """All stages with their loops.
+
+    ranges   of every loop variable
+    threads  thread axis of the loop variables that are bound to one
+    """
 
     table: Table
     stages: dict[str, Derived]
     ranges: Ranges
+    threads: dict[Var, str]
+
+    def is_per_thread(self, var: Var) -> bool:
+        """Tell whether the iterations of a loop belong to the threads of one block."""
+        return self.threads.get(var, "blockIdx").partition(".")[0] != "blockIdx"
+
+    def scope_of(self, stage: StageState, enclosing: tuple[Var, ...]) -> str:
+        """Give the memory that a stage is kept in: what was asked for, else what its place in a GPU's nest says.
+
+        Within the loops of a thread that is the thread's own, within those of a block the block's; elsewhere "".
+        """
+        if stage.storage.scope or stage.is_root:
+            return stage.storage.scope
+        bound = [v for v in enclosing if v in self.threads]
+        if not bound:
+            return ""
+        return "local" if any(map(self.is_per_thread, bound)) else "shared"
 
 
 def derive(table: Table) -> Derivation:
     """Give the loops of every stage of a table without inlined stages.  Raises ScheduleError."""
-    result = Derivation(table, {}, {})
+    table = reductions_by_threads_first(table)
+    result = Derivation(table, {}, {}, {})
     names: set[str] = set()
     readers = _readers(table)
     for name in reversed(list(table.stages)):
@@ -166,7 +188,10 @@ def _region(result: Derivation, stage: StageState, enclosing: tuple[Var, ...], r
 
 
 def _relaxed(result: Derivation, stage: StageState, reader: Derived, enclosing: tuple[Var, ...]) -> Ranges:
-    """Give the ranges of the reader's loops that run within one computation of `stage`."""
+    """Give the ranges of the reader's loops that run within one computation of `stage`.
+
+    What is kept in shared memory is computed once for all threads of a block, whichever of their loops it is in.
+    """
     place = stage.attached
     if place is not None and not _is_within(result.table, reader.stage, place):
         fact = (
@@ -176,6 +201,8 @@ def _relaxed(result: Derivation, stage: StageState, reader: Derived, enclosing: 
         raise ScheduleError("compute_at", fact, advice=f"compute {stage.id} at a loop around all its consumers")
     around = reader.enclosing + reader.own_loops
     ranges = {v: result.ranges[v] for v in around[len(enclosing) :]}
+    if result.scope_of(stage, enclosing) == "shared":
+        ranges |= {v: result.ranges[v] for v in enclosing if result.is_per_thread(v)}
     if reader.stage.scan is not None:
         for tensor in reader.stage.scan.update:
             ranges |= {a.var: Interval(ZERO, a.extent - 1) for a in tensor.op.axis[1:]}
@@ -241,6 +268,8 @@ def _loops_over(
     for axis, var in loops.items():
         if is_loop(var):
             result.ranges[var] = Interval(ZERO, affine_of(arith.sub(extents[axis], 1)).to_expr())
+            if stage.loop(axis).thread:
+                result.threads[var] = stage.loop(axis).thread
     values = values_of(stage.relations, extents, loops)
     index: dict[Var, Expr] = {}
     local: dict[Axis, Expr] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
 
@@ -14,17 +14,35 @@ from ..ir.expr import Expr, Load, Var
 from ..ir.interval import Interval
 from ..ir.printer import stmt_text
 from ..ir.simplify import simplifier, simplify
-from ..ir.stmt import Allocate, For, If, Let, Seq, Stmt, seq
+from ..ir.stmt import Allocate, Annotation, For, If, Let, Seq, Stmt, seq
 from ..ir.stmt import Store as StoreStmt
-from ..ir.visit import Memo, Node, free_vars, rewrite, substitute
+from ..ir.visit import Memo, Node, free_vars, rewrite, substitute, variables
 from ..te.axis import Axis
-from ..te.nodes import Read, Reduce, is_unconditional
+from ..te.nodes import Read, Reduce, Reducer, is_unconditional
 from ..te.operation import ComputeOp, ExternOp, ScanOp
 from .derive import ZERO, Derivation, Derived, derive, is_loop, reduction_start
 from .inline import inlined
 from .storage import Key, Store, stores_of
 from .table import StageState, Table, is_reduce_axis
 from .tensorize import Match, matched
+
+
+CROSS_THREAD = "cross_thread"  # marks a loop over the threads that share a reduction
+ONE = arith.const(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """Where the guards of a stage go.
+
+    outside  by position of a loop: around its whole body, and what is attached there; -1 is around the stage
+    inside   by position of a loop: around the body without what is attached there
+    late     those of `inside` that the start of the reduction needs too
+    """
+
+    outside: dict[int, list[Expr]]
+    inside: dict[int, list[Expr]]
+    late: list[Expr]
 
 
 @dataclass(slots=True)
@@ -112,6 +130,8 @@ class NestBuilder:
         if match is not None:
             inner, upto = match.update, match.position
             reset = self._init(derived, op) if match.scalar_reset else match.reset
+        elif op.reduction is not None and any(map(derived.stage.is_cross_thread, derived.stage.leaves)):
+            return self._cross_thread(derived, op, op.reduction)
         elif op.reduction is not None:
             inner, reset, upto = (
                 self._update(derived, op, op.reduction),
@@ -145,17 +165,53 @@ class NestBuilder:
         return self._predicated(derived, seq(*stores))
 
     def _update(self, derived: Derived, op: ComputeOp, reduce: Reduce) -> Stmt:
-        targets = [self._target(derived, c) for c in range(len(op.body))]
-        reducer = reduce.reducer
-        values: dict[Var, Expr] = {}
-        for n, (store, indices) in enumerate(targets):
-            values[reducer.left[n]] = Load(store.buffer, indices)
-            values[reducer.right[n]] = self.value(derived, reduce.values[n])
-        results = [substitute(r, values) for r in reducer.result]
-        update = _stores(derived.stage.id, targets, results)
-        if not is_unconditional(reduce):
-            update = If(self.value(derived, reduce.condition), update)
-        return self._predicated(derived, update)
+        return self._predicated(derived, self._combined(derived, reduce, self._places(derived, op)))
+
+    def _places(self, derived: Derived, op: ComputeOp) -> list[Load]:
+        targets = (self._target(derived, c) for c in range(len(op.body)))
+        return [Load(store.buffer, indices) for store, indices in targets]
+
+    def _combined(self, derived: Derived, reduce: Reduce, into: list[Load]) -> Stmt:
+        """Give the statement that combines one iteration's values into the elements `into`."""
+        update = _merge(derived.stage.id, reduce.reducer, into, [self.value(derived, v) for v in reduce.values])
+        return update if is_unconditional(reduce) else If(self.value(derived, reduce.condition), update)
+
+    def _cross_thread(self, derived: Derived, op: ComputeOp, reduce: Reduce) -> Stmt:
+        """Give a reduction that threads share: each sums up its part alone, and adds it to the result at the end.
+
+        C = 0
+        for t in thread("threadIdx.x", 32):  # cross_thread
+            part = 0
+            for k: part = part + A[k * 32 + t]
+            C = C + part
+        """
+        leaves = derived.stage.leaves
+        start = reduction_start(derived.stage)
+        inner = start + sum(map(derived.stage.is_cross_thread, leaves))
+        parts = [
+            Buffer(self._unused(f"{derived.stage.id}_part{c}"), (ONE,), body.dtype, "local")
+            for c, body in enumerate(op.body)
+        ]
+        places = [Load(part, (ZERO,)) for part in parts]
+        identity = [self.value(derived, x) for x in reduce.reducer.identity]
+        guards = self._guards(derived, inner - 1)
+        held = guards.inside.pop(inner - 1, [])
+        crossing = [g for p in range(start, inner) for g in guards.outside.pop(p, [])]
+        update = _guarded(held + crossing, self._combined(derived, reduce, places))
+        body = self._wrapped(derived, guards, range(inner, len(leaves)), update)
+        assert body is not None
+        zero = seq(*(StoreStmt(p.buffer, p.indices, x) for p, x in zip(places, identity, strict=True)))
+        merge = _merge(derived.stage.id, reduce.reducer, self._places(derived, op), list(places))
+        body = seq(zero, body, _guarded(guards.late, self._predicated(derived, merge)))
+        for part in parts:
+            body = Allocate(part, body)
+        for position in reversed(range(start, inner)):
+            body = self._loop(derived, leaves[position], body, (Annotation(CROSS_THREAD, 1),))
+        whole = self._wrapped(
+            derived, guards, range(start), seq(_guarded(guards.late, self._init(derived, op)), body)
+        )
+        assert whole is not None
+        return _guarded(guards.outside.get(-1, []), whole)
 
     def _predicated(self, derived: Derived, stmt: Stmt) -> Stmt:
         predicate = derived.stage.predicate
@@ -194,28 +250,36 @@ class NestBuilder:
         start = reduction_start(stage)
         if reset is not None and start >= upto:
             body = seq(reset, body)
-        guards = self._guards_by_position(derived)
-        for position in reversed(range(upto)):
-            axis = stage.leaves[position]
-            body = self._with_attached(stage, axis, body)
-            body = _guarded(guards.get(position, []), body)
-            body = self._loop(derived, axis, body)
-            if position == start and reset is not None:
-                body = seq(self._init_loops(derived, reset, position + 1, reset_upto), body)
+        guards = self._guards(derived)
+        if start < upto:
+            body = self._wrapped(derived, guards, range(start, upto), body)
+            if reset is not None:
+                body = seq(_guarded(guards.late, self._init_loops(derived, reset, start + 1, reset_upto)), body)
+        body = self._wrapped(derived, guards, range(min(start, upto)), body)
         assert body is not None, "a stage without loops has statements"
-        return _guarded(guards.get(-1, []), body)
+        return _guarded(guards.outside.get(-1, []), body)
+
+    def _wrapped(self, derived: Derived, guards: Guards, positions: range, body: Stmt | None) -> Stmt | None:
+        """Wrap `body` in the loops at `positions`, each with what is attached there and the guards that are due."""
+        for position in reversed(positions):
+            axis = derived.stage.leaves[position]
+            body = _guarded(guards.inside.get(position, []), body) if body is not None else None
+            body = self._with_attached(derived.stage, axis, body)
+            body = _guarded(guards.outside.get(position, []), body)
+            body = self._loop(derived, axis, body)
+        return body
 
     def _with_attached(self, stage: StageState, axis: Axis, body: Stmt | None) -> Stmt:
         guests = [self.result.stages[g.id] for g, at in self.result.table.attached(stage) if at is axis]
         return self._allocated(guests, [self.stage(g) for g in guests], body)
 
-    def _loop(self, derived: Derived, axis: Axis, body: Stmt) -> Stmt:
+    def _loop(self, derived: Derived, axis: Axis, body: Stmt, marks: tuple[Annotation, ...] = ()) -> Stmt:
         var = derived.loops[axis]
         loop = derived.stage.loop(axis)
         made = body
         if is_loop(var):
             extent = self.simple(derived.extents[axis])
-            made = For(var, extent, body, loop.kind, loop.thread, loop.annotations)
+            made = For(var, extent, body, loop.kind, loop.thread, loop.annotations + marks)
         self.marks[derived.stage.id, axis] = made
         return made
 
@@ -265,6 +329,34 @@ class NestBuilder:
         variables = set(free_vars(guard))
         return max((i for i, a in enumerate(derived.stage.leaves) if derived.loops[a] in variables), default=-1)
 
+    def _guards(self, derived: Derived, meeting: int = -1) -> Guards:
+        """Place the guards: around all of their loop's body, or only around what no other thread waits for.
+
+        Where threads fill shared memory together, a guard on the one that reads it must not keep it from helping.
+
+        meeting  position of the innermost of the stage's own loops where threads meet, -1 for none
+        """
+        outside = self._guards_by_position(derived)
+        meeting = max(meeting, self._meeting_position(derived.stage))
+        inside: list[Expr] = []
+        for position in [p for p in outside if p <= meeting]:
+            held = [g for g in outside[position] if any(map(self.result.is_per_thread, variables(g)))]
+            outside[position] = [g for g in outside[position] if g not in held]
+            inside += held
+        late = [g for g in inside if self._position(derived, g) <= reduction_start(derived.stage) <= meeting]
+        late = [g for g in late if not self._mentions_reduction(derived, g)]
+        return Guards(outside, {meeting: inside} if inside else {}, late)
+
+    def _meeting_position(self, stage: StageState) -> int:
+        """Give the position of the innermost loop within which shared memory is filled, or -1."""
+        positions = [-1]
+        for guest, axis in self.result.table.attached(stage):
+            shared = self.result.scope_of(guest, self.result.stages[guest.id].enclosing) == "shared"
+            crossing = any(map(guest.is_cross_thread, guest.leaves))
+            if shared or crossing or self._meeting_position(guest) >= 0:
+                positions.append(stage.leaves.index(axis))
+        return max(positions)
+
     def _guards_by_position(self, derived: Derived) -> dict[int, list[Expr]]:
         found: dict[int, list[Expr]] = {}
         for guard in derived.guards:
@@ -272,17 +364,23 @@ class NestBuilder:
         return found
 
 
+def _merge(name: str, reducer: Reducer, into: Sequence[Load], new: Sequence[Expr]) -> Stmt:
+    """Give the statement that combines the elements `into` with new values."""
+    values = dict(zip((*reducer.left, *reducer.right), (*into, *new), strict=True))
+    return _stores(name, [(p.buffer, p.indices) for p in into], [substitute(r, values) for r in reducer.result])
+
+
 def _guarded(conditions: list[Expr], body: Stmt) -> Stmt:
     return If(arith.logical_and(*conditions), body) if conditions else body
 
 
-def _stores(name: str, targets: list[tuple[Store, tuple[Expr, ...]]], results: list[Expr]) -> Stmt:
+def _stores(name: str, targets: list[tuple[Buffer, tuple[Expr, ...]]], results: list[Expr]) -> Stmt:
     """Store several results at once: all are computed before the first is stored."""
     if len(targets) == 1:
-        (store, indices), value = targets[0], results[0]
-        return StoreStmt(store.buffer, indices, value)
+        (buffer, indices), value = targets[0], results[0]
+        return StoreStmt(buffer, indices, value)
     lets = [Var(f"{name}_new{n}", r.dtype) for n, r in enumerate(results)]
-    body = seq(*(StoreStmt(s.buffer, i, v) for (s, i), v in zip(targets, lets, strict=True)))
+    body = seq(*(StoreStmt(b, i, v) for (b, i), v in zip(targets, lets, strict=True)))
     for var, value in zip(reversed(lets), reversed(results), strict=True):
         body = Let(var, value, body)
     return body

@@ -10,7 +10,7 @@ from typing import Any
 from ..ir.errors import ScheduleError
 from .steps.cache import CacheRead, CacheWrite
 from .steps.loops import FuseAxes, Reorder, SplitAxis
-from .steps.marks import Bind, Parallel, Pragma, Tensorize, Unroll, Vectorize
+from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
 from .steps.place import ComputeAt, ComputeInline, ComputeRoot
 from .steps.rfactor import RFactor
 from .steps.step import Step
@@ -21,8 +21,8 @@ VERSION = 1
 STEPS: dict[str, type[Step]] = {
     cls.NAME: cls
     for cls in (
-        SplitAxis, FuseAxes, Reorder, Vectorize, Unroll, Parallel, Bind, Pragma, Tensorize, ComputeAt, ComputeInline,
-        ComputeRoot, SetScope, StorageAlign, DoubleBuffer, TransformLayout, SetStorePredicate, CacheRead, CacheWrite,
+        SplitAxis, FuseAxes, Reorder, Vectorize, Unroll, Parallel, Bind, Pipeline, Pragma, Tensorize, ComputeAt,
+        ComputeInline, ComputeRoot, SetScope, StorageAlign, Swizzle, DoubleBuffer, TransformLayout, SetStorePredicate, CacheRead, CacheWrite,
         RFactor,
     )
 }  # fmt: skip

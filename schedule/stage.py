@@ -13,9 +13,9 @@ from ..te.intrin import TensorIntrin
 from ..te.operation import Operation
 from .intrinsics import register_intrinsic
 from .steps.loops import FuseAxes, Reorder, SplitAxis
-from .steps.marks import Bind, Parallel, Pragma, Tensorize, Unroll, Vectorize
+from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
 from .steps.place import ComputeAt, ComputeInline, ComputeRoot
-from .steps.storage import DoubleBuffer, SetScope, SetStorePredicate, StorageAlign, TransformLayout
+from .steps.storage import DoubleBuffer, SetScope, SetStorePredicate, StorageAlign, Swizzle, TransformLayout
 from .table import Fuse, Split, StageState
 
 if TYPE_CHECKING:
@@ -172,10 +172,29 @@ class Stage:
             for i in range(n):       ->    for i in thread("blockIdx.x", n):
                 S[i]                           S[i]
 
-        Order of execution: any.  Refused: a reduction; an unknown thread axis; one that another loop has.
+        A reduction may be bound to threads of a block: each sums up its part, and the parts are combined at the end.
+        Order of execution: any.  Refused: a reduction bound to anything else; an unknown thread axis; one that
+        another loop of the stage has.
         """
         tag = thread_axis.thread or thread_axis.name if isinstance(thread_axis, Axis) else thread_axis
         self._schedule.apply(Bind(self._id, self._key(axis, "bind"), tag))
+
+    def pipeline(self, axis: Axis, stages: int = 2, transport: str = "register") -> None:
+        """Fill shared memory for the next iterations of a loop while one is computed.
+
+            for k in range(n):             S[0] = A[0]
+                S = A[k]             ->    for k in range(n):
+                C = C + f(S)                   S[(k + 1) % 2] = A[k + 1]
+                                               C = C + f(S[k % 2])
+
+        stages     iterations that are under way at once: so many copies there are of every shared stage that is
+                   computed in the loop
+        transport  "register": by way of registers, 2 stages; "cp_async": by asynchronous copies of 4, 8 or 16 bytes;
+                   "tma": by the bulk copy engine of sm_90
+        Order of execution: the copies run ahead; values are the same.  On a CPU the loop is serial.
+        Refused: fewer than 2 stages; unknown transports; a loop that is marked already.
+        """
+        self._schedule.apply(Pipeline(self._id, self._key(axis, "pipeline"), stages, transport))
 
     def pragma(self, axis: Axis, pragma_type: str, pragma_value: int | float | str | None = None) -> None:
         """Attach a hint to a loop, which changes speed and never values.  Refused: unknown names."""
@@ -223,7 +242,11 @@ class Stage:
     # -- how the stage is stored ---------------------------------------------------------------------------------
 
     def set_scope(self, scope: str) -> None:
-        """Keep the stage in "global", "local" or "shared" memory.  Refused: other names; tensors of the caller."""
+        """Keep the stage in "global", "local", "shared" or "warp" memory.
+
+        warp  in the registers of a warp, as operands and results of tensor cores: matrices that its lanes hold together
+        Refused: other names; tensors of the caller.
+        """
         self._schedule.apply(SetScope(self._id, scope))
 
     def storage_align(self, axis: Axis, factor: int, offset: int) -> None:
@@ -251,6 +274,18 @@ class Stage:
         axes = self.op.axis
         new = mapping(*(a.var for a in axes))
         self._schedule.apply(TransformLayout(self._id, tuple(str(as_expr(e)) for e in new)))
+
+    def swizzle(self, kind: str = "xor") -> None:
+        """Keep the 16-byte pieces of each row in an order that depends on the row, against bank conflicts.
+
+            B[r, s]                  ->    B[r, s // 8 ^ r % 8, s % 8]        64 elements of 2 bytes
+
+        kind  "xor" for rows of any even number of pieces; "32B", "64B", "128B": rows of so many bytes, in the order that
+              bulk copies and wgmma know
+        Refused: tensors of the caller; a stage that is padded or re-indexed; and, when the nest is derived, rows that
+        are too short.
+        """
+        self._schedule.apply(Swizzle(self._id, kind))
 
     def set_store_predicate(self, predicate: Expr) -> None:
         """Store elements only where a condition on the stage's own axes holds.

@@ -13,7 +13,8 @@ from ..ir.interval import Interval, const_bounds
 from ..ir.visit import substitute
 from ..te.axis import Axis
 from ..te.operation import ScanOp
-from .derive import ZERO, Derivation, Derived
+from .derive import ZERO, Derivation, Derived, is_loop
+from .swizzle import swizzled
 from .table import StageState
 
 AUTO_LOCAL_BYTES = 32 * 1024  # attached results up to this size live on the stack
@@ -83,14 +84,15 @@ def _store(result: Derivation, derived: Derived, component: int, taken: set[str]
         name += "_"
     taken.add(name)
     storage = stage.storage
-    layout, extent = _laid_out(stage, extent)
+    layout, extent = _laid_out(stage, extent, dtype.bytes)
     strides = _strides(stage, extent)
-    turn = _turn(result, stage) if storage.double_buffer else None
+    copies = copies_of(result, stage)
+    turn = arith.floormod(derived.enclosing[-1], copies) if copies > 1 else None
     if turn is not None:
         if strides is not None:
             strides = (arith.mul(strides[0], extent[0]), *strides)
-        extent = (arith.const(2), *extent)
-    scope = storage.scope or _automatic_scope(attached, extent, dtype.bytes)
+        extent = (arith.const(copies), *extent)
+    scope = result.scope_of(stage, derived.enclosing) or _automatic_scope(attached, extent, dtype.bytes)
     return Store(Buffer(name, extent, dtype, scope, strides), start, layout, turn)
 
 
@@ -101,8 +103,10 @@ def _automatic_scope(attached: bool, extent: tuple[Expr, ...], element_bytes: in
 
 
 def _laid_out(
-    stage: StageState, extent: tuple[Expr, ...]
+    stage: StageState, extent: tuple[Expr, ...], element_bytes: int
 ) -> tuple[tuple[tuple[Var, ...], tuple[Expr, ...]] | None, tuple[Expr, ...]]:
+    if stage.storage.swizzle:
+        return swizzled(stage, extent, element_bytes)
     new = stage.storage.layout
     if new is None:
         return None, extent
@@ -133,6 +137,15 @@ def _strides(stage: StageState, extent: tuple[Expr, ...]) -> tuple[Expr, ...] | 
     return tuple(reversed(strides))
 
 
-def _turn(result: Derivation, stage: StageState) -> Expr:
-    around = result.stages[stage.id].enclosing
-    return arith.floormod(around[-1], 2) if around else ZERO
+def copies_of(result: Derivation, stage: StageState) -> int:
+    """Give how many copies of a stage's results there are, used in turn by the iterations of the loop around it."""
+    at = stage.attached
+    if at is None or not result.stages[stage.id].enclosing:
+        return 1
+    host = result.stages[at.stage]
+    if not is_loop(host.loops[at.axis]):
+        return 1
+    if stage.storage.double_buffer:
+        return 2
+    pipelined = host.stage.loop(at.axis).stages
+    return pipelined if pipelined and result.scope_of(stage, result.stages[stage.id].enclosing) == "shared" else 1

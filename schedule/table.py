@@ -71,6 +71,11 @@ class Loop:
     intrinsic: TensorIntrin | None = None
     step: int = -1
 
+    @property
+    def stages(self) -> int:
+        """Give how many iterations of a pipelined loop are under way at once, 0 for other loops."""
+        return next((int(a.value) for a in self.annotations if a.name == "stages"), 0)
+
     def __str__(self) -> str:
         if self.intrinsic is not None:
             return f"tensorized by {self.intrinsic.name}"
@@ -107,12 +112,14 @@ class Storage:
     scope    "" for automatic: "local" for small results of an attached stage, else "global"
     aligns   (axis, factor, offset): the stride of the dimension becomes `offset` modulo `factor`
     layout   the dimensions' new indices as expressions in the stage's axes, or None
+    swizzle  kind of permutation of each row's pieces, or ""
     """
 
     scope: str = ""
     aligns: tuple[tuple[Axis, int, int], ...] = ()
     double_buffer: bool = False
     layout: tuple[Expr, ...] | None = None
+    swizzle: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +212,10 @@ class StageState:
     def loop(self, axis: Axis) -> Loop:
         """Give how `axis` is executed."""
         return self.loops.get(axis) or _SERIAL
+
+    def is_cross_thread(self, axis: Axis) -> bool:
+        """Tell whether `axis` is a reduction that the threads of a block share."""
+        return is_reduce_axis(axis) and bool(self.loop(axis).thread)
 
     def with_loop(self, axis: Axis, loop: Loop) -> StageState:
         """Give the stage with `axis` executed as `loop` says."""
@@ -382,6 +393,24 @@ def identifier(name: str) -> str:
     """Give `name` with everything that cannot stand in an identifier replaced by `_`."""
     cleaned = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
     return cleaned if cleaned and not cleaned[0].isdigit() else f"_{cleaned}"
+
+
+def reductions_by_threads_first(table: Table) -> Table:
+    """Give the table with reduction loops that are bound to threads as the outermost of their stage's reduction loops.
+
+    Each thread then sums up its part alone, and the parts are combined once.  Source: the order is free, as any
+    reduction's is.
+    """
+    changed = [_threads_first(s) for s in table.stages.values() if any(map(s.is_cross_thread, s.leaves))]
+    return table.updated(*changed) if changed else table
+
+
+def _threads_first(stage: StageState) -> StageState:
+    start = next(i for i, a in enumerate(stage.leaves) if is_reduce_axis(a))
+    rest = stage.leaves[start:]
+    crossing = tuple(a for a in rest if stage.is_cross_thread(a))
+    others = tuple(a for a in rest if not stage.is_cross_thread(a))
+    return replace(stage, leaves=stage.leaves[:start] + crossing + others)
 
 
 def is_reduction(stage: StageState) -> bool:

@@ -92,6 +92,37 @@ class Parallel(MarkLoop):
     KIND: ClassVar[ForKind] = ForKind.PARALLEL
 
 
+TRANSPORTS = ("register", "cp_async", "tma")
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline(Step):
+    """Fill the shared memory of later iterations of a serial loop while earlier ones are computed."""
+
+    NAME: ClassVar[str] = "pipeline"
+
+    axis: str
+    stages: int
+    transport: str
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Mark the loop."""
+        stage, axis = self.state(table), self.leaf(table, self.axis)
+        refuse_second_mark(self, table, stage, axis)
+        if self.stages < 2:
+            fact = f"stages is {self.stages}"
+            raise self.refuse(table, stage, axis, fact, "2 or more: one that is computed and those that are on their way")
+        if self.transport not in TRANSPORTS:
+            fact = f"there is no transport {self.transport!r}"
+            raise self.refuse(table, stage, axis, fact, f"one of {', '.join(TRANSPORTS)}")
+        if self.transport == "register" and self.stages != 2:
+            fact = f"{self.stages} stages by way of registers, which hold one"
+            raise self.refuse(table, stage, axis, fact, 'stages=2, or transport="cp_async"')
+        marks = (Annotation("stages", self.stages), Annotation("transport", self.transport))
+        loop = replace(stage.loop(axis), kind=ForKind.PIPELINED, annotations=marks, step=number)
+        return table.updated(stage.with_loop(axis, loop))
+
+
 @dataclass(frozen=True, slots=True)
 class Bind(Step):
     """Give the iterations to the threads of a hardware thread axis."""
@@ -108,13 +139,27 @@ class Bind(Step):
             fact = f"there is no thread axis {self.thread!r}"
             raise self.refuse(table, stage, axis, fact, f"one of {', '.join(THREAD_AXES)}")
         refuse_second_mark(self, table, stage, axis)
-        refuse_race(self, table, stage, axis)
+        if axis.kind is AxisKind.REDUCE and self.thread.startswith("threadIdx"):
+            self.check_shared_reduction(table, stage, axis)
+        else:
+            refuse_race(self, table, stage, axis)
         for other in stage.leaves:
             if stage.loop(other).thread == self.thread and not self.thread.startswith("vthread"):
                 fact = f"{self.thread} is bound to axis {other.name} already (step {stage.loop(other).step})"
                 raise self.refuse(table, stage, axis, fact, "another thread axis, or fuse the two loops first")
         loop = replace(stage.loop(axis), kind=ForKind.THREAD, thread=self.thread, step=number)
         return table.updated(stage.with_loop(axis, loop))
+
+    def check_shared_reduction(self, table: Table, stage: StageState, axis: Axis) -> None:
+        """Refuse what threads cannot reduce together: an unknown number of them, results of several elements each."""
+        if axis.size is None:
+            fact = f"the extent {axis.extent} is not constant"
+            raise self.refuse(table, stage, axis, fact, "split it by a constant factor and bind the inner loop")
+        start = next(i for i, a in enumerate(stage.leaves) if a.kind is AxisKind.REDUCE)
+        inner = [a.name for a in stage.leaves[start:] if a.kind is not AxisKind.REDUCE and a.size != 1]
+        if inner:
+            fact = f"threads that share a reduction give one result at a time, and {inner[0]} runs inside of it"
+            raise self.refuse(table, stage, axis, fact, f"reorder {inner[0]} outside of the reduction")
 
 
 @dataclass(frozen=True, slots=True)

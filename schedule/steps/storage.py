@@ -1,4 +1,4 @@
-"""Steps about how results are kept: set_scope, storage_align, double_buffer, transform_layout, set_store_predicate."""
+"""Steps about how results are kept: scope, padding, copies, layout, swizzle, and which elements are stored."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from ...ir.parser import parse_expr
 from ...ir.simplify import simplify
 from ...ir.visit import substitute
 from ...te.axis import Axis
+from ..swizzle import KINDS
 from ..table import StageState, Table
 from .place import refuse_fixed
 from .step import Step
 
-SCOPES = ("global", "local", "shared")
+SCOPES = ("global", "local", "shared", "warp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,26 @@ class TransformLayout(Step):
             return parse_expr(text, names)
         except ParseError as error:
             raise self.refuse(table, stage, None, error.fact, f"expressions in {', '.join(names)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Swizzle(Step):
+    """Permute the 16-byte pieces of each row by an exclusive or with the row's number."""
+
+    NAME: ClassVar[str] = "swizzle"
+
+    kind: str
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Note the kind.  Refused: tensors of the caller, unknown kinds, a layout that is set already."""
+        stage = self.state(table)
+        refuse_fixed(self, table, stage)
+        if self.kind not in KINDS:
+            raise self.refuse(table, stage, None, f"there is no swizzle {self.kind!r}", f"one of {', '.join(KINDS)}")
+        if stage.storage.aligns or stage.storage.layout is not None:
+            by = "storage_align" if stage.storage.aligns else "transform_layout"
+            raise self.refuse(table, stage, None, f"{stage.id} is laid out by {by} already", "one layout for each stage")
+        return table.updated(replace(stage, storage=replace(stage.storage, swizzle=self.kind)))
 
 
 EXHAUSTIVE_ELEMENTS = 4096

@@ -1,0 +1,123 @@
+"""From the kernels of a program to their text in the device language, and how they are launched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ...ir import arith
+from ...ir.buffer import Buffer
+from ...ir.errors import CodegenError
+from ...ir.expr import Call, Expr, Var
+from ...ir.stmt import Function
+from ...ir.target import Target
+from ...ir.visit import variables, walk
+from .body import Writer
+from .expressions import Expressions, dense_strides
+from .kernel import AXIS_VARS, BLOCK_AXES, Kernel, Program
+from .lower import lower_cuda
+from .names import identifier, stored_type
+from .source import CudaSource, Launch, Parameter, Workspace
+
+HELPERS = """\
+template <class T> TW_DEVICE T tw_min(T a, T b) { return a < b ? a : b; }
+template <class T> TW_DEVICE T tw_max(T a, T b) { return a > b ? a : b; }
+"""
+SHARED_ALIGN = 128  # bytes; swizzled copies of 128-byte rows ask for more in the buffer's own `align`
+
+
+def emit(functions: Sequence[Function], target: Target) -> CudaSource:
+    """Give the kernels of functions, lowered for `target`, as one text.
+
+    Raises CodegenError and TargetError for what the backend cannot express or the machine cannot hold.
+    """
+    return emit_programs([lower_cuda(f, target) for f in functions])
+
+
+def emit_programs(programs: Sequence[Program]) -> CudaSource:
+    """Give the text of programs that are lowered already."""
+    kernels = [k for p in programs for k in p.kernels]
+    text = "\n".join([HELPERS, *map(_kernel_text, kernels)])
+    workspaces = tuple(Workspace(identifier(b), _bytes(b)) for p in programs for b in p.workspaces)
+    shared = {b for p in programs for b in p.workspaces}
+    return CudaSource(text, tuple(_launch(k, shared) for k in kernels), workspaces)
+
+
+def _bytes(buffer: Buffer) -> str:
+    count: Expr = arith.const(buffer.dtype.bytes)
+    for dim in buffer.shape:
+        count = arith.mul(count, dim)
+    return str(count)
+
+
+def _launch(kernel: Kernel, workspaces: set[Buffer]) -> Launch:
+    params = []
+    for param in kernel.params:
+        kind = "scalar" if isinstance(param, Var) else "workspace" if param in workspaces else "buffer"
+        params.append(Parameter(kind, identifier(param), str(param.dtype)))
+    grid = (str(kernel.grid[0]), str(kernel.grid[1]), str(kernel.grid[2]))
+    _, shared_bytes = shared_layout(kernel)
+    return Launch(kernel.name, tuple(params), grid, kernel.block, shared_bytes, kernel.cluster, kernel.min_blocks)
+
+
+def shared_layout(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
+    """Give the offset of each shared buffer in the block's memory, and the size of all together, in bytes."""
+    offsets: dict[Buffer, int] = {}
+    end = 0
+    for buffer in kernel.shared:
+        align = max(SHARED_ALIGN, buffer.align)
+        end = -(-end // align) * align
+        offsets[buffer] = end
+        end += shared_bytes(buffer)
+    return offsets, end
+
+
+def shared_bytes(buffer: Buffer) -> int:
+    """Give the size of a shared buffer in bytes.  Raises CodegenError for one of symbolic size."""
+    strides = [arith.int_value(s) for s in dense_strides(buffer)]
+    shape = [arith.int_value(d) for d in buffer.shape]
+    known = [n for n in (*strides, *shape) if n is not None]
+    if len(known) < 2 * len(shape):
+        fact = f"{buffer.name} has the shape ({', '.join(map(str, buffer.shape))}), and shared memory a fixed size"
+        raise CodegenError("cuda", fact, advice=f"compute {buffer.name} at a loop where a constant part is read")
+    if buffer.strides is None:
+        return buffer.dtype.bytes * prod(known[len(shape) :])
+    return buffer.dtype.bytes * max(s * n for s, n in zip(known[: len(shape)], known[len(shape) :], strict=True))
+
+
+def _kernel_text(kernel: Kernel) -> str:
+    written = {b for b in kernel.outputs}
+    read_only = frozenset(p for p in kernel.params if isinstance(p, Buffer) and p not in written)
+    printer = Expressions(dict(kernel.ranges), read_only)
+    writer = Writer(printer)
+    used = variables(kernel.body) | {n for n in walk(kernel.body) if type(n) is Var}
+    for axis, var in AXIS_VARS.items():
+        if var in used:
+            kind, _, letter = axis.partition(".")
+            function = f"tw_{'block' if axis in BLOCK_AXES else 'thread'}_{letter}"
+            del kind
+            writer.line(f"const int {identifier(var)} = {function}();")
+    offsets, _ = shared_layout(kernel)
+    for buffer, offset in offsets.items():
+        kind = stored_type(buffer.dtype)
+        writer.line(f"{kind}* const {identifier(buffer)} = ({kind}*)(tw_shared() + {offset});")
+    writer.write(kernel.body)
+    head = f"TW_KERNEL({kernel.threads}, {kernel.min_blocks}) {kernel.name}("
+    if kernel.cluster != (1, 1, 1):
+        head = f"TW_CLUSTER{kernel.cluster} {head}"
+    params = ",\n    ".join(_parameter(p, p in written) for p in kernel.params)
+    return "\n".join([f"{head}\n    {params}) {{", *writer.lines, "}", ""])
+
+
+def _parameter(param: Buffer | Var, written: bool) -> str:
+    kind = stored_type(param.dtype)
+    if isinstance(param, Var):
+        return f"const {kind} {identifier(param)}"
+    return f"{'' if written else 'const '}{kind}* __restrict__ {identifier(param)}"
+
+
+def check_calls(kernel: Kernel, known: frozenset[str]) -> None:
+    """Refuse calls of functions that the device language has not."""
+    for node in walk(kernel.body):
+        if type(node) is Call and node.name not in known:
+            raise CodegenError("cuda", f"no function {node.name!r} on a GPU", advice="an intrinsic of the language")

@@ -1,0 +1,265 @@
+"""From one nest to kernels: every nest at the root is a launch, and thread loops become the indices of its threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ...ir import arith
+from ...ir.buffer import Buffer
+from ...ir.errors import CodegenError
+from ...ir.expr import Address, Const, Expr, Lt, Var
+from ...ir.stmt import Allocate, Evaluate, For, ForKind, Function, If, Let, Seq, Stmt, Store, seq
+from ...ir.visit import map_statements, of_kind, same, statements, substitute, variables, walk, with_fields
+from ..passes.names import Names
+from .cross_thread import is_cross_thread, reduced
+from .kernel import AXIS_VARS, BLOCK_AXES, THREAD_AXES, Kernel, Program
+
+PRIVATE = ("local", "warp", "warpgroup")  # scopes of registers
+
+
+def split_kernels(function: Function) -> Program:
+    """Give the kernels of a nest, and the global memory that they hand on to each other.
+
+    Raises CodegenError for thread loops of unknown extent and for memory that no GPU has.
+    """
+    workspaces: list[Buffer] = []
+    nests = list(_nests(function.body, workspaces))
+    kernels = tuple(
+        _Binder(function, nest, f"{function.name}_kernel{n}", tuple(workspaces)).kernel()
+        for n, nest in enumerate(nests)
+    )
+    return Program(function.name, function.params, function.outputs, kernels, tuple(workspaces))
+
+
+def _nests(stmt: Stmt, workspaces: list[Buffer]) -> Iterator[Stmt]:
+    match stmt:
+        case Seq(parts):
+            for part in parts:
+                yield from _nests(part, workspaces)
+        case Allocate(buffer, body):
+            if buffer.scope != "global":
+                fact = f"{buffer.name} is kept in {buffer.scope} memory, which no kernel hands on to the next"
+                advice = f'compute {buffer.name} at a loop of what reads it, or set_scope("global")'
+                raise CodegenError("cuda", fact, advice=advice)
+            workspaces.append(buffer)
+            yield from _nests(body, workspaces)
+        case _:
+            yield stmt
+
+
+Loops = tuple[tuple[str, Expr], ...]  # thread axis and extent of the thread loops around, outermost first
+
+
+@dataclass
+class _Binder:
+    """Binds the thread loops of one nest.
+
+    extents  of the launch, by thread axis
+    depth    how many thread loops are around the memory of a buffer; the caller's is at 0
+    """
+
+    function: Function
+    nest: Stmt
+    name: str
+    workspaces: tuple[Buffer, ...]
+    extents: dict[str, Expr] = field(default_factory=dict)
+    depth: dict[Buffer, int] = field(default_factory=dict)
+    shared: list[Buffer] = field(default_factory=list)
+
+    def kernel(self) -> Kernel:
+        """Give the kernel."""
+        self.extents = _launch_extents(self.nest)
+        self.names = Names(self.nest)
+        body = self.bound(self.nest, ())
+        grid = tuple(self.extents.get(a, Const(1)) for a in BLOCK_AXES)
+        block = tuple(int(arith.int_value(self.extents.get(a, Const(1))) or 1) for a in THREAD_AXES)
+        params = _used(self.function, self.workspaces, seq(body), grid)
+        stored = {s.buffer for s in statements(body) if type(s) is Store}
+        stored |= {a.buffer for e in of_kind(body, Evaluate) for a in of_kind(e, Address)}
+        outputs = tuple(p for p in params if isinstance(p, Buffer) and p in stored and self.is_written(p))
+        return Kernel(self.name, params, outputs, grid, block, body, tuple(self.shared))
+
+    def is_written(self, buffer: Buffer) -> bool:
+        """Tell whether a parameter may be written: it is an output of the function, or a workspace."""
+        return buffer in self.function.outputs or buffer in self.workspaces
+
+    def bound(self, stmt: Stmt, loops: Loops) -> Stmt:
+        """Give `stmt` as one thread runs it, with the conditions that pick the thread as far out as they can be."""
+        match stmt:
+            case For(kind=ForKind.THREAD) if is_cross_thread(stmt):
+                return self.cross_thread(stmt, loops)
+            case For(var, extent, body, ForKind.THREAD, thread=thread):
+                body = substitute(body, {var: _index(thread, var)})
+                return self.bound(body, (*loops, (thread, extent)))
+            case For(kind=ForKind.PARALLEL):
+                return self.bound(with_fields(stmt, {"kind": ForKind.SERIAL}), loops)
+            case Allocate(buffer, body):
+                self.depth[buffer] = len(loops)
+                if buffer.scope == "shared":
+                    self.shared.append(buffer)
+                    return self.bound(body, loops)
+                if buffer.scope not in PRIVATE:
+                    fact = f"{buffer.name} is kept in {buffer.scope} memory within the loops of a block"
+                    raise CodegenError("cuda", fact, advice=f'set_scope("shared") or "local" for {buffer.name}')
+                self.check_private(buffer, body)
+                return _hoisted(Allocate(buffer, self.bound(body, loops)))
+            case Store(buffer):
+                return _under(self.chosen(buffer, loops), stmt)
+            case Evaluate():
+                targets = [a.buffer for a in of_kind(stmt, Address) if self.is_target(a.buffer)]
+                return _under(self.chosen(targets[0], loops), stmt) if targets else stmt
+            case _:
+                return _hoisted(map_statements(stmt, lambda inner: self.bound(inner, loops)))
+
+    def is_target(self, buffer: Buffer) -> bool:
+        """Tell whether a call that is given the buffer's address may write there."""
+        return buffer in self.depth or self.is_written(buffer)
+
+    def chosen(self, buffer: Buffer, loops: Loops) -> list[Expr]:
+        """Give the conditions under which a thread does what is stored to `buffer`.
+
+        Of the loops around the buffer's memory, every iteration would do the same: the threads share the work.  An
+        axis that no loop within it is bound to leaves it to the first thread; a register belongs to every thread.
+        """
+        private = buffer.scope in PRIVATE
+        own = loops if private else loops[self.depth.get(buffer, 0) :]
+        if buffer.scope in ("warp", "warpgroup"):
+            own = loops[self.depth.get(buffer, 0) :]
+        found: list[Expr] = []
+        for axis, launched in self.extents.items():
+            extents = [extent for thread, extent in own if thread == axis]
+            if not extents:
+                leave = private or (buffer.scope == "shared" and axis in BLOCK_AXES)
+                if not leave and not arith.is_const(launched, 1):
+                    found.append(arith.eq(AXIS_VARS[axis], 0))
+            for extent in extents:
+                if not same(extent, launched):
+                    found.append(Lt(AXIS_VARS[axis], arith.cast("int32", extent)))
+        return found
+
+    def check_private(self, buffer: Buffer, body: Stmt) -> None:
+        """Refuse a register buffer that several threads would have to share."""
+        loops = [s for s in statements(body) if type(s) is For and s.kind is ForKind.THREAD]
+        crossing = {s.thread for s in loops if not is_cross_thread(s)}
+        written = [s for s in loops if any(type(i) is Store and i.buffer is buffer for i in statements(s))]
+        bad = [s for s in written if s.thread in crossing and s.thread.startswith("threadIdx")]
+        if bad and any(s.var in variables(i) for s in bad for i in _indices_of(buffer, s)):
+            fact = f"{buffer.name} is kept in registers, and the threads of {bad[0].thread} each compute a part of it"
+            advice = f'set_scope("shared") for {buffer.name}, or compute it at the innermost thread loop'
+            raise CodegenError("cuda", fact, advice=advice)
+
+    # -- reductions that threads share ---------------------------------------------------------------------------
+
+    def cross_thread(self, loop: For, loops: Loops) -> Stmt:
+        """Give a reduction that threads share: each sums up its part, the parts are combined, one thread stores."""
+        values: dict[Var, Expr] = {}
+        axes: list[str] = []
+        body: Stmt = loop
+        inner = loops
+        while is_cross_thread(body):
+            assert type(body) is For
+            values[body.var] = _index(body.thread, body.var)
+            inner = (*inner, (body.thread, body.extent))
+            axes.append(body.thread)
+            body = body.body
+        parts: list[Buffer] = []
+        while type(body) is Allocate:
+            parts.append(body.buffer)
+            self.depth[body.buffer] = len(inner)
+            body = body.body
+        assert type(body) is Seq
+        *before, merge = substitute(body, values).body
+        start, work = before[: len(parts)], before[len(parts) :]
+        block = tuple(int(arith.int_value(self.extents.get(a, Const(1))) or 1) for a in THREAD_AXES)
+        combined, scratch = reduced(merge, tuple(reversed(parts)), axes, block, self.names)
+        self.shared += scratch
+        made = seq(*start, *(self.bound(s, inner) for s in work), combined, self.bound(merge, loops))
+        for part in parts:
+            made = Allocate(part, made)
+        return made
+
+
+def _index(thread: str, var: Var) -> Expr:
+    return arith.cast(var.dtype, AXIS_VARS[thread])
+
+
+def _launch_extents(nest: Stmt) -> dict[str, Expr]:
+    """Give the extent of each thread axis: the largest that a loop asks for."""
+    found: dict[str, Expr] = {}
+    for loop in (s for s in statements(nest) if type(s) is For and s.kind is ForKind.THREAD):
+        known, extent = found.get(loop.thread), loop.extent
+        if loop.thread not in AXIS_VARS:
+            raise CodegenError("cuda", f"{loop.thread} is no thread axis of a GPU", advice=", ".join(AXIS_VARS))
+        if loop.thread in THREAD_AXES and arith.int_value(extent) is None:
+            fact = f"loop {loop.var.name}, bound to {loop.thread}, has the extent {extent}"
+            raise CodegenError("cuda", fact, advice="split it by a constant factor and bind the inner loop")
+        if known is None or same(known, extent):
+            found[loop.thread] = extent
+            continue
+        found[loop.thread] = arith.maximum(known, extent)
+    order = (*BLOCK_AXES, *THREAD_AXES)
+    return {axis: found[axis] for axis in order if axis in found}
+
+
+def _used(
+    function: Function, workspaces: tuple[Buffer, ...], body: Stmt, grid: tuple[Expr, ...]
+) -> tuple[Buffer | Var, ...]:
+    """Give the parameters that a kernel needs."""
+    buffers: set[Buffer] = {n.buffer for n in walk(body) if hasattr(n, "buffer")}  # type: ignore[attr-defined]
+    names = variables(body).union(*(variables(g) for g in grid))
+    for buffer in buffers:
+        names |= {v for d in (*buffer.shape, *(buffer.strides or ())) for v in variables(d)}
+    listed = (*function.params, *workspaces, *function.size_vars)
+    pointers = [p for p in listed if isinstance(p, Buffer) and p in buffers]
+    return (*pointers, *(p for p in listed if isinstance(p, Var) and p in names))
+
+
+def _indices_of(buffer: Buffer, stmt: Stmt) -> list[Expr]:
+    stores = (s for s in statements(stmt) if type(s) is Store and s.buffer is buffer)
+    return [i for s in stores for i in s.indices]
+
+
+# -- conditions as far out as they can be ---------------------------------------------------------------------------
+
+
+def _under(conditions: list[Expr], stmt: Stmt) -> Stmt:
+    for condition in reversed(conditions):
+        stmt = If(condition, stmt)
+    return stmt
+
+
+def _hoisted(stmt: Stmt) -> Stmt:
+    """Give `for i: if t < 8: S` as `if t < 8: for i: S`, where the condition is on a thread index alone."""
+    match stmt:
+        case For(extent=extent, body=If(condition, body, None)) if _is_choice(condition):
+            if not any(v in variables(extent) for v in variables(condition)):
+                return If(condition, _hoisted(with_fields(stmt, {"body": body})))
+        case Allocate(body=If(condition, body, None)) if _is_choice(condition):
+            return If(condition, _hoisted(with_fields(stmt, {"body": body})))
+        case If(outer, If(condition, body, None), None) if _is_choice(condition) and not _is_choice(outer):
+            return If(condition, _hoisted(If(outer, body)))
+        case Let(body=If(condition, body, None)) if _is_choice(condition):
+            return If(condition, _hoisted(with_fields(stmt, {"body": body})))
+        case Seq(parts):
+            return _joined(parts)
+    return stmt
+
+
+def _is_choice(condition: Expr) -> bool:
+    own = variables(condition)
+    axes: Mapping[str, Var] = AXIS_VARS
+    return len(own) == 1 and next(iter(own)) in axes.values()
+
+
+def _joined(parts: tuple[Stmt, ...]) -> Stmt:
+    """Give a sequence with neighbours under the same condition under one."""
+    made: list[Stmt] = []
+    for part in parts:
+        last = made[-1] if made else None
+        match last, part:
+            case If(a, x, None), If(b, y, None) if _is_choice(b) and same(a, b):
+                made[-1] = If(a, _hoisted(seq(x, y)))
+            case _:
+                made.append(part)
+    return seq(*made)
