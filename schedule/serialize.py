@@ -14,7 +14,7 @@ from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Ve
 from .steps.place import ComputeAt, ComputeInline, ComputeRoot
 from .steps.rfactor import RFactor
 from .steps.step import Step
-from .steps.storage import DoubleBuffer, SetScope, SetStorePredicate, StorageAlign, TransformLayout
+from .steps.storage import DoubleBuffer, SetScope, SetStorePredicate, StorageAlign, Swizzle, TransformLayout
 
 VERSION = 1
 
@@ -22,8 +22,8 @@ STEPS: dict[str, type[Step]] = {
     cls.NAME: cls
     for cls in (
         SplitAxis, FuseAxes, Reorder, Vectorize, Unroll, Parallel, Bind, Pipeline, Pragma, Tensorize, ComputeAt,
-        ComputeInline, ComputeRoot, SetScope, StorageAlign, Swizzle, DoubleBuffer, TransformLayout, SetStorePredicate, CacheRead, CacheWrite,
-        RFactor,
+        ComputeInline, ComputeRoot, SetScope, StorageAlign, Swizzle, DoubleBuffer, TransformLayout, SetStorePredicate,
+        CacheRead, CacheWrite, RFactor,
     )
 }  # fmt: skip
 

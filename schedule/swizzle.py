@@ -35,7 +35,9 @@ def swizzled(stage: StageState, extent: tuple[Expr, ...], element_bytes: int) ->
     pieces, rest = divmod(row_bytes, PIECE_BYTES)
     permuted = gcd(pieces, PIECES_PER_LINE)
     if rest or permuted < 2:
-        fact = f"rows of {size} elements are {row_bytes} bytes, and an even number of {PIECE_BYTES}-byte pieces is needed"
+        fact = (
+            f"rows of {size} elements are {row_bytes} bytes, and an even number of {PIECE_BYTES}-byte pieces is needed"
+        )
         raise _refusal(stage, fact, f"rows of a multiple of {2 * PIECE_BYTES // element_bytes} elements")
     if KINDS[kind] not in (0, row_bytes):
         fact = f"rows of {size} elements are {row_bytes} bytes, and {kind} permutes rows of {KINDS[kind]} bytes"

@@ -67,6 +67,7 @@ class StorageAlign(Step):
         if self.factor < 1 or not 0 <= self.offset < self.factor:
             fact = f"factor is {self.factor} and offset {self.offset}"
             raise self.refuse(table, stage, None, fact, "a factor of at least 1 and an offset from 0 to factor - 1")
+        _refuse_second_layout(self, table, stage)
         aligns = (*stage.storage.aligns, (axis, self.factor, self.offset))
         return table.updated(replace(stage, storage=replace(stage.storage, aligns=aligns)))
 
@@ -103,6 +104,7 @@ class TransformLayout(Step):
             raise self.refuse(table, stage, None, fact, "cache_read or cache_write it, and transform the cache")
         if stage.compute is None:
             raise self.refuse(table, stage, None, f"{stage.id} is no compute", "a stage with an expression")
+        _refuse_second_layout(self, table, stage, transformed=False)
         layout = tuple(self._parsed(table, stage, text) for text in self.layout)
         if not is_one_to_one(stage.op.axis, layout):
             fact = f"the mapping to [{', '.join(self.layout)}] cannot be proved one to one"
@@ -133,10 +135,22 @@ class Swizzle(Step):
         refuse_fixed(self, table, stage)
         if self.kind not in KINDS:
             raise self.refuse(table, stage, None, f"there is no swizzle {self.kind!r}", f"one of {', '.join(KINDS)}")
-        if stage.storage.aligns or stage.storage.layout is not None:
-            by = "storage_align" if stage.storage.aligns else "transform_layout"
-            raise self.refuse(table, stage, None, f"{stage.id} is laid out by {by} already", "one layout for each stage")
+        _refuse_second_layout(self, table, stage, padded=bool(stage.storage.aligns))
         return table.updated(replace(stage, storage=replace(stage.storage, swizzle=self.kind)))
+
+
+def _refuse_second_layout(
+    step: Step, table: Table, stage: StageState, padded: bool = False, transformed: bool = True
+) -> None:
+    """Refuse to lay out a stage in two ways that do not go together."""
+    storage = stage.storage
+    ways = {
+        "storage_align": padded,
+        "transform_layout": transformed and storage.layout is not None,
+        "swizzle": storage.swizzle != "",
+    }
+    for by in (name for name, taken in ways.items() if taken):
+        raise step.refuse(table, stage, None, f"{stage.id} is laid out by {by} already", "one layout for each stage")
 
 
 EXHAUSTIVE_ELEMENTS = 4096
