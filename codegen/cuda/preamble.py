@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 
 WGMMA_WIDTHS = range(8, 257, 8)  # columns of the result
+STACK_BYTES = {"tw_sin": 40, "tw_cos": 40, "tw_tan": 40}  # at most: for the reduction of huge arguments
 
 _NAME = re.compile(r"\b(?:tw|TW)_\w*[A-Za-z0-9]\b")
 _DEFINITION = re.compile(
@@ -72,9 +73,14 @@ def sections_of(text: str) -> tuple[Section, ...]:
     return tuple(s for s in SECTIONS if s is SECTIONS[0] or used & s.names)
 
 
+def stack_bytes_of(text: str) -> int:
+    """Give the bytes of stack that the functions in `text` may need for themselves."""
+    return max((STACK_BYTES.get(name, 0) for name in _NAME.findall(text)), default=0)
+
+
 def preamble_for(text: str) -> str:
     """Give what must stand before `text` for a CUDA compiler: only what it uses, because parsing takes time."""
-    parts = [section.text for section in sections_of(text)]
+    parts = [f'#line 1 "{section.file}"\n{section.text}' for section in sections_of(text)]
     return "\n".join([*parts, *_wgmma_steps(_WGMMA.findall(text))])
 
 

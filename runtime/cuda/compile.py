@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from ...codegen.cuda.preamble import preamble_for, sections_of
+from ...codegen.cuda.preamble import preamble_for, sections_of, stack_bytes_of
 from ...ir.errors import CompileError, TargetError
 from ...ir.settings import settings
 from .cubin_cache import CubinCache
@@ -23,8 +23,8 @@ CONTEXT = 2  # lines of it shown before and after the offending one
 LOG_LINES = 12  # of a log without a place in our text
 
 _ARCH = re.compile(r"sm_(\d+)(a?)")
-_PLACE = re.compile(rf"{re.escape(SOURCE)}(?:\((\d+)\)|:(\d+))")
-_MESSAGE = re.compile(r"error *:\s*(.*)")
+_PLACE = re.compile(r"kernel\.cu\((\d+)\)|at line (\d+) of kernel\.cu")
+_MESSAGE = re.compile(r"\berror *:\s*(.*)")
 
 
 class Compiler(Protocol):
@@ -63,7 +63,7 @@ def compile_cubin(text: str, arch: str, *, options: Sequence[str] = ()) -> Cubin
     """Compile kernels in the device language, whose definitions are put before them.
 
     arch     "sm_80", "sm_90a", ...
-    options  of NVRTC, such as "--maxrregcount=128" or "-DTW_BOUNDED_SPIN=1000000"
+    options  of NVRTC, such as "-DTW_BOUNDED_SPIN=1000000", after which waits for a tensor copy trap
     Raises TargetError where no compiler is found or `arch` lacks what the text uses, CompileError for text that the
     compiler refuses.
     """
@@ -81,7 +81,7 @@ def compile_cubin(text: str, arch: str, *, options: Sequence[str] = ()) -> Cubin
         cache.put(key, *found)
     code, log = found
     resources = read_resources(log)
-    return Cubin(code, arch, log, resources, read_faults(log, resources))
+    return Cubin(code, arch, log, resources, read_faults(log, resources, stack_bytes_of(text)))
 
 
 def find_compiler() -> Compiler:
@@ -121,17 +121,20 @@ def _disk_cache() -> CubinCache:
 
 def _error(log: str, text: str, arch: str, compiler: Compiler) -> CompileError:
     """Make an error of a compiler's log that shows the first offending line of `text`."""
-    lines = [line for line in log.splitlines() if "error" in line] or log.splitlines() or ["no message"]
-    message = _MESSAGE.search(lines[0])
-    fact = message[1] if message else lines[0]
-    where = next((int(m[1] or m[2]) for line in lines if (m := _PLACE.search(line))), 0)
-    shown = _excerpt(text, where) if where else "\n".join(f"  {line}" for line in log.splitlines()[:LOG_LINES])
+    message = _MESSAGE.search(log)
+    place = _PLACE.search(log, log.rfind("\n", 0, message.start()) + 1) if message else None
+    fact = message[1] if message else next(iter(log.splitlines()), "no message")
+    shown = _excerpt(text, int(place[1] or place[2])) if place else _head(log)
     return CompileError(
         "compile",
         f"{compiler.identity} refuses the text for {arch}: {fact}",
         shown,
         "report this with the schedule: emitted text should always compile",
     )
+
+
+def _head(log: str) -> str:
+    return "\n".join(f"  {line}" for line in log.splitlines()[:LOG_LINES])
 
 
 def _excerpt(text: str, number: int) -> str:

@@ -12,12 +12,12 @@ _REGISTERS = re.compile(r"Used (\d+) registers")
 _BARRIERS = re.compile(r"used (\d+) barriers")
 _SHARED = re.compile(r"(\d+) bytes smem")
 _REMARK = re.compile(r"\((C\d+)\) ?(.*)")
-_NAMED = re.compile(r"(?:function|entry) '([^']+)'|in '([^']+)'")
+_NAMED = re.compile(r"function '([^']+)'")
 
 _REMARKS = {  # numbered remarks of ptxas on what costs most of a kernel's speed
     "C7508": "setmaxnreg_ignored",
     "C7519": "wgmma_fence_added",  # where ours was missing
-    **{f"C75{number}": "wgmma_serialized" for number in (*range(10, 19), 20)},  # one for each reason
+    **{f"C75{number}": "wgmma_serialized" for number in range(10, 19)},  # one for each reason
 }
 
 
@@ -69,22 +69,26 @@ def _number(pattern: re.Pattern[str], text: str) -> int:
     return int(match[1]) if match else 0
 
 
-def read_faults(log: str, resources: Mapping[str, Resources]) -> tuple[Fault, ...]:
-    """Give what makes kernels slow: spills and stack frames of `resources`, and the remarks of `log`."""
-    return (*_frames(resources), *_remarks(log))
+def read_faults(log: str, resources: Mapping[str, Resources], stack_bytes: int = 0) -> tuple[Fault, ...]:
+    """Give what makes kernels slow: spills and stack frames of `resources`, and the remarks of `log`.
+
+    stack_bytes  what a kernel may have of stack without a fault
+    """
+    return (*_frames(resources, stack_bytes), *_remarks(log, resources))
 
 
-def _frames(resources: Mapping[str, Resources]) -> Iterator[Fault]:
+def _frames(resources: Mapping[str, Resources], stack_bytes: int) -> Iterator[Fault]:
     for name, used in resources.items():
         if used.spill_stores or used.spill_loads:
             spilled = f"{used.spill_stores} bytes stored and {used.spill_loads} loaded"
             yield Fault("spill", name, f"registers do not suffice: {spilled} by spills at {used.registers} registers")
-        elif used.stack_bytes:
+        elif used.stack_bytes > stack_bytes:
             yield Fault("stack", name, f"{used.stack_bytes} bytes of stack: an array is not in registers")
 
 
-def _remarks(log: str) -> Iterator[Fault]:
+def _remarks(log: str, resources: Mapping[str, Resources]) -> Iterator[Fault]:
+    only = next(iter(resources)) if len(resources) == 1 else ""
     for code, text in _REMARK.findall(log):
         if code in _REMARKS:
             named = _NAMED.search(text)
-            yield Fault(_REMARKS[code], named[1] or named[2] if named else "", f"{text.strip()} ({code})")
+            yield Fault(_REMARKS[code], named[1] if named else only, f"{text.strip()} ({code})")

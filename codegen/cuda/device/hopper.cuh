@@ -14,7 +14,7 @@ TW_DEVICE void tw_mbar_arrive(tw_mbar* barrier) {
 TW_DEVICE void tw_mbar_arrive_cluster(tw_mbar* barrier, int rank) {
     asm volatile("{\n.reg .b32 remote;\n"
                  "mapa.shared::cluster.u32 remote, %0, %1;\n"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}"
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}"
                  ::"r"(tw_shared_address_(barrier)), "r"(rank) : "memory");
 }
 TW_DEVICE void tw_mbar_expect_tx(tw_mbar* barrier, int bytes) {

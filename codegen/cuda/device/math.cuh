@@ -50,7 +50,11 @@ TW_DEVICE float tw_ceil(float x) { return ceilf(x); }
 TW_DEVICE double tw_ceil(double x) { return ceil(x); }
 TW_DEVICE float tw_trunc(float x) { return truncf(x); }
 TW_DEVICE double tw_trunc(double x) { return trunc(x); }
-TW_DEVICE float tw_sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+TW_DEVICE float tw_sigmoid(float x) {
+    float inverse;  // within 1 ULP, where a division would branch for denormals that cannot occur
+    asm("rcp.approx.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + expf(-x)));
+    return inverse;
+}
 TW_DEVICE double tw_sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
 // Ties go away from zero in round, to the even neighbour in nearbyint.
 TW_DEVICE float tw_round(float x) { return roundf(x); }
