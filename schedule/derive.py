@@ -45,7 +45,8 @@ class Derived:
     loops      value of each leaf: a loop variable, or 0 where the extent is 1
     local      value of each spatial axis counted from the region's start
     index      value of each of the operator's own variables
-    guards     (leaves it depends on, condition) for what overshoots
+    guards     conditions under which an iteration is one of the stage's, for splits that overshoot
+    domain     conditions under which it computes an element of the tensor, for regions that overshoot
     enclosing  loop variables around the stage, outermost first
     """
 
@@ -56,6 +57,7 @@ class Derived:
     local: dict[Axis, Expr]
     index: dict[Var, Expr]
     guards: tuple[Expr, ...]
+    domain: tuple[Expr, ...]
     enclosing: tuple[Var, ...]
 
     @property
@@ -280,8 +282,8 @@ def _loops_over(
         index[axis.var] = arith.add(axis.start, values[axis])
     guards = [condition for _, condition in guards_of(stage.relations, extents, values)]
     guards = [g for g in guards if not prove(g, result.ranges)]
-    guards += _domain_guards(result, stage, region, index)
-    return Derived(stage, region, extents, loops, local, index, tuple(guards), enclosing)
+    domain = tuple(_domain_guards(result, stage, region, index))
+    return Derived(stage, region, extents, loops, local, index, tuple(guards), domain, enclosing)
 
 
 def _is_one(extent: Expr) -> bool:

@@ -22,6 +22,7 @@ from ..te.nodes import Read, Reduce, Reducer, is_unconditional
 from ..te.operation import ComputeOp, ExternOp, ScanOp
 from .derive import ZERO, Derivation, Derived, derive, is_loop, reduction_start
 from .inline import inlined
+from .overshoot import Overshoot, Overshoots
 from .storage import Key, Store, stores_of
 from .table import StageState, Table, is_reduce_axis
 from .tensorize import Match, matched
@@ -58,10 +59,12 @@ class NestBuilder:
     params: Mapping[Key, Buffer]
     marks: dict[tuple[str, Axis], Stmt] = field(default_factory=dict)
     simple: Callable[[Expr], Expr] = field(init=False)  # simplifies within the ranges of the loops
+    overshoots: Overshoots = field(init=False)
     _memos: dict[str, Memo] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.simple = simplifier(self.result.ranges)
+        self.overshoots = Overshoots(self.result, self.stores)
 
     def whole(self) -> Stmt:
         """Give the statements of all stages at the root, each with its memory around it and all that follows."""
@@ -152,8 +155,15 @@ class NestBuilder:
         stores = []
         for component, body in enumerate(op.body):
             store, indices = self._target(derived, component)
-            stores.append(StoreStmt(store.buffer, indices, self.value(derived, body)))
+            stores.append(StoreStmt(store.buffer, indices, self._filled(derived, self.value(derived, body))))
         return self._predicated(derived, seq(*stores))
+
+    def _filled(self, derived: Derived, value: Expr) -> Expr:
+        """Give the value, or 0 outside of the tensor where the stage fills what its region overshoots by."""
+        if not derived.domain or self.overshoots.of(derived.stage.id) is not Overshoot.FILLED:
+            return value
+        inside = arith.logical_and(*map(self.simple, derived.domain))
+        return self.simple(arith.if_then_else(inside, value, arith.const(0, value.dtype)))
 
     def _init(self, derived: Derived, op: ComputeOp) -> Stmt:
         stores = []
@@ -359,7 +369,8 @@ class NestBuilder:
 
     def _guards_by_position(self, derived: Derived) -> dict[int, list[Expr]]:
         found: dict[int, list[Expr]] = {}
-        for guard in derived.guards:
+        held_back = self.overshoots.of(derived.stage.id) is Overshoot.GUARDED
+        for guard in (*derived.guards, *(derived.domain if held_back else ())):
             found.setdefault(self._position(derived, guard), []).append(self.simple(guard))
         return found
 

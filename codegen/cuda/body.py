@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
 from ...ir import arith
 from ...ir.errors import CodegenError
-from ...ir.expr import Call, Const, Expr, Var
+from ...ir.expr import Const, Expr, Load, Var
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store
-from ...ir.visit import inner_statements, variables
+from ...ir.visit import inner_statements, substitute, variables
 from .expressions import Expressions
-from .names import identifier, stored_type, value_type
+from .names import HALVES, identifier, stored_type, value_type
 from .wide import Lanes, is_wide, uniform_choice, wide_loads
 
 WRITTEN_OUT = 4096  # statements that the loops marked unrolled may become; beyond that the compiler unrolls
@@ -88,8 +89,9 @@ class Writer:
 
     def converted(self, stmt: Store, value: str) -> str:
         """Give a value as the very type of the memory, which the call deduces from both arguments."""
-        kind = stored_type(stmt.buffer.dtype)
-        return value if kind.startswith("tw_") else f"({kind}){value}"
+        dtype = stmt.buffer.dtype
+        narrow = dtype.bits < 32 and dtype not in HALVES
+        return f"({stored_type(dtype)}){value}" if narrow else _bare(value)
 
     # -- loops ---------------------------------------------------------------------------------------------------
 
@@ -142,8 +144,6 @@ class Writer:
 
     def pieces(self, loop: For, store: Store, extent: int, width: int) -> bool:
         """Write a store in pieces of `width` lanes, if at least one access of it is wide; tell whether it was done."""
-        from ...ir.visit import substitute
-
         while width > 1:
             lanes = Lanes(Var(f"{loop.var.name}_lane", loop.var.dtype, 0), width)
             made = []
@@ -165,8 +165,12 @@ class Writer:
         self.line("{")
         self.depth += 1
         name = f"v{next(self.serial)}"
-        self.line(f"{lanes.type(store.buffer)} {name};")
-        self.lane_values(store, store.value, name, lanes)
+        source = self.plain_copy(store, lanes)
+        if source:
+            self.line(f"const {lanes.type(store.buffer)} {name} = {source};")
+        else:
+            self.line(f"{lanes.type(store.buffer)} {name};")
+            self.lane_values(store, store.value, name, lanes)
         if is_wide(self.printer, store, lanes):
             first = self.at_lane(lanes, 0, lambda: self.printer.place(store.buffer, store.indices))
             self.line(f"tw_store(({lanes.type(store.buffer)}*)({first}), {name});")
@@ -180,6 +184,23 @@ class Writer:
             del self.printer.known[lanes.var]
         self.depth -= 1
         self.line("}")
+
+    def plain_copy(self, store: Store, lanes: Lanes) -> str:
+        """Give the wide load that is all of a store's value, or an empty string."""
+        match store.value:
+            case Load(buffer, indices) if buffer.dtype == store.buffer.dtype and lanes.fits(
+                self.printer, buffer, indices
+            ):
+                return self.wide_load(store.value, lanes)
+            case _:
+                return ""
+
+    def wide_load(self, load: Load, lanes: Lanes) -> str:
+        """Give the text that loads all lanes at once."""
+        kind = lanes.type(load.buffer)
+        function = "tw_load_const" if load.buffer in self.printer.read_only else "tw_load"
+        place = self.at_lane(lanes, 0, lambda: self.printer.place(load.buffer, load.indices))
+        return f"{function}((const {kind}*)({place}))"
 
     def lane_values(self, store: Store, value: Expr, name: str, lanes: Lanes) -> None:
         """Write what computes the lanes of `value` into the register vector `name`."""
@@ -197,10 +218,8 @@ class Writer:
             return
         held: dict[int, str] = {}
         for load in list(wide_loads(self.printer, value, lanes)):
-            kind, source = lanes.type(load.buffer), f"v{next(self.serial)}"
-            function = "tw_load_const" if load.buffer in self.printer.read_only else "tw_load"
-            place = self.at_lane(lanes, 0, lambda load=load: self.printer.place(load.buffer, load.indices))
-            self.line(f"const {kind} {source} = {function}((const {kind}*)({place}));")
+            source = f"v{next(self.serial)}"
+            self.line(f"const {lanes.type(load.buffer)} {source} = {self.wide_load(load, lanes)};")
             held[id(load)] = source
         for k in range(lanes.count):
             self.printer.known[lanes.var] = k
@@ -209,10 +228,10 @@ class Writer:
         self.printer.replaced = {}
         del self.printer.known[lanes.var]
 
-    def at_lane(self, lanes: Lanes, k: int, text: object) -> str:
+    def at_lane(self, lanes: Lanes, k: int, text: Callable[[], str]) -> str:
         """Give a text as it is for one lane."""
         self.printer.known[lanes.var] = k
-        made = text()  # type: ignore[operator]
+        made = text()
         del self.printer.known[lanes.var]
         return made
 
@@ -254,11 +273,3 @@ def _size(dim: Expr) -> int:
         raise CodegenError("cuda", f"a local buffer has the extent {dim}", advice="constant factors")
     return size
 
-
-def is_call(stmt: Stmt, name: str) -> bool:
-    """Tell whether `stmt` calls the intrinsic `name`."""
-    match stmt:
-        case Evaluate(Call(called)):
-            return called == name
-        case _:
-            return False

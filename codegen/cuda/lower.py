@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from ...ir.stmt import Function
+from ...ir.stmt import Function, Stmt
 from ...ir.target import Target
-from ..passes.promote import PromoteAccumulators
-from ..passes.unroll import UnrollByPragma
-from .kernel import KernelPass, Program
+from ...ir.simplify import simplify
+from ..passes.unroll import UnrollByPragma, UnrollTiles
+from ..passes.widen import WidenGuards
+from .kernel import Kernel, KernelPass, Program
 from .split import split_kernels
 from .virtual_threads import ExpandVirtualThreads
 
 NEST_PASSES = (
     UnrollByPragma(),
     ExpandVirtualThreads(),
+    WidenGuards(),
 )
-KERNEL_PASSES: tuple[KernelPass, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SimplifyIndices:
+    """Simplify all expressions, with the ranges of thread indices and loops."""
+
+    def __call__(self, kernel: Kernel, target: Target) -> Kernel:
+        """Give the simplified kernel."""
+        return replace(kernel, body=simplify(kernel.body, kernel.ranges))
+
+
+@dataclass(frozen=True, slots=True)
+class UnrollRegisterTiles:
+    """Write out the loops that index registers, of which a thread has up to 255."""
+
+    def __call__(self, kernel: Kernel, target: Target) -> Kernel:
+        """Give the kernel with its loops marked."""
+        registers = replace(target, registers=255, vector_bits=32)
+        return replace(kernel, body=UnrollTiles()(kernel.body, registers))
+
+
+KERNEL_PASSES: tuple[KernelPass, ...] = (
+    SimplifyIndices(),
+    UnrollRegisterTiles(),
+)
 
 
 def lower_cuda(function: Function, target: Target) -> Program:
     """Give the kernels of a nest.  Raises CodegenError and TargetError."""
-    body = function.body
+    body: Stmt = function.body
     for step in NEST_PASSES:
         body = step(body, target)
     program = split_kernels(replace(function, body=body))

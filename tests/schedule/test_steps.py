@@ -167,10 +167,51 @@ def test_racing_reduction_is_refused_with_the_colliding_iterations(step):
         getattr(s[c], step)(c.op.reduce_axis[0])
 
 
-def test_bind_of_a_reduction_is_refused():
+def test_bind_of_a_reduction_to_blocks_is_refused():
     _, _, c, s = product()
     with pytest.raises(RaceError, match="both update C"):
-        s[c].bind(c.op.reduce_axis[0], te.thread_axis("threadIdx.x"))
+        s[c].bind(c.op.reduce_axis[0], te.thread_axis("blockIdx.x"))
+
+
+def test_threads_that_share_a_reduction_give_one_result_at_a_time():
+    _, _, c, s = product()
+    i, j = c.op.axis
+    (k,) = c.op.reduce_axis
+    s[c].reorder(i, k, j)
+    with pytest.raises(ScheduleError, match="one result at a time, and j runs inside of it"):
+        s[c].bind(k, te.thread_axis("threadIdx.x"))
+
+
+def test_threads_that_share_a_reduction_add_their_parts_at_the_end():
+    _, _, c, s = product()
+    (k,) = c.op.reduce_axis
+    _, lane = s[c].split(k, factor=4)
+    s[c].bind(lane, te.thread_axis("threadIdx.x"))
+    text = str(s)
+    assert text.index('in thread("threadIdx.x", 4') < text.index("C_part0[0] = 0.0") < text.index("for k_o in range(2)")
+    assert "C[i, j] = C[i, j] + C_part0[0]" in text
+
+
+def test_pipeline_keeps_as_many_copies_of_shared_stages_as_iterations_are_under_way():
+    a, _, c, s = product()
+    (k,) = c.op.reduce_axis
+    outer, _ = s[c].split(k, factor=2)
+    s[c].reorder(outer, *c.op.axis)
+    shared = s.cache_read(a, "shared", [c])
+    s[shared].compute_at(s[c], outer)
+    s[c].pipeline(outer, stages=3, transport="cp_async")
+    assert 'allocate(float32[3, 8, 2], "shared")' in str(s)
+    assert "in pipelined(4, stages=3, transport='cp_async')" in str(s)
+
+
+@pytest.mark.parametrize(
+    ("stages", "transport", "fact"),
+    [(1, "register", "stages is 1"), (2, "ship", "no transport 'ship'"), (3, "register", "3 stages by way of registers")],
+)
+def test_pipeline_refusals(stages, transport, fact):
+    _, _, c, s = product()
+    with pytest.raises(ScheduleError, match=fact):
+        s[c].pipeline(c.op.reduce_axis[0], stages, transport)
 
 
 def test_marks_show_in_the_nest():
