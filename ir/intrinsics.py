@@ -32,6 +32,9 @@ _FLOAT_MATH = (
     "nearbyint",
 )  # fmt: skip
 
+LDMATRIX = ("ldmatrix_x4", "ldmatrix_x4_trans", "ldmatrix_x2", "ldmatrix_x2_trans")
+MMA = ("m16n8k16_f16", "m16n8k16_bf16", "m16n8k8_tf32", "m16n8k32_s8")
+
 INTRINSICS = {
     i.name: i
     for i in (
@@ -54,5 +57,13 @@ INTRINSICS = {
         Intrinsic("cp_async", 4, Effect.WRITES),
         Intrinsic("cp_async_commit", 0, Effect.WRITES),
         Intrinsic("cp_async_wait", 1, Effect.WRITES),  # until at most so many groups are under way
+        # Registers of tensor cores, by the lanes of a warp together: (Address of registers, Address of a row)
+        *(Intrinsic(name, 2, Effect.WRITES) for name in LDMATRIX),
+        # D += A B, each by the address of its registers
+        *(Intrinsic(f"mma_{name}", 3, Effect.WRITES) for name in MMA),
+        Intrinsic("to_tf32", 1),  # the bits of a float32 rounded to 10 bits of fraction, ties away from zero
+        Intrinsic("dp4a_s8s8", 3),  # c + the sum of the products of four bytes, each four held in an int32
+        Intrinsic("dp4a_u8s8", 3),
+        Intrinsic("load_word", 1, Effect.READS),  # the four bytes at an address, which must be a multiple of 4
     )
 }

@@ -283,6 +283,12 @@ def _address(self: Expressions, node: e.Address) -> str:
     return f"({self.place(node.buffer, node.indices)})"
 
 
+def _reinterpret(self: Expressions, node: e.Call) -> str:
+    """Give the same bits as another type; a half is taken as it is stored."""
+    text = f"tw_reinterpret<{stored_type(node.dtype)}>({self.stored(node.args[0], node.args[0].dtype)})"
+    return f"tw_f32({text})" if node.dtype in HALVES else text
+
+
 def _call(self: Expressions, node: e.Call) -> str:
     if node.name not in INTRINSICS:
         raise CodegenError("cuda", f"no function {node.name!r} on a GPU", advice="an intrinsic of the language")
@@ -292,7 +298,7 @@ def _call(self: Expressions, node: e.Call) -> str:
     if node.name == "bitwise_not":
         return _narrow(node.dtype, f"(~{values[0]})")
     if node.name == "reinterpret":
-        return f"tw_reinterpret<{value_type(node.dtype)}>({values[0]})"
+        return _reinterpret(self, node)
     if node.name == "prefetch":
         return "(void)0"
     template = _TEMPLATES.get(node.name)

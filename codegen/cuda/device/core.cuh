@@ -68,6 +68,8 @@ template <class T> TW_DEVICE T tw_load_const(const T* p) {
     typedef typename tw_word_<sizeof(T)>::type Word;
     return tw_reinterpret<T>(__ldg(reinterpret_cast<const Word*>(p)));
 }
+// Four bytes, of which several elements are one operand of an instruction.
+TW_DEVICE unsigned tw_load_word(const void* p) { return *static_cast<const unsigned*>(p); }
 template <class T> TW_DEVICE void tw_store(T* p, T v) {
     typedef typename tw_word_<sizeof(T)>::type Word;
     *reinterpret_cast<Word*>(p) = tw_reinterpret<Word>(v);
