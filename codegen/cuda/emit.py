@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from ...ir import arith
 from ...ir.buffer import Buffer
@@ -13,17 +12,17 @@ from ...ir.stmt import Function
 from ...ir.target import Target
 from ...ir.visit import variables, walk
 from .body import Writer
-from .expressions import Expressions, dense_strides
+from .expressions import Expressions
 from .kernel import AXIS_VARS, BLOCK_AXES, Kernel, Program
 from .lower import lower_cuda
 from .names import identifier, stored_type
+from .shared_memory import shared_layout
 from .source import CudaSource, Launch, Parameter, Workspace
 
 HELPERS = """\
 template <class T> TW_DEVICE T tw_min(T a, T b) { return a < b ? a : b; }
 template <class T> TW_DEVICE T tw_max(T a, T b) { return a > b ? a : b; }
 """
-SHARED_ALIGN = 128  # bytes; swizzled copies of 128-byte rows ask for more in the buffer's own `align`
 
 
 def emit(functions: Sequence[Function], target: Target) -> CudaSource:
@@ -58,31 +57,6 @@ def _launch(kernel: Kernel, workspaces: set[Buffer]) -> Launch:
     grid = (str(kernel.grid[0]), str(kernel.grid[1]), str(kernel.grid[2]))
     _, shared_bytes = shared_layout(kernel)
     return Launch(kernel.name, tuple(params), grid, kernel.block, shared_bytes, kernel.cluster, kernel.min_blocks)
-
-
-def shared_layout(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
-    """Give the offset of each shared buffer in the block's memory, and the size of all together, in bytes."""
-    offsets: dict[Buffer, int] = {}
-    end = 0
-    for buffer in kernel.shared:
-        align = max(SHARED_ALIGN, buffer.align)
-        end = -(-end // align) * align
-        offsets[buffer] = end
-        end += shared_bytes(buffer)
-    return offsets, end
-
-
-def shared_bytes(buffer: Buffer) -> int:
-    """Give the size of a shared buffer in bytes.  Raises CodegenError for one of symbolic size."""
-    strides = [arith.int_value(s) for s in dense_strides(buffer)]
-    shape = [arith.int_value(d) for d in buffer.shape]
-    known = [n for n in (*strides, *shape) if n is not None]
-    if len(known) < 2 * len(shape):
-        fact = f"{buffer.name} has the shape ({', '.join(map(str, buffer.shape))}), and shared memory a fixed size"
-        raise CodegenError("cuda", fact, advice=f"compute {buffer.name} at a loop where a constant part is read")
-    if buffer.strides is None:
-        return buffer.dtype.bytes * prod(known[len(shape) :])
-    return buffer.dtype.bytes * max(s * n for s, n in zip(known[: len(shape)], known[len(shape) :], strict=True))
 
 
 def _kernel_text(kernel: Kernel) -> str:

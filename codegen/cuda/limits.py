@@ -17,6 +17,7 @@ from ...ir.stmt import Allocate
 from ...ir.target import Target
 from ...ir.visit import of_kind
 from .kernel import Kernel
+from .shared_memory import shared_layout
 from .traffic import Traffic, traffic
 
 COPY_BYTES = (4, 8, 16)  # of one cp_async
@@ -60,14 +61,6 @@ def excesses(kernel: Kernel, target: Target, counted: Traffic | None = None) -> 
     yield from _of_alignment(found)
 
 
-def shared_bytes_of(kernel: Kernel) -> int:
-    """Give the shared memory of a block in bytes."""
-    ends = 0
-    for buffer in kernel.shared:
-        ends = ceil(ends / buffer.align) * buffer.align + _bytes(buffer)
-    return ends
-
-
 def _of_block(kernel: Kernel) -> Iterator[Excess]:
     x, y, z = kernel.block
     if kernel.threads > MOST_THREADS:
@@ -93,7 +86,7 @@ def _of_grid(kernel: Kernel, target: Target) -> Iterator[Excess]:
 
 
 def _of_memory(kernel: Kernel, target: Target) -> Iterator[Excess]:
-    gpu, used = target.gpu, shared_bytes_of(kernel)
+    gpu, (_, used) = target.gpu, shared_layout(kernel)
     if used > gpu.shared_bytes:
         fact = f"a block needs {_size(used)} of shared memory, {target.arch} has {_size(gpu.shared_bytes)} for one"
         yield Excess(fact, "smaller tiles, or fewer stages of the pipelined loop", kernel.shared)
@@ -145,8 +138,8 @@ def _of_alignment(counted: Traffic) -> Iterator[Excess]:
             yield Excess(fact, "vectorize the copy by as many elements as make 4, 8 or 16 bytes", (access.buffer,))
             continue
         off = access.active & (access.offsets % access.bytes != 0)
-        if off.any() or access.buffer.align % access.bytes:
-            place = int(access.offsets[np.nonzero(off)][0]) if off.any() else access.buffer.align
+        if off.any():
+            place = int(access.offsets[np.nonzero(off)][0])
             fact = f"{access.kind} takes {access.bytes} bytes at byte {place} of {access.buffer.name}: not aligned"
             advice = f"storage_align or rows of {access.buffer.name} that are multiples of {access.bytes} bytes"
             yield Excess(fact, advice, (access.buffer,))

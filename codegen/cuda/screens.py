@@ -17,7 +17,7 @@ import numpy as np
 from ...ir.gpu import BANKS, MOST_REGISTERS, REGISTERS, SECTOR_BYTES, WARP
 from ...ir.target import Target
 from .kernel import Kernel, Program
-from .limits import shared_bytes_of
+from .shared_memory import shared_layout
 from .traffic import Access, Traffic, traffic
 
 WORD_BYTES = 4
@@ -154,7 +154,7 @@ def screen(kernel: Kernel, target: Target, counted: Traffic | None = None) -> Gp
     """
     gpu, found = target.gpu, counted or traffic(kernel)
     accesses = [*_of_scope(found.accesses, "global"), *_of_scope(found.accesses, "shared")]
-    shared_bytes = shared_bytes_of(kernel)
+    _, shared_bytes = shared_layout(kernel)
     registers = BASE_REGISTERS + ceil(found.local_bytes / 4)
     resident = gpu.resident_blocks(kernel.threads, min(registers, MOST_REGISTERS), shared_bytes)
     warps, blocks = ceil(kernel.threads / WARP), found.blocks

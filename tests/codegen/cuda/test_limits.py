@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tilewright.codegen.cuda.kernel import Kernel, effect
-from tilewright.codegen.cuda.limits import check_limits, excesses, shared_bytes_of
+from tilewright.codegen.cuda.limits import check_limits, excesses
+from tilewright.codegen.cuda.shared_memory import shared_layout
 from tilewright.ir.errors import TargetError
 from tilewright.ir.expr import Address, Const
 from tilewright.ir.stmt import Allocate
@@ -65,9 +66,9 @@ def test_the_limit_of_shared_memory_is_the_architectures() -> None:
 
 def test_shared_memory_counts_gaps_between_rows_and_before_aligned_buffers() -> None:
     padded = buffer("A", 4, 32, scope="shared", strides=(Const(33), Const(1)))
-    after = buffer("B", 1, scope="shared", align=128)
-    assert shared_bytes_of(kernel(NOTHING, shared=[padded])) == (3 * 33 + 32) * 4
-    assert shared_bytes_of(kernel(NOTHING, shared=[padded, after])) == 640 + 4
+    after = buffer("B", 1, scope="shared")
+    assert shared_layout(kernel(NOTHING, shared=[padded])) == ({padded: 0}, 4 * 33 * 4)
+    assert shared_layout(kernel(NOTHING, shared=[padded, after])) == ({padded: 0, after: 640}, 640 + 4)
 
 
 def test_arrays_of_a_thread_fit_its_registers() -> None:
@@ -110,8 +111,8 @@ def test_instructions_that_the_architecture_lacks(name: str, target: str, needed
     assert error.fact == f"{name} needs {needed}, the target is {target}"
 
 
-def copying(amount: int, begin: int, align: int = 64) -> Kernel:
-    source, tile = buffer("A", 4096), buffer("T", 4096, scope="shared", align=align)
+def copying(amount: int, begin: int) -> Kernel:
+    source, tile = buffer("A", 4096), buffer("T", 4096, scope="shared")
     addresses = Address(tile, (TX * 4 + begin,)), Address(source, (TX * 4,))
     return kernel(effect("cp_async", *addresses, amount, amount), shared=[tile])
 
@@ -121,7 +122,6 @@ def test_asynchronous_copies_have_sizes_and_are_aligned() -> None:
     check_limits(copying(8, 2), HOPPER)
     assert refusal(copying(12, 0)).fact == "cp_async moves 12 bytes at a time, (4, 8, 16) are possible"
     assert refusal(copying(16, 2)).fact == "cp_async takes 16 bytes at byte 8 of T: not aligned"
-    assert refusal(copying(16, 0, align=8)).fact == "cp_async takes 16 bytes at byte 8 of T: not aligned"
 
 
 def test_lanes_that_do_not_copy_need_no_alignment() -> None:
