@@ -8,6 +8,7 @@ from ..ir.target import Target
 from ..te.axis import Axis
 from ..te.operation import Operation
 from ..te.tensor import Tensor
+from .gpu_defaults import bind_to_gpu
 from .schedule import Schedule, create_schedule
 from .stage import Stage
 from .table import is_reduction
@@ -19,8 +20,9 @@ PARALLEL_ELEMENTS = 4096  # least number of results that are worth handing to th
 def default_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation], target: Target) -> Schedule:
     """Give a schedule for `target` that is sound for every program and sensible for most.
 
-    Elementwise producers are inlined.  Every other stage runs its outer dimensions in parallel and its innermost one
-    in vector lanes; a reduction keeps a register tile of results over its reduction loops.
+    Elementwise producers are inlined.  On a CPU every other stage runs its outer dimensions in parallel and its
+    innermost one in vector lanes, and a reduction keeps a register tile of results over its reduction loops; for a GPU
+    see `gpu_defaults`.
     """
     schedule = create_schedule(outputs)
     for stage in schedule.stages:
@@ -29,7 +31,10 @@ def default_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation],
     lanes = max(1, (target.vector_bits or 128) // 32)
     for stage in schedule.stages:
         if stage.state.compute and stage.state.is_root:
-            _tile(stage, lanes)
+            if target.kind == "cuda":
+                bind_to_gpu(stage)
+            else:
+                _tile(stage, lanes)
     return schedule
 
 

@@ -14,7 +14,7 @@ from typing import TypeGuard
 from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.expr import Call, Const, Expr, Load, Var
-from ...ir.stmt import For, ForKind, If, Let, Seq, Stmt, Store, seq
+from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.visit import Node, of_kind, rewrite
 from ..passes.names import Names
 from .kernel import AXIS_VARS, THREAD_AXES
@@ -30,6 +30,17 @@ def is_cross_thread(stmt: Stmt) -> TypeGuard[For]:
             return any(mark.name == "cross_thread" for mark in marks)
         case _:
             return False
+
+
+def merge_of(loop: Stmt) -> Stmt:
+    """Give the statement of a shared reduction that combines the parts with the result: the last one."""
+    match loop:
+        case For(body=body) | Allocate(body=body):
+            return merge_of(body)
+        case Seq(parts):
+            return parts[-1]
+        case _:
+            return loop
 
 
 def reduced(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
-from ...ir.expr import Address, Const, Expr, Lt, Var
+from ...ir.expr import Address, Const, Expr, Load, Lt, Var
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, Function, If, Let, Seq, Stmt, Store, seq
-from ...ir.visit import map_statements, of_kind, same, statements, substitute, variables, walk, with_fields
+from ...ir.visit import map_statements, of_kind, rewrite, same, statements, substitute, variables, walk, with_fields
 from ..passes.names import Names
-from .cross_thread import is_cross_thread, reduced
+from .cross_thread import is_cross_thread, merge_of, reduced
 from .kernel import AXIS_VARS, BLOCK_AXES, THREAD_AXES, Kernel, Program
 
 PRIVATE = ("local", "warp", "warpgroup")  # scopes of registers
+_NOTHING: Mapping[Buffer, Expr] = MappingProxyType({})
 
 
 def split_kernels(function: Function) -> Program:
@@ -89,6 +91,8 @@ class _Binder:
         match stmt:
             case For(kind=ForKind.THREAD) if is_cross_thread(stmt):
                 return self.cross_thread(stmt, loops)
+            case Seq(parts) if any(map(is_cross_thread, parts)):
+                return self.shared_reductions(parts, loops)
             case For(var, extent, body, ForKind.THREAD, thread=thread):
                 body = substitute(body, {var: _index(thread, var)})
                 return self.bound(body, (*loops, (thread, extent)))
@@ -151,8 +155,33 @@ class _Binder:
 
     # -- reductions that threads share ---------------------------------------------------------------------------
 
-    def cross_thread(self, loop: For, loops: Loops) -> Stmt:
-        """Give a reduction that threads share: each sums up its part, the parts are combined, one thread stores."""
+    def shared_reductions(self, parts: tuple[Stmt, ...], loops: Loops) -> Stmt:
+        """Give a sequence with a reduction that threads share, which starts when it stores instead of before.
+
+        C = 0; for t in thread(..): ...; C = C + part        ->        for t in thread(..): ...; C = 0 + part
+        """
+        made: list[Stmt] = []
+        before: Stmt | None = None
+        for part in parts:
+            if is_cross_thread(part):
+                first = _values(before) if before is not None else {}
+                stored = {s.buffer for s in of_kind(merge_of(part), Store)}
+                started = bool(first) and set(first) == stored
+                if before is not None and not started:
+                    made.append(self.bound(before, loops))
+                made.append(self.cross_thread(part, loops, first if started else {}))
+                before = None
+                continue
+            if before is not None:
+                made.append(self.bound(before, loops))
+            before = part
+        return _hoisted(seq(*made, self.bound(before, loops) if before is not None else None))
+
+    def cross_thread(self, loop: For, loops: Loops, first: Mapping[Buffer, Expr] = _NOTHING) -> Stmt:
+        """Give a reduction that threads share: each sums up its part, the parts are combined, one thread stores.
+
+        first  what the results begin with, where they are not in memory yet
+        """
         values: dict[Var, Expr] = {}
         axes: list[str] = []
         body: Stmt = loop
@@ -174,10 +203,25 @@ class _Binder:
         block = tuple(int(arith.int_value(self.extents.get(a, Const(1))) or 1) for a in THREAD_AXES)
         combined, scratch = reduced(merge, tuple(reversed(parts)), axes, block, self.names)
         self.shared += scratch
+        merge = rewrite(merge, lambda n: first.get(n.buffer) if type(n) is Load else None)
         made = seq(*start, *(self.bound(s, inner) for s in work), combined, self.bound(merge, loops))
         for part in parts:
             made = Allocate(part, made)
         return made
+
+
+def _values(start: Stmt) -> dict[Buffer, Expr]:
+    """Give what a statement stores, by buffer; nothing if it does more than store values that need no memory."""
+    match start:
+        case If(_, then, None):
+            return _values(then)
+        case Seq(parts):
+            found = [_values(p) for p in parts]
+            return {b: x for values in found for b, x in values.items()} if all(found) else {}
+        case Store(buffer, _, value) if not any(of_kind(value, Load)):
+            return {buffer: value}
+        case _:
+            return {}
 
 
 def _index(thread: str, var: Var) -> Expr:
