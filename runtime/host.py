@@ -56,12 +56,15 @@ def resolve(target: str | Target) -> Target:
     """Give `target` with its blank fields filled: from this machine where it names no other processor.
 
     A target with a triple or a processor of its own is not this machine: its features stay as they are, and blank
-    vector fields become those that every processor of the architecture has.
+    vector fields become those that every processor of the architecture has.  A GPU that is not named is this machine's,
+    else one of the default architecture.
     """
     asked = Target.parse(target)
-    host = host_target()
+    if asked.kind == "cuda":
+        return replace(asked, arch=asked.arch or gpu_arch())
     if asked.kind != "llvm":
         return asked
+    host = host_target()
     elsewhere = asked.triple not in ("", host.triple) or asked.cpu not in ("", host.cpu)
     if not elsewhere:
         return replace(
@@ -84,6 +87,15 @@ def resolve(target: str | Target) -> Target:
         vector_bits=asked.vector_bits or _vector_bits(arch, features),
         registers=asked.registers or _registers(arch, features),
     )
+
+
+def gpu_arch() -> str:
+    """Give the architecture of this machine's GPU as targets name it, or the default one where there is none."""
+    from .cuda.architecture import DEFAULT_ARCH, fullest  # most programs want no GPU
+    from .cuda.availability import probe
+
+    found = probe().get("arch")
+    return fullest(found) or found if found else DEFAULT_ARCH
 
 
 def cpu_count() -> int:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from ...ir.gpu import GPUS
+
 DEFAULT_ARCH = "sm_90a"  # of targets that name none, where there is no GPU
+
+
+def fullest(device: str) -> str:
+    """Give the architecture whose code uses all that a device has: "sm_90a" for "sm_90".
+
+    A device that is not known runs code for the latest known architecture of its major version; "" where there is none.
+    """
+    there = int(device.removeprefix("sm_"))
+    older = [gpu for gpu in GPUS.values() if gpu.capability // 10 == there // 10 and gpu.capability <= there]
+    fit = [gpu for gpu in older if gpu.capability == there or not gpu.exact]
+    return max(fit, key=lambda gpu: (gpu.capability, gpu.exact)).arch if fit else ""
 
 
 def runs_on(code: str, device: str) -> bool:

@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 
 from tilewright.ir.target import Target
+from tilewright.runtime.cuda import availability
+from tilewright.runtime.cuda.architecture import DEFAULT_ARCH, fullest
 from tilewright.runtime.host import cpu_count, host_target, machine, resolve
 from tilewright.runtime.library import library_code
 
@@ -38,6 +40,18 @@ def test_what_is_given_stays() -> None:
 def test_other_processors_get_the_vectors_they_have(text: str, bits: int, registers: int) -> None:
     target = resolve(text)
     assert (target.vector_bits, target.registers, target.features) == (bits, registers, "")
+
+
+def test_a_gpu_that_is_not_named_is_this_machines_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve("cuda -arch=sm_89").arch == "sm_89"
+    for found, arch in (({"arch": "sm_90"}, "sm_90a"), ({"arch": "sm_86"}, "sm_86"), ({}, DEFAULT_ARCH)):
+        monkeypatch.setattr(availability, "probe", lambda found=found: found)
+        assert resolve("cuda").arch == arch
+
+
+@pytest.mark.parametrize("device, arch", [("sm_90", "sm_90a"), ("sm_87", "sm_86"), ("sm_103", "sm_100"), ("sm_61", "")])
+def test_devices_run_the_latest_architecture_that_is_known(device: str, arch: str) -> None:
+    assert fullest(device) == arch
 
 
 def test_processors_are_counted_from_the_affinity_mask() -> None:
