@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from typing import Any
 from ...ir.errors import TargetError
 from .architecture import DEFAULT_ARCH, runs_on
 from .compile import find_compiler
-from .emulator.build import find_host_compiler
 
 PROBE_LIMIT_S = 60.0  # the first call of a driver may take some seconds on a machine with many GPUs
 
@@ -127,7 +127,7 @@ _REMEDIES = {
 
 def availability(arch: str = DEFAULT_ARCH) -> Availability:
     """Give what this machine can do with kernels for `arch`, such as "sm_90a"; the first call takes some 0.1 s."""
-    return diagnose(arch, probe(), find_spec("pycuda") is not None, _compiler(), find_host_compiler() or "")
+    return diagnose(arch, probe(), find_spec("pycuda") is not None, _compiler(), _host_compiler())
 
 
 def diagnose(arch: str, found: dict[str, Any], pycuda: bool, compiler: str, emulator: str) -> Availability:
@@ -157,3 +157,7 @@ def _compiler() -> str:
         return find_compiler().identity
     except TargetError:
         return ""
+
+
+def _host_compiler() -> str:
+    return next((name for name in ("g++", "clang++") if shutil.which(name)), "")

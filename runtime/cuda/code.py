@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from functools import cached_property
 from typing import Any
 
 from ...codegen.cuda.source import CudaSource, Launch, Parameter, TensorMap, Workspace
@@ -20,14 +19,14 @@ class CudaCode:
 
     def __init__(self, source: CudaSource, arch: str, cubin: Cubin | None = None) -> None:
         """Hold a source; without `cubin` it is compiled when that is first asked for."""
-        self.source, self.arch = source, arch
-        if cubin is not None:
-            self.cubin = cubin
+        self.source, self.arch, self._cubin = source, arch, cubin
 
-    @cached_property
+    @property
     def cubin(self) -> Cubin:
         """Give the machine code.  Raises CompileError for text that is refused, TargetError without a compiler."""
-        return compile_cubin(self.source.text, self.arch)
+        if self._cubin is None:
+            self._cubin = compile_cubin(self.source.text, self.arch)
+        return self._cubin
 
 
 def launches_to_json(source: CudaSource) -> str:

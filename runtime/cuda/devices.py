@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable
 
 from ...ir.errors import ArgumentError, DeviceError
 from .device import Device
 
-_open: dict[str, Device] = {}
+_NAME = re.compile(r"emulate|gpu(?::(\d+))?")
+_open: dict[str | int, Device] = {}  # by ordinal, or "emulate"
 _lock = threading.Lock()
 
 
@@ -18,13 +19,13 @@ def device(name: str = "gpu") -> Device:
     name  "gpu" for the first GPU, "gpu:1" for the second, "emulate" for emulation on the CPU
     Raises DeviceError where there is no such GPU; the message says what is missing and what works here without one.
     """
-    kind, _, rest = name.partition(":")
-    if kind not in _MAKERS or (rest and (kind != "gpu" or not rest.isdigit())):
+    match = _NAME.fullmatch(name)
+    if match is None:
         raise ArgumentError("device", f"there is no device {name!r}", advice='"gpu", "gpu:1" or "emulate"')
-    key = f"gpu:{int(rest or 0)}" if kind == "gpu" else kind
+    key = "emulate" if name == "emulate" else int(match[1] or 0)
     with _lock:
         if key not in _open:
-            _open[key] = _MAKERS[kind](int(rest or 0))
+            _open[key] = _emulation() if key == "emulate" else _gpu(int(key))
         return _open[key]
 
 
@@ -43,18 +44,18 @@ def _gpu(ordinal: int) -> Device:
 
     try:
         return PycudaDevice(ordinal)
-    except (ImportError, DeviceError) as error:
-        from .availability import availability
+    except ImportError as error:
+        words = str(error)
+    except DeviceError as error:
+        words = error.fact
+    from .availability import availability
 
-        here = availability()
-        fact = here.paragraph() if not here.runs else f"GPU {ordinal} cannot be used: {error}"
-        raise DeviceError("device", fact, advice='device="emulate", or a machine with a GPU') from None
+    here = availability()
+    fact = here.paragraph() if not here.runs else f"GPU {ordinal} cannot be used: {words}"
+    raise DeviceError("device", fact, advice='device="emulate", or a machine with a GPU')
 
 
-def _emulation(_: int) -> Device:
+def _emulation() -> Device:
     from .emulated_device import EmulatedDevice
 
     return EmulatedDevice()
-
-
-_MAKERS: dict[str, Callable[[int], Device]] = {"gpu": _gpu, "emulate": _emulation}

@@ -33,9 +33,9 @@ class DriverFailure(Exception):
 class DriverApi:
     """The driver's library, loaded a second time; it is one library to the process."""
 
-    def __init__(self, library: str = LIBRARY) -> None:
+    def __init__(self) -> None:
         """Load it.  Raises OSError where there is none."""
-        self._library = ctypes.CDLL(library)
+        self._library = ctypes.CDLL(LIBRARY)
 
     def call(self, name: str, *arguments: object) -> None:
         """Call a function of the driver.  Raises DriverFailure for a status other than 0."""

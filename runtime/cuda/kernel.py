@@ -6,10 +6,10 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
+from ...codegen.cuda.names import identifier
 from ...codegen.cuda.source import Launch, Triple
 from ...ir.errors import ArgumentError
 from ...ir.expr import Var
@@ -113,11 +113,14 @@ class CudaKernel:
 
     def __init__(self, signature: Signature, code: CudaCode, device: Device | None = None) -> None:
         """Wrap code, which is loaded at the first call; without `device` onto the first GPU."""
-        self.signature, self.code, self._asked = signature, code, device
+        self.signature, self.code, self._device = signature, code, device
         self._check = ArgumentCheck(signature)
+        self._names = [p.name for p in (*signature.params, *signature.sizes)]
+        self._text_names = [identifier(Var(p.name, p.dtype)) for p in (*signature.params, *signature.sizes)]
         self._expressions = _expressions(signature, code)
         self._memory: dict[str, DeviceArray] = {}  # of the calls before: most need the same again
         self._lock = threading.Lock()
+        self._loaded: tuple[LoadedKernel, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -129,14 +132,19 @@ class CudaKernel:
         """Give what each launch takes of a multiprocessor, by its name, as the compiler reports it."""
         return self.code.cubin.resources
 
-    @cached_property
+    @property
     def device(self) -> Device:
         """Give the device.  Raises DeviceError where none was given and there is no GPU."""
-        return self._asked or device_called("gpu")
+        if self._device is None:
+            self._device = device_called("gpu")
+        return self._device
 
-    @cached_property
-    def _loaded(self) -> tuple[LoadedKernel, ...]:
-        return self.device.load(self.code)
+    @property
+    def loaded(self) -> tuple[LoadedKernel, ...]:
+        """Give the launches, on the device; loads the code the first time.  Raises as `Device.load` does."""
+        if self._loaded is None:
+            self._loaded = self.device.load(self.code)
+        return self._loaded
 
     def __repr__(self) -> str:
         return f"<kernel {self.signature} for {self.code.arch}>"
@@ -176,7 +184,7 @@ class CudaKernel:
 
     def blocks_per_multiprocessor(self) -> tuple[int, ...]:
         """Give how many blocks of each launch one multiprocessor holds at a time."""
-        return tuple(kernel.blocks_per_multiprocessor() for kernel in self._loaded)
+        return tuple(kernel.blocks_per_multiprocessor() for kernel in self.loaded)
 
     def _prepare(self, arguments: Sequence[object], memory: dict[str, DeviceArray]) -> BoundLaunches:
         """Check arguments and give their launches; `memory` holds what was allocated before under the same names."""
@@ -185,8 +193,7 @@ class CudaKernel:
             self._seen(*each) for each in zip(range(len(arguments)), arguments, self.signature.params, strict=False)
         ]
         checked, arrays = self._check([*seen, *arguments[len(seen) :]])
-        names = [p.name for p in (*self.signature.params, *self.signature.sizes)]
-        values: dict[str, Value] = dict(zip(names, checked, strict=True))
+        values: dict[str, Value] = dict(zip(self._names, checked, strict=True))
         params = [p for p in self.signature.params if type(p) is ArrayParam]
         given = [a for a, p in zip(arguments, self.signature.params, strict=True) if type(p) is ArrayParam]
         copies = []
@@ -204,8 +211,9 @@ class CudaKernel:
             shape = [self._evaluate(text, values) for text in described.shape]
             strides = [self._evaluate(text, values) for text in described.strides_bytes]
             values[described.name] = device.tensor_map(described, int(values[described.buffer]), shape, strides)
-        pairs = zip(self._loaded, source.launches, strict=True)
-        launches = [_Start(kernel, grid, _values(launch, values)) for kernel, launch in pairs
+        in_text = values | {text: values[name] for text, name in zip(self._text_names, self._names, strict=True)}
+        pairs = zip(self.loaded, source.launches, strict=True)
+        launches = [_Start(kernel, grid, _values(launch, in_text)) for kernel, launch in pairs
                     if 0 not in (grid := self._grid(launch, values))]  # fmt: skip
         return BoundLaunches(device, copies, launches, (*arguments, *arrays, *memory.values()))
 

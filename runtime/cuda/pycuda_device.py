@@ -18,7 +18,7 @@ import numpy as np
 
 from ...codegen.cuda.source import Launch, TensorMap, Triple
 from ...ir.errors import DeviceError, DeviceLost, TargetError
-from .architecture import runs_on
+from .architecture import fullest, runs_on
 from .code import CudaCode
 from .device import Limits, Value
 from .driver_api import DriverApi, DriverFailure, Graph
@@ -46,7 +46,7 @@ class PycudaDevice:
             self._context = device.retain_primary_context()
             self._context.push()
         except driver.Error as error:
-            raise DeviceError("device", f"GPU {ordinal}: {error}", advice='device("emulate")') from None
+            raise DeviceError("device", str(error), advice='device("emulate")') from None
         self._api = DriverApi()
         self._lost = ""
         self._stream: Any = None  # the legacy default stream, but for recordings
@@ -64,7 +64,7 @@ class PycudaDevice:
         """Load a cubin and give its launches, in order."""
         if not runs_on(code.arch, self.arch):
             fact = f"the code is for {code.arch}, and {self.name} runs {self.arch}"
-            raise TargetError("load", fact, advice=f'target="cuda -arch={self.arch}"')
+            raise TargetError("load", fact, advice=f'target="cuda -arch={fullest(self.arch)}"')
         cubin = code.cubin.code
         with self.step("load"):
             module = self._driver.module_from_buffer(cubin)
@@ -139,16 +139,16 @@ class PycudaDevice:
         return results
 
     def close(self) -> None:
-        """Free all memory and give the context back."""
+        """Free all memory and pop the context."""
         if self._closed:
             return
         self._closed = True
-        if self._lost:
-            return  # the driver refuses everything; the process's end releases it
-        for memory in self._memory.values():
-            memory.free()
-        self._memory.clear()
-        self._context.pop()
+        if not self._lost:
+            for memory in self._memory.values():
+                memory.free()
+            self._memory.clear()
+        with contextlib.suppress(self._driver.Error):  # of a broken context
+            self._context.pop()
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:

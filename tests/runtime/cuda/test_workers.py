@@ -1,0 +1,89 @@
+"""Contexts in worker processes: a kernel that hangs is killed, one that breaks its context takes only its worker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tilewright.ir.errors import DeviceError
+from tilewright.runtime.cuda import devices
+from tilewright.runtime.cuda.device import Device
+from tilewright.runtime.cuda.pycuda_device import PycudaDevice
+from tilewright.runtime.cuda.workers import device_workers
+from tilewright.runtime.worker import Outcome, Workers
+
+from .stand_in import fake_code, install, stand_in_device
+
+
+def run_kernel(device: Device, name: str) -> tuple[int, int]:
+    """Launch a kernel on a counter; give the process and the counter."""
+    (kernel,) = device.load(fake_code(name, "buffer C"))
+    counter = np.zeros(1, "int32")
+    address = device.alloc(4)
+    device.upload(address, counter)
+    kernel((1, 1, 1), (address,))
+    device.synchronize()
+    device.download(address, counter)
+    return os.getpid(), int(counter[0])
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    install(monkeypatch)
+    monkeypatch.setattr(devices, "_open", {})
+    fake_code("count", "buffer C")  # compiled before the fork, once
+    with device_workers(run_kernel) as made:
+        yield made
+
+
+def test_a_worker_keeps_its_device_from_request_to_request(workers: Workers) -> None:
+    first, second = workers.call("count"), workers.call("count")
+    assert first.ok and first.value[1] == 1
+    assert first.value == second.value
+    assert first.value[0] != os.getpid()
+
+
+def test_a_hang_is_killed_and_the_next_request_runs_in_a_new_process(workers: Workers) -> None:
+    pid, _ = workers.call("count").value
+    assert workers.call("endless", timeout_s=0.5).outcome is Outcome.TIMEOUT
+    after = workers.call("count")
+    assert after.ok and after.value[1] == 1 and after.value[0] != pid
+
+
+def test_a_broken_context_ends_its_worker_with_the_error_as_last_words(workers: Workers) -> None:
+    pid, _ = workers.call("count").value
+    reply = workers.call("faulty")
+    assert reply.outcome is Outcome.CRASH
+    assert "an illegal memory access was encountered" in reply.text
+    after = workers.call("count")
+    assert after.ok and after.value[1] == 1 and after.value[0] != pid
+
+
+def test_an_error_that_leaves_the_context_whole_keeps_the_worker(workers: Workers) -> None:
+    pid, _ = workers.call("count").value
+    reply = workers.call("no_such_kernel")
+    assert reply.outcome is Outcome.ERROR and "DeviceError" in reply.text
+    assert workers.call("count").value == (pid, 1)
+
+
+def test_a_process_with_a_context_cannot_have_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stand_in_device(monkeypatch) as device:
+        assert type(device) is PycudaDevice
+        monkeypatch.setattr(devices, "_open", {0: device})
+        with pytest.raises(DeviceError, match="this process uses a GPU already"):
+            device_workers(run_kernel)
+
+
+def test_workers_that_share_nothing_go_on_when_another_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    monkeypatch.setattr(devices, "_open", {})
+    with device_workers(run_kernel, count=2) as workers:
+        tickets = {workers.submit(name): name for name in ("faulty", "count", "count", "faulty", "count")}
+        replies = {}
+        while len(replies) < len(tickets):
+            replies |= dict(workers.poll(10.0))
+    outcomes = {name: {replies[t].outcome for t, n in tickets.items() if n == name} for name in ("count", "faulty")}
+    assert outcomes == {"count": {Outcome.OK}, "faulty": {Outcome.CRASH}}
