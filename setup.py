@@ -13,7 +13,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 NOT_SHIPPED = {"tests", "benchmarks", "docs", "tools", "build", "dist"}
-DATA = ["py.typed", "device/*.cuh", "*.ll", "*.h", "*.c", "*.json", "*.html", "*.css", "*.js", "*.svg"]
+DATA = ["py.typed", "device/*.cuh", "*.ll", "*.h", "*.c", "*.cpp", "*.json", "*.html", "*.css", "*.js", "*.svg"]
 
 
 def packages() -> Iterator[str]:

@@ -14,6 +14,15 @@
     +-- ArgumentError         a kernel called with arguments that do not fit
     +-- DeviceError           a GPU that is not there, or that refuses a call
     |   +-- DeviceLost        its context is broken: this process cannot use it any more
+    +-- EmulationFault        a kernel that the emulation of a GPU found wrong
+    |   +-- RaceFault         two threads at one place in memory, one writing, and nothing orders them
+    |   +-- BoundsFault       an access outside of its buffer
+    |   +-- AlignmentFault    an access whose address is no multiple of its width
+    |   +-- UninitialisedFault  a read of what nobody has written
+    |   +-- DivergenceFault   a barrier or collective instruction that part of its threads come to
+    |   +-- DeadlockFault     threads that wait for what never happens
+    |   +-- ProtocolFault     barriers, copies or matrix instructions used against their rules
+    |   +-- CrashFault        an access, division or call that the processor refuses
     +-- SettingError          an environment variable that means nothing
     +-- TuneError             a search that cannot go on
         +-- RecordError       a database that cannot be read or written
@@ -108,6 +117,42 @@ class DeviceError(Error):
 
 class DeviceLost(DeviceError):
     """The context of a GPU is broken, by a kernel's fault: this process cannot use it any more, another one can."""
+
+
+class EmulationFault(Error):
+    """A kernel that the emulation of a GPU found wrong; the message names kernel, block, thread and lines."""
+
+
+class RaceFault(EmulationFault):
+    """Two threads or engines at one place in memory, at least one of them writing, and nothing orders the two."""
+
+
+class BoundsFault(EmulationFault):
+    """An access outside of its buffer, or of the shared memory of the block."""
+
+
+class AlignmentFault(EmulationFault):
+    """An access whose address is no multiple of its width."""
+
+
+class UninitialisedFault(EmulationFault):
+    """A read of memory that nobody has written, or of accumulators before their product is complete."""
+
+
+class DivergenceFault(EmulationFault):
+    """A barrier, or an instruction of a whole warp or warpgroup, that only part of its threads come to."""
+
+
+class DeadlockFault(EmulationFault):
+    """Threads that wait for a barrier or a phase that can never be complete."""
+
+
+class ProtocolFault(EmulationFault):
+    """Barriers, asynchronous copies or matrix instructions used against the rules of the PTX manual."""
+
+
+class CrashFault(EmulationFault):
+    """What the processor refused: memory that is not there, a division by zero, a stack that is full."""
 
 
 class SettingError(Error):

@@ -1,0 +1,445 @@
+// Threads as fibers: switching between them, the order in which they run, and what ends a run.
+#include <csignal>
+#include <cstdarg>
+#include <cstdlib>
+#include <sys/mman.h>
+#include <utility>
+
+#include "machine.h"
+
+#define TWE_API extern "C" __attribute__((visibility("default")))
+
+TWE_API twe_identity* twe_self;
+twe_identity* twe_self = nullptr;
+
+#if defined(__x86_64__) && !defined(TWE_UCONTEXT)
+// Saves the registers that a call preserves, and the stack pointer; takes up those of the other stack.
+extern "C" __attribute__((visibility("hidden"))) void twe_switch(void** save, void* load);
+asm(R"(
+.text
+.hidden twe_switch
+.globl twe_switch
+.type twe_switch, @function
+twe_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+.size twe_switch, .-twe_switch
+)");
+static void* new_context(char* top, int, void (*start)()) {
+    void** stack = reinterpret_cast<void**>(reinterpret_cast<uintptr_t>(top) & ~uintptr_t(15)) - 8;
+    for (int i = 0; i < 6; ++i) stack[i] = nullptr;
+    stack[6] = reinterpret_cast<void*>(start);  // where twe_switch returns to, with the stack as after a call
+    stack[7] = nullptr;
+    return stack;
+}
+#else
+#include <ucontext.h>
+static std::vector<std::unique_ptr<ucontext_t>> contexts;
+static void twe_switch(void** save, void* load) {
+    static ucontext_t main_context;
+    static ucontext_t* running = &main_context;
+    *save = running;
+    ucontext_t* from = running;
+    running = static_cast<ucontext_t*>(load);
+    swapcontext(from, running);
+}
+static void* new_context(char* top, int index, void (*start)()) {
+    while ((int)contexts.size() <= index) contexts.push_back(std::make_unique<ucontext_t>());
+    ucontext_t* context = contexts[index].get();
+    getcontext(context);
+    context->uc_stack.ss_sp = top - (96 << 10);
+    context->uc_stack.ss_size = 96 << 10;
+    context->uc_link = nullptr;
+    makecontext(context, start, 0);
+    return context;
+}
+#endif
+
+namespace tilewright {
+
+Machine machine;
+
+static void (*kernel)(void* const*);
+static void* const* kernel_arguments;
+static void* main_stack;
+static sigjmp_buf signalled;
+static int last_line;  // at which a thread was suspended
+
+// -- stacks: each with a page below that nobody may touch -------------------------------------------------------------
+
+constexpr size_t STACK = 128 << 10, PAGE = 4096;
+
+static char* stack_top(size_t index) {
+    static std::vector<char*> stacks;
+    while (stacks.size() <= index) {
+        void* fresh = mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (fresh == MAP_FAILED) fail(Kind::crash, 0, 0, "no memory for the stack of thread %zu", index);
+        mprotect(fresh, PAGE, PROT_NONE);
+        stacks.push_back(static_cast<char*>(fresh));
+    }
+    return stacks[index] + STACK - (index % 16) * 1088;  // apart in the cache
+}
+
+// -- faults -----------------------------------------------------------------------------------------------------------
+
+static bool deferred;
+
+static void describe(Kind kind, int line, int other_line, const char* format, va_list values) {
+    Fault& fault = *machine.fault;
+    fault.kind = static_cast<int>(kind);
+    fault.line = line;
+    fault.other_line = other_line;
+    if (twe_self) {
+        std::memcpy(fault.block, twe_self->block, sizeof fault.block);
+        std::memcpy(fault.thread, twe_self->thread, sizeof fault.thread);
+    }
+    vsnprintf(fault.fact, sizeof fault.fact, format, values);
+}
+
+void fail(Kind kind, int line, int other_line, const char* format, ...) {
+    if (!deferred || kind == Kind::race) {  // what follows from a value never written is no news
+        va_list values;
+        va_start(values, format);
+        describe(kind, line, other_line, format, values);
+        va_end(values);
+    }
+    siglongjmp(signalled, -1);
+}
+
+void fail_later(int line, const char* format, ...) {
+    if (deferred) return;
+    deferred = true;
+    va_list values;
+    va_start(values, format);
+    describe(Kind::uninitialised, line, 0, format, values);
+    va_end(values);
+}
+
+static void on_signal(int number) { siglongjmp(signalled, number); }
+
+static constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+static struct sigaction previous[4];
+
+static void catch_signals(bool on) {
+    static char alternate[64 << 10];
+    if (on) {
+        stack_t stack = {};
+        stack.ss_sp = alternate;
+        stack.ss_size = sizeof alternate;
+        sigaltstack(&stack, nullptr);
+    }
+    for (int i = 0; i < 4; ++i) {
+        struct sigaction action = {};
+        action.sa_handler = on_signal;
+        action.sa_flags = SA_ONSTACK;
+        if (on) sigaction(SIGNALS[i], &action, &previous[i]);
+        else sigaction(SIGNALS[i], &previous[i], nullptr);
+    }
+}
+
+const char* name(const Fiber& f) {
+    static char texts[4][96];
+    static int next = 0;
+    char* text = texts[next++ % 4];
+    snprintf(text, sizeof texts[0], "thread (%d, %d, %d) of block (%d, %d, %d)", f.thread[0], f.thread[1], f.thread[2],
+             f.block[0], f.block[1], f.block[2]);
+    return text;
+}
+
+const char* name_actor(u32 index) {
+    static char text[160];
+    const Actor& actor = machine.actors[index];
+    switch (actor.kind) {
+        case ActorKind::thread: return name(machine.fibers[actor.owner]);
+        case ActorKind::copies: snprintf(text, sizeof text, "cp.async of %s", name(machine.fibers[actor.owner])); break;
+        case ActorKind::stores: snprintf(text, sizeof text, "TMA store of %s", name(machine.fibers[actor.owner])); break;
+        case ActorKind::mbarrier: {
+            const Mbarrier& m = machine.mbarriers[actor.owner];
+            snprintf(text, sizeof text, "TMA load that signals the mbarrier at shared + %d", m.offset);
+            break;
+        }
+        case ActorKind::warpgroup: {
+            const Fiber& first = machine.fibers[actor.owner];
+            snprintf(text, sizeof text, "wgmma of the warpgroup of %s", name(first));
+            break;
+        }
+        case ActorKind::barrier_object: snprintf(text, sizeof text, "the mbarrier that lies there"); break;
+    }
+    return text;
+}
+
+// -- order ------------------------------------------------------------------------------------------------------------
+
+enum Order { FORWARD, REVERSE, RANDOM, LOW_WARPS, HIGH_WARPS };
+
+u64 next_random() {
+    u64& x = machine.random;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x;
+}
+
+static int next_from(int start) {  // the first ready fiber from `start` on, or around the end
+    const auto& ready = machine.ready;
+    const int words = (int)ready.size(), word = start >> 6;
+    if (u64 bits = ready[word] & (~0ull << (start & 63))) return word << 6 | __builtin_ctzll(bits);
+    for (int i = 1; i <= words; ++i) {
+        const int w = (word + i) % words;
+        if (ready[w]) return w << 6 | __builtin_ctzll(ready[w]);
+    }
+    return -1;
+}
+
+static int last_to(int start) {  // the same downwards
+    const auto& ready = machine.ready;
+    const int words = (int)ready.size(), word = start >> 6;
+    if (u64 bits = ready[word] & (~0ull >> (63 - (start & 63)))) return word << 6 | (63 - __builtin_clzll(bits));
+    for (int i = 1; i <= words; ++i) {
+        const int w = (word - i + words) % words;
+        if (ready[w]) return w << 6 | (63 - __builtin_clzll(ready[w]));
+    }
+    return -1;
+}
+
+static int pick(int current) {
+    const int count = (int)machine.fibers.size();
+    switch (machine.request.order) {
+        case FORWARD: return next_from((current + 1) % count);
+        case REVERSE: return last_to((current + count - 1) % count);
+        case RANDOM: return next_from((int)(next_random() % count));
+        case LOW_WARPS: return next_from(0);
+        default: return last_to(count - 1);
+    }
+}
+
+static const char* waiting_for(Wait wait) {
+    switch (wait) {
+        case Wait::block: return "at a barrier of the block";
+        case Wait::named: return "at a named barrier";
+        case Wait::warp: return "for its warp";
+        case Wait::cluster: return "at a barrier of the cluster";
+        case Wait::mbarrier: return "for a phase of an mbarrier";
+        case Wait::warpgroup: return "for its warpgroup";
+        default: return "nowhere";
+    }
+}
+
+static bool same_group(const Fiber& a, const Fiber& b) {  // whether a waits for b, too
+    switch (a.wait) {
+        case Wait::block: return a.rank == b.rank;
+        case Wait::warp: return a.rank == b.rank && warp_of(a) == warp_of(b);
+        case Wait::warpgroup: return a.rank == b.rank && warp_of(a) / 4 == warp_of(b) / 4;
+        case Wait::cluster: return true;
+        default: return false;
+    }
+}
+
+[[noreturn]] static void fail_stuck() {
+    const Fiber *first = nullptr, *counted = nullptr;
+    for (const Fiber& fiber : machine.fibers) {
+        if (fiber.wait == Wait::done) continue;
+        if (!first) first = &fiber;
+        if (!counted && (fiber.wait == Wait::mbarrier || fiber.wait == Wait::named)) counted = &fiber;
+        for (const Fiber& other : machine.fibers)
+            if (other.wait == Wait::done && same_group(fiber, other)) {
+                twe_self = const_cast<Fiber*>(&fiber);
+                fail(Kind::divergence, fiber.wait_line, 0, "%s waits %s, and %s has ended", name(fiber),
+                     waiting_for(fiber.wait), name(other));
+            }
+    }
+    const Fiber& shown = counted ? *counted : *first;
+    twe_self = const_cast<Fiber*>(&shown);
+    const Fiber* other = nullptr;
+    int alike = 0;
+    for (const Fiber& fiber : machine.fibers) {
+        if (fiber.wait == shown.wait && fiber.wait_line == shown.wait_line) ++alike;
+        else if (fiber.wait != Wait::done && (!other || (!same_group(shown, *other) && same_group(shown, fiber)))) other = &fiber;
+    }
+    char rest[200] = "";
+    if (other) snprintf(rest, sizeof rest, "; %s waits %s", name(*other), waiting_for(other->wait));
+    fail(counted ? Kind::deadlock : Kind::divergence, shown.wait_line, other ? other->wait_line : 0,
+         "%s waits %s, with %d more, and nothing can go on%s", name(shown), waiting_for(shown.wait), alike - 1, rest);
+}
+
+// Goes on with another fiber, or with none where none is left.
+static void run_next(void** save, int current) {
+    if (machine.live == 0) return twe_switch(save, main_stack);
+    int next;
+    while ((next = pick(current)) < 0)
+        if (!finish_a_copy()) fail_stuck();
+    if (next == current && save != &main_stack) return;
+    twe_self = &machine.fibers[next];
+    twe_switch(save, machine.fibers[next].stack_pointer);
+}
+
+void suspend(Wait wait, int line, u32 object) {
+    Fiber& fiber = self();
+    fiber.wait = wait;
+    fiber.wait_line = last_line = line;
+    fiber.wait_object = object;
+    machine.ready[fiber.index >> 6] &= ~(1ull << (fiber.index & 63));
+    run_next(&fiber.stack_pointer, (int)fiber.index);
+}
+
+void wake(u32 index) {
+    machine.fibers[index].wait = Wait::none;
+    machine.ready[index >> 6] |= 1ull << (index & 63);
+}
+
+static void run_thread() {
+    kernel(kernel_arguments);
+    Fiber& fiber = self();
+    finish_thread(fiber);
+    --block_of(fiber).live;
+    --machine.live;
+    suspend(Wait::done, 0);
+    std::abort();  // an ended thread is never woken
+}
+
+// -- a cluster, and all of them ---------------------------------------------------------------------------------------
+
+static void reset(Block& block, const int index[3], int rank) {
+    std::memcpy(block.index, index, sizeof block.index);
+    block.shared = machine.shared->begin + rank * machine.shared_stride;
+    std::memset(block.shared, 0xff, machine.request.shared_bytes);
+    const int warps = (machine.threads + WARP - 1) / WARP, groups = (machine.threads + WARPGROUP - 1) / WARPGROUP;
+    block.live = machine.threads;
+    block.barrier = Barrier();
+    for (Barrier& named : block.named) named = Barrier();
+    block.warps.assign(warps, Collective());
+    block.warp_barriers.assign(warps, Barrier());
+    block.warpgroups.assign(groups, Collective());
+    block.products.assign(groups, Warpgroup());
+}
+
+static void reset(Fiber& fiber, u32 index, int thread, const Block& block, int rank, const Known& nothing) {
+    const Request& request = machine.request;
+    fiber = Fiber();
+    const int at[3] = {thread % request.block[0], thread / request.block[0] % request.block[1],
+                       thread / (request.block[0] * request.block[1])};
+    std::memcpy(fiber.thread, at, sizeof at);
+    std::memcpy(fiber.block, block.index, sizeof fiber.block);
+    std::memcpy(fiber.grid, request.grid, sizeof fiber.grid);
+    fiber.rank = rank;
+    fiber.shared = block.shared;
+    fiber.index = index;
+    fiber.base = fiber.fenced_base = nothing;
+    fiber.stack_pointer = new_context(stack_top(index), (int)index, run_thread);
+    machine.actors.push_back({ActorKind::thread, index});
+    wake(index);
+}
+
+static void start_cluster(const int first[3]) {
+    ++machine.epoch;
+    machine.actors.clear();
+    machine.mbarriers.clear();
+    machine.in_flight.clear();
+    machine.cluster_barrier = Barrier();
+    std::fill(machine.mbarrier_at.begin(), machine.mbarrier_at.end(), 0);
+    start_reads();
+    machine.live = machine.threads * machine.blocks;
+    machine.fibers.resize(machine.live);
+    machine.cluster.resize(machine.blocks);
+    machine.ready.assign((machine.live + 63) / 64, 0);
+    const int* size = machine.request.cluster;
+    const Known nothing = Gather().finish();
+    for (int rank = 0; rank < machine.blocks; ++rank) {
+        const int index[3] = {first[0] + rank % size[0], first[1] + rank / size[0] % size[1],
+                              first[2] + rank / (size[0] * size[1])};
+        reset(machine.cluster[rank], index, rank);
+        for (int thread = 0; thread < machine.threads; ++thread) {
+            const u32 fiber = rank * machine.threads + thread;
+            reset(machine.fibers[fiber], fiber, thread, machine.cluster[rank], rank, nothing);
+        }
+    }
+}
+
+static void run_cluster(u64 number) {
+    const Request& request = machine.request;
+    const u64 along[2] = {(u64)(request.grid[0] / request.cluster[0]), (u64)(request.grid[1] / request.cluster[1])};
+    const int first[3] = {(int)(number % along[0]) * request.cluster[0],
+                          (int)(number / along[0] % along[1]) * request.cluster[1],
+                          (int)(number / (along[0] * along[1])) * request.cluster[2]};
+    start_cluster(first);
+    run_next(&main_stack, (int)machine.fibers.size() - 1);
+    if (machine.fault->kind == 0 && !machine.in_flight.empty()) {
+        machine.fault->kind = (int)Kind::protocol;
+        machine.fault->line = machine.in_flight[0].line;
+        snprintf(machine.fault->fact, sizeof machine.fault->fact, "the block ends while a TMA load is in flight");
+    }
+    twe_self = nullptr;
+}
+
+static void run_clusters() {
+    const Request& request = machine.request;
+    u64 count = 1;
+    for (int i = 0; i < 3; ++i) count *= request.grid[i] / request.cluster[i];
+    const bool down = request.order == REVERSE || request.order == HIGH_WARPS;
+    std::vector<u64> order(count);
+    for (u64 i = 0; i < count; ++i) order[i] = down ? count - 1 - i : i;
+    if (request.order == RANDOM)
+        for (u64 i = count; i > 1; --i) std::swap(order[i - 1], order[next_random() % i]);
+    for (u64 number : order) {
+        run_cluster(number);
+        if (machine.fault->kind) return;
+    }
+}
+
+void start_shared(u64 bytes, int blocks);
+void start_memory(const u64* written, int count);
+
+static const char* signal_name(int number) {
+    switch (number) {
+        case SIGFPE: return "an integer division by zero";
+        case SIGILL: return "an unreachable statement";
+        default: return "an access to memory that is not there, or a thread that needs more than 128 KiB of stack";
+    }
+}
+
+// Runs all blocks of one launch; gives the kind of the fault, or 0.  `written`: addresses that pointers to what may be
+// written hold.
+TWE_API int twe_run(void (*entry)(void* const*), void* const* arguments, const Request* request, const u64* written,
+                    int written_count, Fault* fault) {
+    std::memset(fault, 0, sizeof *fault);
+    machine.request = *request;
+    machine.fault = fault;
+    machine.threads = request->block[0] * request->block[1] * request->block[2];
+    machine.blocks = request->cluster[0] * request->cluster[1] * request->cluster[2];
+    machine.random = request->seed * 0x9e3779b97f4a7c15ull + 0x2545f4914f6cdd1dull;
+    machine.first_epoch = machine.epoch + 1;
+    deferred = false;
+    kernel = entry;
+    kernel_arguments = arguments;
+    start_shared(request->shared_bytes, machine.blocks);
+    start_memory(written, written_count);
+    catch_signals(true);
+    if (const int number = sigsetjmp(signalled, 1)) {
+        if (!deferred && number > 0) {
+            fault->kind = (int)Kind::crash;
+            fault->line = last_line;
+            snprintf(fault->fact, sizeof fault->fact, "%s met %s (signal %d)",
+                     twe_self ? name(self()) : "the emulator", signal_name(number), number);
+        }
+    } else {
+        run_clusters();
+    }
+    catch_signals(false);
+    twe_self = nullptr;
+    return fault->kind;
+}
+
+}  // namespace tilewright
