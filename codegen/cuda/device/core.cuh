@@ -6,6 +6,7 @@
 #define TW_GRID_CONSTANT __grid_constant__
 #define TW_DEVICE __device__ __forceinline__
 #define TW_UNROLL _Pragma("unroll")
+#define TW_NO_UNROLL _Pragma("unroll 1")
 
 TW_DEVICE int tw_thread_x() { return threadIdx.x; }
 TW_DEVICE int tw_thread_y() { return threadIdx.y; }

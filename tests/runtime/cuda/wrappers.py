@@ -109,6 +109,9 @@ MEMORY = (
     Wrapper("tw_store(x + t, tw_f32(tw_load((const tw_f16*)y + t)));", "LDG.E.U16 HADD2.F32"),
     Wrapper("tw_store(x + t, tw_f32(tw_load((const tw_bf16*)y + t)));", "LDG.E.U16 SHF.L"),
     Wrapper("tw_store(x + t, tw_reinterpret<float>(i + 1));", "STG.E"),
+    Wrapper("tw_store((unsigned*)n + t, tw_load_word((const tw_f16*)y + 2 * t));", "LDG.E STG.E"),
+    Wrapper("tw_store((tw_f16*)s + t, tw_to_f16(f)); tw_store((unsigned*)n, tw_load_word(s + 4 * t));", "STS.U16 LDS"),
+    Wrapper("TW_NO_UNROLL for (int k = 0; k < 5; ++k) tw_store(x + i * k + t, f);", "STG.E BRA BRA"),
     Wrapper("TW_UNROLL for (int k = 0; k < 5; ++k) tw_store(x + 128 * k + t, f);", " ".join(["STG.E"] * 5)),
 )
 

@@ -1,0 +1,53 @@
+"""Kernels written by hand in the device language become the instructions that make their kind fast, and no others."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tilewright.runtime.cuda.compile import Cubin, compile_cubin
+from tilewright.runtime.cuda.sass import Sass, disassemble
+
+KERNELS = Path(__file__).parent / "kernels"
+
+
+@cache
+def compiled(name: str, arch: str) -> tuple[Cubin, Sass]:
+    cubin = compile_cubin((KERNELS / f"{name}.cu").read_text(), arch)
+    return cubin, disassemble(cubin.code)[name]
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+def test_the_float32_product_is_nine_tenths_multiplications_and_moves_whole_vectors(arch: str) -> None:
+    cubin, sass = compiled("sgemm", arch)
+    assert cubin.faults == ()
+    assert cubin.resources["sgemm"].registers <= 128  # two blocks of 256 threads share 65536 registers
+    assert sass.share("FFMA") >= 0.89
+    assert sass.count_hot("FFMA") == 16 * 64  # depth of a step, results of a thread
+    assert sass.count_hot("LDS.128") == 16 * 4
+    assert set(sass.widths("LDS")) == set(sass.widths("LDG")) == set(sass.widths("STG")) == {128}
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+def test_the_float16_product_has_four_tensor_core_instructions_for_each_load_of_fragments(arch: str) -> None:
+    cubin, sass = compiled("hgemm", arch)
+    assert cubin.faults == ()
+    assert cubin.resources["hgemm"].registers <= 255
+    assert sass.count_hot("HMMA.16816.F32") == 2 * 4 * 8
+    assert sass.count_hot("LDSM.4") == 2 * 8
+    assert sass.count_hot("LDGSTS.E.BYPASS.128") == sass.count_hot("LDGSTS") == 8
+    assert sass.count_hot("STS") == sass.count_hot("LDG") == 0
+
+
+def test_the_hopper_product_keeps_tensor_copies_and_tensor_cores_apart_and_busy() -> None:
+    cubin, sass = compiled("wgemm", "sm_90a")
+    assert cubin.faults == ()
+    assert cubin.resources["wgemm"].registers == 168  # 65536 among 384 threads, before warpgroups trade them
+    assert sass.count_hot("HGMMA.64x128x16.F32") == sass.count("HGMMA") == 4
+    assert sass.count_hot("R2UR") == 0  # descriptors are known to be equal in a warp
+    assert sass.count("HMMA") == sass.count("LDSM") == sass.count("LDGSTS") == 0
+    assert sass.count("UTMALDG.2D") == 2 and sass.count_hot("UTMALDG") == 0
+    assert sass.count("USETMAXREG") == 2
+    assert sass.count_hot("SYNCS.PHASECHK.TRYWAIT") >= 1
