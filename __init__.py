@@ -11,6 +11,7 @@ from .ir.errors import Error
 from .ir.stmt import Function
 from .ir.target import Target
 from .runtime.build import build
+from .runtime.cuda.devices import device as cuda_device
 from .runtime.module import Module, load_module
 from .schedule import Schedule, Stage, create_schedule, default_schedule, lower, register_intrinsic
 
@@ -25,6 +26,7 @@ __all__ = [
     "Target",
     "build",
     "create_schedule",
+    "cuda_device",
     "default_schedule",
     "load_module",
     "lower",

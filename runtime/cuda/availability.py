@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from ...ir.errors import TargetError
 from .architecture import DEFAULT_ARCH, runs_on
 from .compile import find_compiler
+from .emulator.toolchain import toolchain
 
 PROBE_LIMIT_S = 60.0  # the first call of a driver may take some seconds on a machine with many GPUs
 
@@ -160,4 +160,9 @@ def _compiler() -> str:
 
 
 def _host_compiler() -> str:
-    return next((name for name in ("g++", "clang++") if shutil.which(name)), "")
+    try:
+        found = toolchain()
+    except TargetError:
+        return ""
+    first, *_ = found.version.splitlines() or [""]
+    return " ".join((Path(found.compiler).name, *first.split()[-1:]))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
+from typing import TYPE_CHECKING
 
 from ...ir.errors import ArgumentError, DeviceError
-from .device import Device
+
+if TYPE_CHECKING:
+    from .device import Device
 
 _NAME = re.compile(r"emulate|gpu(?::(\d+))?")
 _open: dict[str | int, Device] = {}  # by ordinal, or "emulate"
