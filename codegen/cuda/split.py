@@ -109,7 +109,10 @@ class _Binder:
                 self.check_private(buffer, body)
                 return _hoisted(Allocate(buffer, self.bound(body, loops)))
             case Store(buffer):
-                return _under(self.chosen(buffer, loops), stmt)
+                lanes = AXIS_VARS[THREAD_AXES[0]]  # what a warp holds together is stored by all of its lanes
+                held = any(load.buffer.scope == "warp" for load in of_kind(stmt.value, Load))
+                chosen = [c for c in self.chosen(buffer, loops) if not (held and lanes in variables(c))]
+                return _under(chosen, stmt)
             case Evaluate():
                 targets = [a.buffer for a in of_kind(stmt, Address) if self.is_target(a.buffer)]
                 return _under(self.chosen(targets[0], loops), stmt) if targets else stmt
