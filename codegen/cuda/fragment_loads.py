@@ -1,0 +1,245 @@
+"""How operands of tensor cores get into registers: by ldmatrix from shared memory, else word by word.
+
+ldmatrix reads 8 rows of 16 bytes for each of 2 or 4 matrices; lane 8 m + r names row r of matrix m, and gets bytes
+4 (lane % 4) to 4 (lane % 4) + 3 of row `lane // 4` of each.  That is one word of an operand if the dimension of the
+members lies along the rows; with `trans`, for 16-bit elements, if that of the groups does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...ir import arith
+from ...ir.buffer import Buffer
+from ...ir.dtype import DType, float32, uint16, uint32
+from ...ir.errors import CodegenError
+from ...ir.expr import Address, Call, Const, Expr, FloorMod, Load, Var
+from ...ir.interval import Interval
+from ...ir.simplify import simplify
+from ...ir.stmt import Allocate, Evaluate, For, ForKind, Stmt, Store, seq
+from ...ir.visit import substitute
+from ..passes.names import Names
+from .expressions import dense_strides
+from .fragment_layout import GROUP, GROUPS, MEMBER, WORD_BYTES, Fragment
+
+ROW_BYTES = 16
+SHAPES = ((2, 2), (1, 4), (4, 1), (1, 2), (2, 1))  # matrices at once: blocks of the groups, blocks of the members
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fill:
+    """Loops that fill words of an operand, over `group` and `member` of its dimensions.
+
+    store   what they do; its value may be anything that every lane can compute
+    blocks  how many blocks of either dimension they run over
+    """
+
+    fragment: Fragment
+    store: Store
+    group: Var
+    member: Var
+    blocks: tuple[int, int]
+
+    @property
+    def run(self) -> int:
+        """Give the number of elements in a word."""
+        return self.fragment.member.run
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OperandLoads:
+    """Writes fills for the lanes of a warp.
+
+    lane    number of the lane in its warp
+    ranges  of all variables in the kernel, to which this adds its own
+    """
+
+    lane: Expr
+    ranges: dict[Var, Interval]
+    names: Names
+
+    def filled(self, fill: Fill, value_of: Callable[[Expr], Expr]) -> Stmt:
+        """Give what one lane does for a fill.
+
+        value_of  gives an expression with what it reads of other warp buffers in registers
+        Raises CodegenError where ldmatrix would read rows that do not begin at a multiple of 16 bytes.
+        """
+        match fill.store.value:
+            case Load(buffer) as source if buffer.scope == "shared":
+                trans = self.direction(fill, source)
+                if trans is not None:
+                    return self.matrices(fill, source, trans)
+            case _:
+                pass
+        return self.words(fill, value_of)
+
+    # -- ldmatrix -------------------------------------------------------------------------------------------------
+
+    def direction(self, fill: Fill, source: Load) -> bool | None:
+        """Tell whether ldmatrix has to transpose; None where neither dimension lies along the rows."""
+        along = [(fill.member, fill.fragment.member.period, False)]
+        if fill.run * 2 == WORD_BYTES:
+            along.append((fill.group, GROUPS, True))
+        for var, count, trans in along:
+            place = self.aligned(source, var, count)
+            if place is None:
+                continue
+            if not arith.is_const(place, 0):
+                size = source.buffer.dtype.bytes
+                strides = ", ".join(str(arith.mul(s, size)) for s in dense_strides(source.buffer)[:-1])
+                fact = (
+                    f"ldmatrix reads rows of {ROW_BYTES} bytes of {source.buffer.name}, which begin "
+                    f"{_bytes(place, size)} bytes after a multiple of {ROW_BYTES}: its rows are {strides} bytes apart"
+                )
+                advice = f"rows of a multiple of {ROW_BYTES // size} elements: storage_align or swizzle"
+                raise CodegenError("cuda", fact, where=f"> {fill.store}", advice=advice)
+            return trans
+        return None
+
+    def aligned(self, source: Load, var: Var, count: int) -> Expr | None:
+        """Give by how many elements aligned runs of `var` are off a multiple of `count`; None if they have gaps."""
+        block, element = self.variable("block", None), self.variable("element", count)
+        strides = dense_strides(source.buffer)
+        offset: Expr = Const(0)
+        for index, stride in zip(source.indices, strides, strict=True):
+            offset = arith.add(offset, arith.mul(index, stride))
+        first = substitute(offset, {var: arith.mul(block, count)})
+        here = substitute(offset, {var: arith.add(arith.mul(block, count), element)})
+        if not arith.is_const(self.simple(arith.sub(arith.sub(here, first), element)), 0):
+            return None
+        return self.simple(FloorMod(first, Const(count)))
+
+    def matrices(self, fill: Fill, source: Load, trans: bool) -> Stmt:
+        """Give the ldmatrix calls of a fill, as many matrices at once as there are."""
+        fragment, (groups, members) = fill.fragment, fill.blocks
+        gs, ms = next((g, m) for g, m in SHAPES if groups % g == 0 and members % m == 0)
+        count = gs * ms
+        g_o, m_o = self.variable("g", groups // gs), self.variable("m", members // ms)
+        row = arith.floormod(self.lane, 8)
+        matrix = arith.floordiv(self.lane, 8) if count == 4 else arith.floormod(arith.floordiv(self.lane, 8), 2)
+        group = arith.mul(arith.add(arith.mul(g_o, gs), arith.floormod(matrix, gs)), GROUPS)
+        member = arith.mul(arith.add(arith.mul(m_o, ms), arith.floordiv(matrix, gs)), fragment.member.period)
+        at = {fill.group: group, fill.member: arith.add(member, row)} if trans else {
+            fill.group: arith.add(group, row), fill.member: member
+        }  # fmt: skip
+        address = Address(source.buffer, tuple(self.simple(substitute(i, at)) for i in source.indices))
+        places = [
+            self.register(fill, arith.add(arith.mul(g_o, gs), m % gs), arith.add(arith.mul(m_o, ms), m // gs))
+            for m in range(count)
+        ]
+        name = f"ldmatrix_x{count}{'_trans' if trans else ''}"
+        words = arith.int_value(fragment.registers.shape[-1])
+        converted = fragment.buffer.dtype == float32
+        last = [arith.int_value(p[-1]) for p in places]
+        if words == count and last == list(range(count)) and not converted:
+            load = _call(name, Address(fragment.registers, places[0]), address)
+        else:
+            load = self.by_way_of(name, fragment, places, address)
+        return self.unrolled(((g_o, groups // gs), (m_o, members // ms)), load)
+
+    def by_way_of(self, name: str, fragment: Fragment, places: list[tuple[Expr, ...]], address: Address) -> Stmt:
+        """Give a load of matrices whose registers belong to several tiles, or have to be converted."""
+        shape = (Const(len(places)),)
+        held = Buffer(self.names.fresh(f"{fragment.buffer.name}_words"), shape, uint32, "local")
+        stores = []
+        for m, place in enumerate(places):
+            word: Expr = Load(held, (Const(m),))
+            if fragment.buffer.dtype == float32:
+                word = Call("to_tf32", (Call("reinterpret", (word,), float32),), uint32)
+            stores.append(Store(fragment.registers, place, word))
+        return Allocate(held, seq(_call(name, Address(held, (Const(0),)), address), *stores))
+
+    # -- words ----------------------------------------------------------------------------------------------------
+
+    def words(self, fill: Fill, value_of: Callable[[Expr], Expr]) -> Stmt:
+        """Give a fill in which each lane puts its own words together."""
+        (groups, members), member = fill.blocks, fill.fragment.member
+        g, m = self.variable("g", groups), self.variable("m", members)
+        group = arith.add(GROUP, arith.mul(g, GROUPS))
+        first = arith.add(arith.mul(MEMBER, fill.run), arith.mul(m, member.period))
+
+        def element(e: int) -> Expr:
+            return self.simple(substitute(fill.store.value, {fill.group: group, fill.member: arith.add(first, e)}))
+
+        word = self.wide(fill, element(0)) or packed([value_of(element(e)) for e in range(fill.run)])
+        store = Store(fill.fragment.registers, self.register(fill, g, m), word)
+        return self.unrolled(((g, groups), (m, members)), store)
+
+    def wide(self, fill: Fill, first: Expr) -> Expr | None:
+        """Give the load of a word in one piece, if its elements are neighbours in memory and aligned."""
+        match fill.store.value, first:
+            case Load(buffer) as source, Load(_, indices) if fill.run > 1 and buffer.scope in ("shared", "global"):
+                place = self.aligned(source, fill.member, fill.run)
+                if place is not None and arith.is_const(place, 0):
+                    return Call("load_word", (Address(buffer, indices),), uint32)
+        return None
+
+    # -- shared ---------------------------------------------------------------------------------------------------
+
+    def register(self, fill: Fill, group: Expr, member: Expr) -> tuple[Expr, ...]:
+        """Give the place of a word, from its blocks counted from where the fill begins."""
+        fragment = fill.fragment
+        zeros: dict[Var, Expr] = {fill.group: Const(0), fill.member: Const(0)}
+        base = [self.simple(substitute(i, zeros)) for i in fill.store.indices]
+        blocks = []
+        for (dim, side), block in zip(fragment.sides, (group, member), strict=True):
+            blocks.append(arith.add(self.simple(arith.floordiv(base[dim], side.period)), block))
+        return fragment.register(fragment.others(tuple(base)), *blocks, self.simple)
+
+    def variable(self, stem: str, extent: int | None) -> Var:
+        """Give a new variable from 0 on."""
+        var = Var(self.names.fresh(stem), minimum=0)
+        self.ranges[var] = Interval(Const(0), None if extent is None else Const(extent - 1))
+        return var
+
+    def simple(self, expr: Expr) -> Expr:
+        """Simplify within the ranges known by now."""
+        return simplify(expr, self.ranges)
+
+    def unrolled(self, loops: tuple[tuple[Var, int], ...], body: Stmt) -> Stmt:
+        """Wrap loops that are written out around `body`; those of one step are left out."""
+        for var, extent in reversed(loops):
+            body = For(var, Const(extent), body, ForKind.UNROLLED) if extent > 1 else substitute(body, {var: Const(0)})
+        return body
+
+
+def packed(values: list[Expr]) -> Expr:
+    """Give a word of 1, 2 or 4 values, the first in its low bits; a float32 is rounded to tf32."""
+    dtype = values[0].dtype
+    if dtype == float32:
+        return Call("to_tf32", (values[0],), uint32)
+    word: Expr | None = None
+    for place, value in enumerate(values):
+        part = arith.bitwise("shift_left", bits_of(value), arith.const(place * dtype.bits, uint32))
+        if place == 0:
+            part = bits_of(value)
+        word = part if word is None else arith.bitwise("bitwise_or", word, part)
+    assert word is not None
+    return word
+
+
+def bits_of(value: Expr) -> Expr:
+    """Give the bits of a value of at most 32 bits, with zeros above them."""
+    if value.dtype.bits == 16:
+        return arith.cast(uint32, Call("reinterpret", (value,), uint16))
+    mask = arith.const((1 << value.dtype.bits) - 1, uint32)
+    return arith.bitwise("bitwise_and", arith.cast(uint32, value), mask)
+
+
+def unpacked(word: Expr, element: Expr, dtype: DType) -> Expr:
+    """Give one element of a word."""
+    if dtype == float32:
+        return Call("reinterpret", (word,), float32)
+    bits = arith.bitwise("shift_right", word, arith.mul(arith.cast(uint32, element), arith.const(dtype.bits, uint32)))
+    if dtype.bits == 16:
+        return Call("reinterpret", (arith.cast(uint16, bits),), dtype)
+    return arith.cast(dtype, bits)
+
+
+def _bytes(elements: Expr, size: int) -> str:
+    return str(arith.mul(elements, size))
+
+
+def _call(name: str, *args: Expr) -> Stmt:
+    return Evaluate(Call(name, args, Const(0).dtype))
