@@ -9,6 +9,7 @@ from ...ir.target import Target
 from ...ir.simplify import simplify
 from ..passes.unroll import UnrollByPragma, UnrollTiles
 from ..passes.widen import WidenGuards
+from .barriers import PlanBarriers
 from .kernel import Kernel, KernelPass, Program
 from .split import split_kernels
 from .virtual_threads import ExpandVirtualThreads
@@ -41,6 +42,7 @@ class UnrollRegisterTiles:
 
 KERNEL_PASSES: tuple[KernelPass, ...] = (
     SimplifyIndices(),
+    PlanBarriers(),
     UnrollRegisterTiles(),
 )
 
