@@ -20,6 +20,8 @@ ARITHMETIC = frozenset(
     "FFMA FADD FMUL DFMA DADD DMUL HFMA2 HADD2 HMUL2 MUFU HMMA IMMA QGMMA HGMMA IGMMA DMMA IDP".split()
 )
 _PADDING = frozenset(("NOP",))
+_JUMPS = frozenset(("BRA", "JMP", "CALL"))  # ptxas leaves some loops by a call that never returns
+_LEAVES = frozenset(("BRA", "JMP", "BRX", "EXIT", "RET"))  # unless they have a predicate
 
 _KERNEL = re.compile(r"^\.text\.(\S+):$", re.MULTILINE)
 _LABEL = re.compile(r"^(\.L_\w+):$")
@@ -135,26 +137,24 @@ def _hot_loop(instructions: Sequence[Instruction], labels: dict[str, int]) -> li
 
 def _control_flow(instructions: Sequence[Instruction], labels: dict[str, int]) -> tuple[list[range], list[list[int]]]:
     """Give the basic blocks as ranges of instructions, and the successors of each."""
-    ends = {k + 1 for k, instruction in enumerate(instructions) if _leaves(instruction)}
+    ends = {k + 1 for k, instruction in enumerate(instructions) if instruction.name in _JUMPS | _LEAVES}
     starts = sorted({0, *labels.values(), *ends} - {len(instructions)})
     blocks = [range(*span) for span in pairwise([*starts, len(instructions)])]
     number = {block.start: b for b, block in enumerate(blocks)}
     successors: list[list[int]] = []
     for b, block in enumerate(blocks):
-        last = instructions[block[-1]] if block else None
-        follows = [b + 1] if b + 1 < len(blocks) and (last is None or not _leaves(last) or _may_stay(last)) else []
-        target = _TARGET.search(last.operands) if last and last.name in ("BRA", "JMP") else None
-        successors.append([*follows, *([number[labels[target[1]]]] if target and target[1] in labels else [])])
+        last = instructions[block[-1]]
+        follows = [b + 1] if b + 1 < len(blocks) and _may_go_on(last) else []
+        target = _TARGET.search(last.operands) if last.name in _JUMPS else None
+        successors.append(follows + ([number[labels[target[1]]]] if target and target[1] in labels else []))
     return blocks, successors
 
 
-def _leaves(instruction: Instruction) -> bool:
-    return instruction.name in ("BRA", "JMP", "EXIT", "RET", "BRX")
-
-
-def _may_stay(instruction: Instruction) -> bool:
-    """Whether control may go on after a branch: it has a predicate, before the opcode or as an operand."""
-    return bool(instruction.predicate) or instruction.operands.startswith(("P", "!P", "UP", "!UP", "R", "UR"))
+def _may_go_on(instruction: Instruction) -> bool:
+    """Whether what follows may run next: a branch has its predicate before the opcode or as its first operand."""
+    if instruction.name not in _LEAVES or instruction.predicate:
+        return True
+    return instruction.name == "BRA" and not instruction.operands.startswith("`")
 
 
 def _count(instructions: Sequence[Instruction], opcode: str) -> int:

@@ -76,6 +76,22 @@ def test_a_way_back_that_its_target_does_not_dominate_is_no_loop() -> None:
     assert natural_loops([[1, 2], [2], [1, 3], []]) == []
 
 
+def test_a_loop_may_be_left_by_a_call() -> None:
+    listing = """.text.k:
+.L_x_0:
+        /*0000*/                   FFMA R0, R1, R2, R0 ;
+        /*0010*/              @!P0 CALL.REL.NOINC `(.L_x_1) ;
+        /*0020*/                   BRA `(.L_x_0) ;
+.L_x_1:
+.L_x_2:
+        /*0030*/                   FADD R0, R1, R0 ;
+        /*0040*/                   FADD R0, R1, R0 ;
+        /*0050*/               @P1 BRA `(.L_x_2) ;
+        /*0060*/                   EXIT ;
+"""
+    assert [i.name for i in read_sass(listing)["k"].hot_loop] == ["FADD", "FADD", "BRA"]
+
+
 def test_a_real_loop_is_found() -> None:
     text = """TW_KERNEL(32, 0) dot(float* out, const float* a, const float* b) {
         float sum = 0;
