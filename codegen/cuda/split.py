@@ -36,9 +36,14 @@ def split_kernels(function: Function) -> Program:
 
 def _nests(stmt: Stmt, workspaces: list[Buffer]) -> Iterator[Stmt]:
     match stmt:
-        case Seq(parts):
-            for part in parts:
-                yield from _nests(part, workspaces)
+        case Seq((start, loop, *rest)) if is_cross_thread(loop):
+            yield seq(start, loop)
+            yield from _nests(seq(*rest), workspaces)
+        case Seq((first, *rest)):
+            yield from _nests(first, workspaces)
+            yield from _nests(seq(*rest), workspaces)
+        case Seq():
+            return
         case Allocate(buffer, body):
             if buffer.scope != "global":
                 fact = f"{buffer.name} is kept in {buffer.scope} memory, which no kernel hands on to the next"
