@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from ...ir import arith
 from ...ir.buffer import Buffer
-from ...ir.dtype import DType, float32, uint16, uint32
+from ...ir.dtype import float32, uint32
 from ...ir.errors import CodegenError
-from ...ir.expr import Address, Call, Const, Expr, FloorMod, Load, Var
+from ...ir.expr import Address, Call, Const, Expr, Load, Var
 from ...ir.interval import Interval
 from ...ir.simplify import simplify
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, Stmt, Store, seq
@@ -22,6 +22,7 @@ from ...ir.visit import substitute
 from ..passes.names import Names
 from .expressions import dense_strides
 from .fragment_layout import GROUP, GROUPS, MEMBER, WORD_BYTES, Fragment
+from .words import misplaced, packed, whole_word
 
 ROW_BYTES = 16
 SHAPES = ((2, 2), (1, 4), (4, 1), (1, 2), (2, 1))  # matrices at once: blocks of the groups, blocks of the members
@@ -82,7 +83,7 @@ class OperandLoads:
         if fill.run * 2 == WORD_BYTES:
             along.append((fill.group, GROUPS, True))
         for var, count, trans in along:
-            place = self.aligned(source, var, count)
+            place = misplaced(source, var, count, self.ranges)
             if place is None:
                 continue
             if not arith.is_const(place, 0):
@@ -97,19 +98,6 @@ class OperandLoads:
             return trans
         return None
 
-    def aligned(self, source: Load, var: Var, count: int) -> Expr | None:
-        """Give by how many elements aligned runs of `var` are off a multiple of `count`; None if they have gaps."""
-        block, element = self.variable("block", None), self.variable("element", count)
-        strides = dense_strides(source.buffer)
-        offset: Expr = Const(0)
-        for index, stride in zip(source.indices, strides, strict=True):
-            offset = arith.add(offset, arith.mul(index, stride))
-        first = substitute(offset, {var: arith.mul(block, count)})
-        here = substitute(offset, {var: arith.add(arith.mul(block, count), element)})
-        if not arith.is_const(self.simple(arith.sub(arith.sub(here, first), element)), 0):
-            return None
-        return self.simple(FloorMod(first, Const(count)))
-
     def matrices(self, fill: Fill, source: Load, trans: bool) -> Stmt:
         """Give the ldmatrix calls of a fill, as many matrices at once as there are."""
         fragment, (groups, members) = fill.fragment, fill.blocks
@@ -118,15 +106,16 @@ class OperandLoads:
         g_o, m_o = self.variable("g", groups // gs), self.variable("m", members // ms)
         row = arith.floormod(self.lane, 8)
         matrix = arith.floordiv(self.lane, 8) if count == 4 else arith.floormod(arith.floordiv(self.lane, 8), 2)
-        group = arith.mul(arith.add(arith.mul(g_o, gs), arith.floormod(matrix, gs)), GROUPS)
-        member = arith.mul(arith.add(arith.mul(m_o, ms), arith.floordiv(matrix, gs)), fragment.member.period)
+        g_i, m_i = in_order(fragment, matrix, gs, ms)
+        group = arith.mul(arith.add(arith.mul(g_o, gs), g_i), GROUPS)
+        member = arith.mul(arith.add(arith.mul(m_o, ms), m_i), fragment.member.period)
         at = {fill.group: group, fill.member: arith.add(member, row)} if trans else {
             fill.group: arith.add(group, row), fill.member: member
         }  # fmt: skip
         address = Address(source.buffer, tuple(self.simple(substitute(i, at)) for i in source.indices))
+        inner = [in_order(fragment, Const(n), gs, ms) for n in range(count)]
         places = [
-            self.register(fill, arith.add(arith.mul(g_o, gs), m % gs), arith.add(arith.mul(m_o, ms), m // gs))
-            for m in range(count)
+            self.register(fill, arith.add(arith.mul(g_o, gs), g), arith.add(arith.mul(m_o, ms), m)) for g, m in inner
         ]
         name = f"ldmatrix_x{count}{'_trans' if trans else ''}"
         words = arith.int_value(fragment.registers.shape[-1])
@@ -162,18 +151,10 @@ class OperandLoads:
         def element(e: int) -> Expr:
             return self.simple(substitute(fill.store.value, {fill.group: group, fill.member: arith.add(first, e)}))
 
-        word = self.wide(fill, element(0)) or packed([value_of(element(e)) for e in range(fill.run)])
+        word = whole_word(fill.store.value, fill.member, fill.run, self.ranges, element(0))
+        word = word or packed([value_of(element(e)) for e in range(fill.run)])
         store = Store(fill.fragment.registers, self.register(fill, g, m), word)
         return self.unrolled(((g, groups), (m, members)), store)
-
-    def wide(self, fill: Fill, first: Expr) -> Expr | None:
-        """Give the load of a word in one piece, if its elements are neighbours in memory and aligned."""
-        match fill.store.value, first:
-            case Load(buffer) as source, Load(_, indices) if fill.run > 1 and buffer.scope in ("shared", "global"):
-                place = self.aligned(source, fill.member, fill.run)
-                if place is not None and arith.is_const(place, 0):
-                    return Call("load_word", (Address(buffer, indices),), uint32)
-        return None
 
     # -- shared ---------------------------------------------------------------------------------------------------
 
@@ -204,37 +185,11 @@ class OperandLoads:
         return body
 
 
-def packed(values: list[Expr]) -> Expr:
-    """Give a word of 1, 2 or 4 values, the first in its low bits; a float32 is rounded to tf32."""
-    dtype = values[0].dtype
-    if dtype == float32:
-        return Call("to_tf32", (values[0],), uint32)
-    word: Expr | None = None
-    for place, value in enumerate(values):
-        part = arith.bitwise("shift_left", bits_of(value), arith.const(place * dtype.bits, uint32))
-        if place == 0:
-            part = bits_of(value)
-        word = part if word is None else arith.bitwise("bitwise_or", word, part)
-    assert word is not None
-    return word
-
-
-def bits_of(value: Expr) -> Expr:
-    """Give the bits of a value of at most 32 bits, with zeros above them."""
-    if value.dtype.bits == 16:
-        return arith.cast(uint32, Call("reinterpret", (value,), uint16))
-    mask = arith.const((1 << value.dtype.bits) - 1, uint32)
-    return arith.bitwise("bitwise_and", arith.cast(uint32, value), mask)
-
-
-def unpacked(word: Expr, element: Expr, dtype: DType) -> Expr:
-    """Give one element of a word."""
-    if dtype == float32:
-        return Call("reinterpret", (word,), float32)
-    bits = arith.bitwise("shift_right", word, arith.mul(arith.cast(uint32, element), arith.const(dtype.bits, uint32)))
-    if dtype.bits == 16:
-        return Call("reinterpret", (arith.cast(uint16, bits),), dtype)
-    return arith.cast(dtype, bits)
+def in_order(fragment: Fragment, number: Expr, groups: int, members: int) -> tuple[Expr, Expr]:
+    """Give the blocks of matrix `number` of groups x members, so that the words of one tile follow each other."""
+    if fragment.group.blocks > 1:
+        return arith.floormod(number, groups), arith.floordiv(number, groups)
+    return arith.floordiv(number, members), arith.floormod(number, members)
 
 
 def _bytes(elements: Expr, size: int) -> str:

@@ -28,8 +28,9 @@ from .fragment_layout import (
     fragments_in,
     product_of,
 )
-from .fragment_loads import Fill, OperandLoads, unpacked
+from .fragment_loads import Fill, OperandLoads
 from .kernel import THREAD_VARS, Kernel
+from .words import unpacked
 
 PLAIN = (ForKind.SERIAL, ForKind.UNROLLED)
 

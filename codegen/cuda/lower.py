@@ -10,6 +10,8 @@ from ...ir.simplify import simplify
 from ..passes.unroll import UnrollByPragma, UnrollTiles
 from ..passes.widen import WidenGuards
 from .barriers import PlanBarriers
+from .dot_products import SelectDotProducts
+from .fragments import DistributeFragments
 from .kernel import Kernel, KernelPass, Program
 from .split import split_kernels
 from .virtual_threads import ExpandVirtualThreads
@@ -41,6 +43,8 @@ class UnrollRegisterTiles:
 
 
 KERNEL_PASSES: tuple[KernelPass, ...] = (
+    DistributeFragments(),
+    SelectDotProducts(),
     SimplifyIndices(),
     PlanBarriers(),
     UnrollRegisterTiles(),
