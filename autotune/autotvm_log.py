@@ -23,6 +23,8 @@ _ERROR_OF = {
     Status.OK: 0,
     Status.INSTANTIATE: 1,
     Status.LOWER: 2,
+    Status.LIMIT: 1,
+    Status.SCREEN: 2,
     Status.CODEGEN: 2,
     Status.SPILL: 2,
     Status.LLVM_ABORT: 2,

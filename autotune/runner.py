@@ -17,7 +17,7 @@ from ..runtime.jit import Loaded, load
 from ..runtime.library import GENERATED_CODE_CALLS, library
 from ..runtime.peak import PeakLoop
 from ..runtime.timing import Timed, run_batch
-from .builder import KERNEL, Built
+from .built import KERNEL, Built
 from .reference import Reference
 from .trial import Status
 

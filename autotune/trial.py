@@ -15,10 +15,12 @@ class Status(StrEnum):
     OK = "ok"
     INSTANTIATE = "instantiate"  # the template or a schedule step refused
     LOWER = "lower"  # no loop nest
+    LIMIT = "limit"  # it exceeds a limit of the machine
+    SCREEN = "screen"  # its figures say that it is slow: not worth compiling
     CODEGEN = "codegen"  # no machine code
     COMPILE_TIMEOUT = "compile_timeout"
     LLVM_ABORT = "llvm_abort"  # the compiler died
-    SPILL = "spill"  # the hot loop spills registers: not worth measuring
+    SPILL = "spill"  # the compiler had to spill registers, or says that it is slow: not worth measuring
     CRASH = "crash"  # the kernel died
     RUN_TIMEOUT = "run_timeout"
     WRONG_RESULT = "wrong_result"

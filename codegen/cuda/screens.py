@@ -16,7 +16,7 @@ import numpy as np
 
 from ...ir.gpu import BANKS, MOST_REGISTERS, REGISTERS, SECTOR_BYTES, WARP
 from ...ir.target import Target
-from .kernel import Kernel, Program
+from .kernel import Kernel
 from .shared_memory import shared_layout
 from .traffic import Access, Traffic, traffic
 
@@ -180,9 +180,8 @@ def screen(kernel: Kernel, target: Target, counted: Traffic | None = None) -> Gp
     )
 
 
-def screen_program(program: Program, target: Target) -> GpuScreens:
-    """Give the figures of the kernel of a program that has most to do."""
-    figures = [screen(kernel, target) for kernel in program.kernels]
+def heaviest(figures: Sequence[GpuScreens]) -> GpuScreens:
+    """Give the figures of the kernel, of those of one program, that has most to do."""
     return max(figures, key=lambda f: f.blocks * (f.flops + f.sector_bytes + f.turns * WORD_BYTES * BANKS))
 
 
