@@ -1,6 +1,7 @@
 // A CUDA driver without a GPU, for tests: memory is main memory, a "cubin" is a shared library for this processor, and
 // a launch is a call of its function `fake_NAME(parameters, grid, block, shared bytes)`, whose result other than 0
-// breaks the context, as an illegal address does.  It checks what the true driver checks of a launch.
+// breaks the context, as an illegal address does.  It checks what the true driver checks of a launch.  Where the
+// emulator is loaded, memory is the emulator's and so are tensor maps: its kernels run unchanged.
 //
 // FAKE_CUDA in the environment: "no_device" makes cuInit fail, "sm_80" and the like name the architecture.
 // fake_calls() gives the names of the functions that were called, fake_live() how many allocations were not freed.
@@ -28,7 +29,7 @@ typedef struct { Launch *launches; int count; } Graph;
 typedef struct { int capturing; Graph *graph; } Stream;
 typedef struct { struct timespec at; } Event;
 
-static int initialised, current, live, broken;
+static int initialised, current, live, broken, last_map_type;
 static char calls[1 << 20];
 
 #define CALLED() do { strncat(calls, __func__, sizeof(calls) - strlen(calls) - 2); strcat(calls, "\n"); } while (0)
@@ -37,6 +38,7 @@ static char calls[1 << 20];
 const char *fake_calls(void) { return calls; }
 void fake_forget(void) { calls[0] = 0; }
 int fake_live(void) { return live; }
+int fake_map_type(void) { return last_map_type; }
 void fake_repair(void) { broken = live = 0; }
 int fake_current(void) { return current; }
 
@@ -146,35 +148,63 @@ int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *function, int
 
 // -- memory ---------------------------------------------------------------------------------------------------------------
 
+static void *emulator(const char *name) { return dlsym(RTLD_DEFAULT, name); }
+static int emulated(uint64_t address) {
+    uint64_t (*extent)(uint64_t) = emulator("twe_extent");
+    return extent && extent(address);
+}
+static void written(uint64_t address, size_t bytes) {
+    void (*mark)(uint64_t, uint64_t, int) = emulator("twe_mark");
+    if (emulated(address)) mark(address, bytes, 1);
+}
+
 int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
     NEED_CONTEXT();
     if (bytes > (size_t)1 << 30) return NO_MEMORY;
-    *address = (uint64_t)aligned_alloc(256, (bytes + 255) / 256 * 256);
+    uint64_t (*allocate)(uint64_t) = emulator("twe_allocate");
+    *address = allocate ? allocate(bytes) : (uint64_t)aligned_alloc(256, (bytes + 255) / 256 * 256);
     ++live;
     return SUCCESS;
 }
-int cuMemFree_v2(uint64_t address) { NEED_CONTEXT(); --live; free((void *)address); return SUCCESS; }
-int cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t n) { NEED_CONTEXT(); memcpy((void *)to, from, n); return 0; }
+int cuMemFree_v2(uint64_t address) {
+    NEED_CONTEXT();
+    --live;
+    void (*release)(uint64_t) = emulator("twe_free");
+    if (emulated(address)) release(address); else free((void *)address);
+    return SUCCESS;
+}
+int cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t n) {
+    NEED_CONTEXT();
+    memcpy((void *)to, from, n);
+    written(to, n);
+    return SUCCESS;
+}
 int cuMemcpyDtoH_v2(void *to, uint64_t from, size_t n) { NEED_CONTEXT(); memcpy(to, (void *)from, n); return 0; }
-int cuMemsetD8_v2(uint64_t to, unsigned char byte, size_t n) { NEED_CONTEXT(); memset((void *)to, byte, n); return 0; }
+int cuMemsetD8_v2(uint64_t to, unsigned char byte, size_t n) {
+    NEED_CONTEXT();
+    memset((void *)to, byte, n);
+    written(to, n);
+    return SUCCESS;
+}
 int cuMemsetD8Async(uint64_t to, unsigned char byte, size_t n, void *stream) { return cuMemsetD8_v2(to, byte, n); }
 
-// The map holds what it was made of, for a test to read back.
+// The map is as the emulator reads one (runtime/cuda/emulator/tensor_map.py).
 int cuTensorMapEncodeTiled(uint64_t *map, int dtype, uint32_t rank, uint64_t address, const uint64_t *dims,
                            const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave,
                            int swizzle, int promotion, int fill) {
     NEED_CONTEXT();
-    if ((uintptr_t)map % 64 || address % 16 || rank < 1 || rank > 5 || interleave || fill) return INVALID_VALUE;
-    memset(map, 0, 128);
-    map[0] = address, map[1] = (uint64_t)dtype | (uint64_t)rank << 8 | (uint64_t)swizzle << 16;
-    for (uint32_t i = 0; i < rank; ++i) {
-        if (box[i] < 1 || box[i] > 256 || steps[i] != 1) return INVALID_VALUE;
-        map[2 + i] = dims[i], map[7 + i] = box[i];
+    static const uint64_t sizes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2}, spans[] = {0, 32, 64, 128};
+    if ((uintptr_t)map % 64 || address % 16 || rank < 1 || rank > 4 || interleave || fill) return INVALID_VALUE;
+    if (dtype < 0 || dtype > 9 || swizzle < 0 || swizzle > 3) return INVALID_VALUE;
+    map[0] = 0x7470616D776C6974, map[1] = address, map[2] = rank | sizes[dtype] << 8 | spans[swizzle] << 16;
+    for (uint32_t i = 0; i < 4; ++i) {
+        if (i < rank && (box[i] < 1 || box[i] > 256 || steps[i] != 1)) return INVALID_VALUE;
+        if (i + 1 < rank && strides[i] % 16) return INVALID_VALUE;
+        map[3 + i] = i < rank ? dims[i] : 1, map[7 + i] = i + 1 < rank ? strides[i] : 1;
+        map[11 + i] = i < rank ? box[i] : 1;
     }
-    for (uint32_t i = 0; i + 1 < rank; ++i) {
-        if (strides[i] % 16) return INVALID_VALUE;
-        map[12 + i] = strides[i];
-    }
+    map[15] = 0;
+    last_map_type = dtype;
     return SUCCESS;
 }
 

@@ -1,11 +1,13 @@
 """A GPU for tests: PyCUDA's interface, as far as it is used, in Python over the fake driver of `fake_driver.c`.
 
-What PyCUDA itself does with the fake driver is what `make cuda-adapter-check` shows; this is for machines without it.
+`make cuda-adapter-check` runs the same tests with PyCUDA itself: FAKE_CUDA_DRIVER is then the driver that it loads.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,9 +25,12 @@ from tilewright.codegen.cuda.source import CudaSource, Launch, Parameter
 from tilewright.runtime.cuda import driver_api
 from tilewright.runtime.cuda.code import CudaCode
 from tilewright.runtime.cuda.compile import Cubin
+from tilewright.runtime.cuda.emulator.library import runtime
+from tilewright.runtime.cuda.emulator.toolchain import kernel_library
 from tilewright.runtime.cuda.pycuda_device import PycudaDevice
 
 HERE = Path(__file__).parent
+REAL = os.environ.get("FAKE_CUDA_DRIVER", "")
 ATTRIBUTES = {
     "MAX_THREADS_PER_BLOCK": 1,
     "MULTIPROCESSOR_COUNT": 16,
@@ -44,16 +49,19 @@ def folder() -> Path:
 
 @cache
 def compiled(source: Path, name: str) -> Path:
-    """Give the shared library of a C file."""
+    """Give the shared library of a C file.
+
+    It names itself otherwise: NVRTC looks in this process for a `libcuda.so.1`, and wants more of it than we have.
+    """
     library = folder() / name
-    command = ["gcc", "-w", "-O1", "-shared", "-fPIC", f"-Wl,-soname,{name}", source, "-o", library]
+    command = ["gcc", "-w", "-O1", "-shared", "-fPIC", f"-Wl,-soname,fake_{name}", source, "-o", library]
     subprocess.run(command, check=True)
     return library
 
 
 def fake_driver() -> ctypes.CDLL:
     """Give the fake driver, to ask what was called."""
-    library = ctypes.CDLL(str(compiled(HERE / "fake_driver.c", "libcuda.so.1")))
+    library = ctypes.CDLL(REAL or str(compiled(HERE / "fake_driver.c", "libcuda.so.1")))
     library.fake_calls.restype = ctypes.c_char_p
     return library
 
@@ -77,6 +85,17 @@ def fake_code(name: str, params: str, block: tuple = (32, 1, 1), shared_bytes: i
     return CudaCode(CudaSource("", (launch,)), arch, Cubin(library, arch, "", {}, ()))
 
 
+def emulated_cubin(source: CudaSource, arch: str) -> Cubin:
+    """Give kernels, compiled for the emulator, as a cubin of the fake driver."""
+    runtime()  # loaded before the kernels, which refer to it
+    names = {launch.name: launch.cluster for launch in source.launches}
+    entries = "".join(
+        f"TWE_ENTRY({name})\nFAKE_KERNEL({name}, {', '.join(map(str, cluster))})\n" for name, cluster in names.items()
+    )
+    text = f"{source.text}\n{(HERE / 'fake_cubin.h').read_text()}\n{entries}"
+    return Cubin(kernel_library(text).read_bytes(), arch, "", {}, ())
+
+
 @contextmanager
 def stand_in_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[PycudaDevice]:
     """Give the adapter on the stand-in; afterwards everything must have been given back."""
@@ -90,7 +109,9 @@ def stand_in_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[PycudaDevice]:
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the stand-in what `import pycuda.driver` gives, and the fake driver what ctypes finds."""
-    fake_driver()
+    if REAL:
+        assert not hasattr(importlib.import_module("pycuda.driver"), "stand_in")
+        return
     monkeypatch.setattr(driver_api, "LIBRARY", str(compiled(HERE / "fake_driver.c", "libcuda.so.1")))
     driver = pycuda_driver()
     package = ModuleType("pycuda")
@@ -232,6 +253,7 @@ def launch(
 def pycuda_driver() -> ModuleType:
     """Give a module with the names of `pycuda.driver` that the adapter uses."""
     driver = ModuleType("pycuda.driver")
+    driver.stand_in = True
     for item in (Error, MemoryError, Device, Context, Stream, Event, Module, Function):
         setattr(driver, item.__name__, item)
     driver.init = lambda: call("cuInit", 0)
