@@ -23,7 +23,10 @@ _KINDS: tuple[tuple[type[EmulationFault], str], ...] = (
     (AlignmentFault, "a narrower access, or a start and strides that are multiples of its width"),
     (UninitialisedFault, "a store before this read, in the same thread or ordered by a barrier"),
     (DivergenceFault, "barriers, shuffles and matrix instructions where all threads of the group come to them"),
-    (DeadlockFault, "as many arrivals and bytes as the barrier expects, and the parity of the phase that is waited for"),
+    (
+        DeadlockFault,
+        "as many arrivals and bytes as the barrier expects, and the parity of the phase that is waited for",
+    ),
     (ProtocolFault, "the order that the PTX manual asks for"),
     (CrashFault, "tw_load and tw_store for each access: they say where it goes wrong"),
 )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-import struct
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import cache
 from threading import Lock
 
@@ -87,7 +85,9 @@ class EmulatedImage:
             written = [v for v, kind in zip(values, kinds, strict=True) if kind == WRITTEN and type(v) is int]
             for param, value, kind in zip(launch.params, values, kinds, strict=True):
                 if kind and type(value) is int and not runtime().twe_extent(value):
-                    raise ArgumentError("emulate", f"{param.name} is {value:#x}, which the emulated device has not given")
+                    raise ArgumentError(
+                        "emulate", f"{param.name} is {value:#x}, which the emulated device has not given"
+                    )
             record = self._run(launch, values, written, _request(launch, grid, order, mode))
             if record.kind:
                 raise fault(record, launch.name, self.source.text, order, mode)
@@ -95,7 +95,9 @@ class EmulatedImage:
         finally:
             placed.free()
 
-    def _run(self, launch: Launch, values: Sequence[int | float | bytes], written: list[int], request: Request) -> FaultRecord:
+    def _run(
+        self, launch: Launch, values: Sequence[int | float | bytes], written: list[int], request: Request
+    ) -> FaultRecord:
         packed = packer(launch.params)(values)
         buffer = ctypes.create_string_buffer(len(packed) + TENSOR_MAP_BYTES)
         start = -(-ctypes.addressof(buffer) // TENSOR_MAP_BYTES) * TENSOR_MAP_BYTES
@@ -146,7 +148,9 @@ class _Placed:
         if id(array) in self.addresses:
             return self.addresses[id(array)][0]
         if not array.flags.c_contiguous:
-            raise ArgumentError("emulate", f"an array of shape {array.shape} has gaps", advice="numpy.ascontiguousarray")
+            raise ArgumentError(
+                "emulate", f"an array of shape {array.shape} has gaps", advice="numpy.ascontiguousarray"
+            )
         address = memory.allocate(array.nbytes)
         self.addresses[id(array)] = address, array
         if not fresh:

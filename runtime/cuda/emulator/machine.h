@@ -14,9 +14,6 @@
 #include <memory>
 #include <vector>
 
-struct tw_tensor_map;
-typedef unsigned long long tw_mbar;
-
 struct twe_identity {
     int thread[3], block[3], grid[3];
     int rank;
@@ -102,7 +99,16 @@ Known with(const Known& a, u32 actor, u32 at);
 enum class Wait : u8 { none, block, named, warp, cluster, mbarrier, warpgroup, done };
 
 struct CopyItem { u8* shared; const u8* global; int bytes, valid; };
-struct StoreItem { const tw_tensor_map* map; u8* shared; int at[4]; int block; };
+struct Map {  // a tensor map, as tensor_map.py encodes it: innermost dimension first
+    u64 magic, address, packed, shape[4], stride[4], box[4], unused;
+
+    int rank() const { return (int)(packed & 0xff); }
+    int element() const { return (int)(packed >> 8 & 0xff); }
+    int swizzle() const { return (int)(packed >> 16 & 0xff); }
+    u64 row_bytes() const { return box[0] * element(); }
+    u64 rows() const { return box[1] * box[2] * box[3]; }
+};
+struct Box { Map map; u8* shared; int at[4]; };  // what one tensor copy moves
 
 template <class Item> struct Groups {  // asynchronous operations of one thread, committed in groups
     u32 actor = NOBODY;
@@ -117,7 +123,7 @@ struct Fiber : twe_identity {
     u32 fenced_clock = 0, fenced_copies = 0;  // up to which own writes are visible to asynchronous engines
     Known fenced_base;
     Groups<CopyItem> copies;
-    Groups<StoreItem> stores;
+    Groups<Box> stores;
     struct Step { u32 from, to, clock; int line; };  // from one set of readers to the next: the last few
     Step steps[4] = {};
     Wait wait = Wait::none;
@@ -126,7 +132,8 @@ struct Fiber : twe_identity {
     void* stack_pointer = nullptr;
 
     bool knows(u32 actor, u32 at) const {
-        return actor == index || base->covers(actor, at) || (actor == copies.actor && at <= copies.retired);
+        return actor == index || base->covers(actor, at) || (actor == copies.actor && at <= copies.retired) ||
+               (actor == stores.actor && at <= stores.retired);
     }
 };
 
@@ -204,17 +211,15 @@ struct Mbarrier {
     Known completed;  // what all phases so far published
     u32 actor;
     std::vector<bool> done;  // copies that signal this barrier, in the order of their issue
+    u32 done_up_to = 0;
     Known join_of, join_with, join;
     std::vector<u32> waiting;
 };
 
 struct TensorCopy {
-    const tw_tensor_map* map;
-    u8* shared;
-    int at[4];
+    Box box;
     u32 mbarrier, number;
     int line;
-    Fiber* issuer;
 };
 
 struct Product {
@@ -227,10 +232,8 @@ struct Product {
 struct Warpgroup {
     u32 actor = NOBODY, committed = 0, retired = 0;
     bool fenced = false;
-    int accumulators = 0;
     std::vector<Product> pending;
-    std::vector<std::pair<float*, std::vector<float>>> saved;  // of the accumulators in flight: first thread's address
-    Known from, to;
+    std::vector<std::pair<float*, std::vector<float>>> saved;  // accumulators in flight, by the first thread's address
 };
 
 enum class ActorKind : u8 { thread, copies, stores, mbarrier, warpgroup, barrier_object };
@@ -291,6 +294,5 @@ bool finish_a_copy();              // completes one tensor copy in flight; false
 void finish_thread(Fiber& fiber);  // what must hold when a thread ends
 void start_reads();
 float half_to_float(u16 bits);
-void tensor_store(const StoreItem& item);
 
 }  // namespace tilewright

@@ -129,7 +129,7 @@ void start_shared(u64 bytes, int blocks) {
 
 void require_aligned(const void* p, u64 alignment, int line, const char* what) {
     const u64 off = reinterpret_cast<u64>(p) & (alignment - 1);
-    if (__builtin_expect(off != 0, 0)) fail(Kind::alignment, line, 0, "%s %s %llu bytes after a multiple of %llu", name(self()), what,
+    if (__builtin_expect(off != 0, 0)) fail(Kind::alignment, line, 0, "%s %s at an address that is %llu bytes past a multiple of %llu", name(self()), what,
                   (unsigned long long)off, (unsigned long long)alignment);
 }
 

@@ -70,4 +70,6 @@ def encode_tensor_map(
 
 def _require(held: bool, fact: str) -> None:
     if not held:
-        raise ArgumentError("tensor map", fact, advice="a box, a swizzle and strides as cuTensorMapEncodeTiled takes them")
+        raise ArgumentError(
+            "tensor map", fact, advice="a box, a swizzle and strides as cuTensorMapEncodeTiled takes them"
+        )
