@@ -15,9 +15,12 @@ from .list import add_list
 from .matmul import MATMUL
 from .operators import Operator, add_operator
 from .records import add_records
+from .rows import ELEMENTWISE, LAYER_NORM, REDUCTION, SOFTMAX
 from .tune import run as tune
 
-OPERATORS: tuple[Operator, ...] = (CONV2D, DEPTHWISE_CONV2D, MATMUL, DENSE, BATCH_MATMUL)
+OPERATORS: tuple[Operator, ...] = (
+    CONV2D, DEPTHWISE_CONV2D, MATMUL, DENSE, BATCH_MATMUL, SOFTMAX, LAYER_NORM, REDUCTION, ELEMENTWISE,
+)  # fmt: skip
 FAILURE = 1
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 EXIT_CODES = """exit status:

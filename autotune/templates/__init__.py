@@ -4,5 +4,17 @@ from .conv2d import conv2d
 from .depthwise import depthwise_conv2d
 from .generic import generic
 from .matmul import batch_matmul, dense, matmul
+from .rows import elementwise, layer_norm, reduction, softmax
 
-__all__ = ["batch_matmul", "conv2d", "dense", "depthwise_conv2d", "generic", "matmul"]
+__all__ = [
+    "batch_matmul",
+    "conv2d",
+    "dense",
+    "depthwise_conv2d",
+    "elementwise",
+    "generic",
+    "layer_norm",
+    "matmul",
+    "reduction",
+    "softmax",
+]

@@ -1,0 +1,1 @@
+"""Templates for GPUs: one file per family of operators."""
