@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Protocol
 
+from ..runtime.cuda.workers import device_workers
 from ..runtime.host import cpu_count
-from ..runtime.peak import fma_peak
 from ..runtime.timing import Timing
 from ..runtime.worker import Limits, Outcome, Reply, Ticket, Workers
-from .builder import Built, build_candidate
-from .reference import Reference, make_reference
-from .runner import Measured, measure_candidate, remeasure
+from .built import Built
+from .cores import divide_cores, pin
+from .requests import BuildRequest, FinalRequest, RunRequest, Stages
+from .runner import Measured
 from .space import Config
+from .stages import task_stages
 from .task import Task
 from .trial import Status, Trial
 
@@ -46,7 +47,7 @@ class MeasureOptions:
 
     builders         processes that compile
     build_timeout_s  for one candidate at most; less once it is known what is usual: `patience` medians, but a second
-    run_timeout_s    for checking and timing one candidate, at most
+    run_timeout_s    for checking and timing one candidate, at most; an emulated one gets a multiple
     memory_bytes     address space of a worker
     max_spills       in the hot loop; more are a failure.  None for no limit
     ahead            candidates that may wait, built, for the runner
@@ -67,35 +68,6 @@ class MeasureOptions:
     final_s: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class BuildRequest:
-    """A configuration to compile."""
-
-    config: Config
-    effort: str
-    max_spills: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """A candidate to check and time.
-
-    best_s  least seconds so far
-    """
-
-    built: Built
-    best_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class FinalRequest:
-    """Candidates to check and time in turn."""
-
-    built: tuple[Built, ...]
-    rounds: int
-    budget_s: float
-
-
 class Source(Protocol):
     """Where candidates come from."""
 
@@ -107,18 +79,6 @@ class Source(Protocol):
     def take_config(self) -> Config | None:
         """Give the next one, or None if there is none at the moment."""
         ...
-
-
-BuildWork = Callable[[BuildRequest], Built]
-RunWork = Callable[[RunRequest | FinalRequest], Any]
-
-
-@dataclass(frozen=True)
-class Stages:
-    """The two functions that workers run; tests put in faulty ones."""
-
-    build: BuildWork
-    run: RunWork
 
 
 @dataclass(slots=True)
@@ -141,14 +101,19 @@ class Measurer:
 
     def __init__(self, task: Task, options: MeasureOptions, stages: Stages | None = None) -> None:
         self.options = options
-        self._cores = _divide_cores(task.threads) if options.pin else None
-        self._exclusive = task.threads + options.builders > cpu_count()  # they would disturb each other
+        self._cores = divide_cores(task.threads) if options.pin and not task.device else None
         work = stages or task_stages(task, cores=self._cores)
+        self._efforts, self._run_timeout_s = work.efforts, options.run_timeout_s * work.patience
         limits = Limits(address_space_bytes=options.memory_bytes)
-        self._runner = Workers(work.run, 1, limits)
+        if work.device:
+            self._exclusive = False
+            self._runner = device_workers(work.run, work.device)
+        else:
+            self._exclusive = task.threads + options.builders > cpu_count()  # they would disturb each other
+            self._runner = Workers(work.run, 1, limits)
         self._builder = Workers(work.build, options.builders, limits)
         self._build_s: deque[float] = deque(maxlen=64)
-        self._before = _pin(self._cores.others) if self._cores else None
+        self._before = pin(self._cores.others) if self._cores else None
 
     def __enter__(self) -> Measurer:
         return self
@@ -157,7 +122,7 @@ class Measurer:
         self._runner.close()
         self._builder.close()
         if self._before:
-            _pin(self._before)
+            pin(self._before)
 
     def stream(self, source: Source, best_s: float, known: Mapping[str, Trial]) -> Iterator[Trial]:
         """Give the trial of each configuration of `source`, in the order in which they end.
@@ -193,12 +158,12 @@ class Measurer:
         for place, config in enumerate(configs):
             if place >= 2 and time.monotonic() - began > self.options.final_s:
                 break
-            for effort in ("quick", "full"):
+            for effort in self._efforts:
                 reply = self._builder.call(BuildRequest(config, effort, None), self.options.build_timeout_s)
                 if reply.ok and reply.value.status is Status.OK:
                     kept.append((config, reply.value, effort))
         request = FinalRequest(tuple(b for _, b, _ in kept), self.options.rounds, self.options.final_s)
-        reply = self._runner.call(request, 10 * self.options.final_s + self.options.run_timeout_s)
+        reply = self._runner.call(request, 10 * self.options.final_s + self._run_timeout_s * max(1, len(kept)))
         if not reply.ok:
             return [], 0.0
         results: list[Measured] = reply.value
@@ -212,7 +177,7 @@ class Measurer:
         may_run = not (self._exclusive and flight.building)
         if flight.ready and not flight.running and may_run:
             config, built = flight.ready.popleft()
-            timeout_s = min(self.options.run_timeout_s, max(1.0, 500 * best_s))
+            timeout_s = min(self._run_timeout_s, max(1.0, 500 * best_s))
             flight.running[self._runner.submit(RunRequest(built, best_s), timeout_s)] = (config, built)
         if self._exclusive and (flight.running or flight.ready):
             return
@@ -244,57 +209,6 @@ class Measurer:
             return []
         done = [(flight.running.pop(t, None), reply) for t, reply in self._runner.poll(POLL_S)]
         return [(*pair, _measured(pair[0], reply)) for pair, reply in done if pair is not None]
-
-
-# -- what workers do ----------------------------------------------------------------------------------------------
-
-
-def task_stages(task: Task, reference: Reference | None = None, cores: Cores | None = None) -> Stages:
-    """Give the work of real builders and runners."""
-    answer = reference or make_reference(task.tensors)
-    peak = fma_peak(task.threads)  # loaded before the fork, so that a runner that replaces a dead one starts at once
-
-    def build(request: BuildRequest) -> Built:
-        if cores:
-            _pin(cores.others)
-        return build_candidate(task, request.config, request.effort, request.max_spills)
-
-    def run(request: RunRequest | FinalRequest) -> Measured | list[Measured]:
-        if cores:
-            _pin(cores.runner)
-        match request:
-            case RunRequest(built, best_s):
-                return measure_candidate(built, answer, peak, best_s, task.threads)
-            case FinalRequest(built, rounds, budget_s):
-                return remeasure(built, answer, peak, task.threads, rounds, budget_s)
-
-    return Stages(build, run)
-
-
-@dataclass(frozen=True, slots=True)
-class Cores:
-    """Processors of the runner, and those of everything else."""
-
-    runner: frozenset[int]
-    others: frozenset[int]
-
-
-def _divide_cores(threads: int) -> Cores | None:
-    """Give the runner the last `threads` processors, if at least one other is left and the system can."""
-    if not hasattr(os, "sched_getaffinity"):
-        return None
-    mine = sorted(os.sched_getaffinity(0))
-    if len(mine) <= threads:
-        return None
-    return Cores(frozenset(mine[-threads:]), frozenset(mine[:-threads]))
-
-
-def _pin(cores: frozenset[int]) -> frozenset[int]:
-    """Bind this thread to processors; give those it had."""
-    before = frozenset(os.sched_getaffinity(0))
-    if before != cores:
-        os.sched_setaffinity(0, cores)
-    return before
 
 
 # -- from replies to trials ---------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ from typing import Any
 
 from ..ir.errors import TuneError
 from ..ir.target import Target
-from ..runtime.host import machine, resolve
+from ..runtime.host import resolve
 from ..schedule.schedule import Schedule
 from ..te.canonical import content_hash
 from ..te.operators.flops import flops
 from ..te.tensor import Tensor
-from .fingerprint import codegen_fingerprint
+from .fingerprint import codegen_fingerprint, machine_fingerprint
 from .space import ConfigSpace, Knobs
 from .template import Situation, Template, find_template, in_force
 from .trial import TaskKey
@@ -26,18 +26,27 @@ class Task:
     name, args    template and its arguments; together the workload
     target        with its blanks filled
     threads       threads that a kernel may use
+    device        what runs kernels for a GPU: "gpu", "gpu:1" for the second, or "emulate"; "" for a processor
     config_space  the template's knobs
     flop          floating-point operations of one call: declared by the template, else counted
     tensors       the tensors of a call, in order, of the default configuration
     outputs       those that are computed
     """
 
-    def __init__(self, made: Template, args: Sequence[Any], target: Target | str = "llvm", threads: int = 1) -> None:
+    def __init__(
+        self,
+        made: Template,
+        args: Sequence[Any],
+        target: Target | str = "llvm",
+        threads: int = 1,
+        device: str = "gpu",
+    ) -> None:
         self.template = made
         self.name = made.name
         self.args = _plain(made.name, args)
         self.target = resolve(Target.parse(target))
         self.threads = threads
+        self.device = device if self.target.kind == "cuda" else ""
         self.config_space = ConfigSpace()
         schedule, self.tensors = self.instantiate(self.config_space)
         self.outputs: tuple[Tensor, ...] = schedule.outputs
@@ -63,8 +72,8 @@ class Task:
         return TaskKey(
             expression=content_hash(self.outputs),
             target=str(self.target),
-            machine=machine().key,
-            codegen=codegen_fingerprint(),
+            machine=machine_fingerprint(self.target, self.device),
+            codegen=codegen_fingerprint(self.device),
             template=f"{self.name}.{self.template.version}",
             space=self.config_space.fingerprint,
             threads=self.threads,
@@ -78,12 +87,15 @@ class Task:
         return f"Task({self.workload}, target={str(self.target)!r}, threads={self.threads})"
 
 
-def create(name: str, args: Sequence[Any], target: Target | str = "llvm", *, threads: int = 1) -> Task:
+def create(
+    name: str, args: Sequence[Any], target: Target | str = "llvm", *, threads: int = 1, device: str = "gpu"
+) -> Task:
     """Give the task of the template `name` with `args`.
 
+    device  what runs kernels for a GPU; of no meaning for other targets
     Raises TuneError for an unknown template or arguments that are not plain data.
     """
-    return Task(find_template(name), args, target, threads)
+    return Task(find_template(name), args, target, threads, device)
 
 
 def _plain(name: str, args: Sequence[Any]) -> tuple[Any, ...]:

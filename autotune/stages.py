@@ -1,0 +1,56 @@
+"""The work of real builders and runners, by the kind of the task's target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..runtime.peak import fma_peak
+from .builder import build_candidate
+from .built import Built
+from .cores import Cores, pin
+from .reference import Reference, make_reference
+from .requests import BuildRequest, FinalRequest, RunRequest, Stages
+from .run_cuda import cuda_stages
+from .runner import Measured, measure_candidate, remeasure
+from .task import Task
+
+
+def task_stages(task: Task, reference: Reference | None = None, cores: Cores | None = None) -> Stages:
+    """Give the work of real builders and runners.
+
+    The reference answer is computed here, in the process that workers are forked from.
+    cores  processors to which they bind themselves, where candidates run on those
+    Raises DeviceError where the task asks for a GPU and there is none.
+    """
+    return _STAGES[task.target.kind](task, reference, cores)
+
+
+def _for_gpu(task: Task, reference: Reference | None, cores: Cores | None) -> Stages:
+    return cuda_stages(task, reference or make_reference(task.tensors))
+
+
+def _for_processor(task: Task, reference: Reference | None, cores: Cores | None) -> Stages:
+    answer = reference or make_reference(task.tensors)
+    peak = fma_peak(task.threads)  # loaded before the fork, so that a runner that replaces a dead one starts at once
+
+    def build(request: BuildRequest) -> Built:
+        if cores:
+            pin(cores.others)
+        return build_candidate(task, request.config, request.effort, request.max_spills)
+
+    def run(request: RunRequest | FinalRequest) -> Measured | list[Measured]:
+        if cores:
+            pin(cores.runner)
+        match request:
+            case RunRequest(built, best_s):
+                return measure_candidate(built, answer, peak, best_s, task.threads)
+            case FinalRequest(built, rounds, budget_s):
+                return remeasure(built, answer, peak, task.threads, rounds, budget_s)
+
+    return Stages(build, run)
+
+
+_STAGES: dict[str, Callable[[Task, Reference | None, Cores | None], Stages]] = {
+    "llvm": _for_processor,
+    "cuda": _for_gpu,
+}
