@@ -12,7 +12,7 @@ from ...ir.errors import CodegenError
 from ...ir.expr import Address, Call, Const, Load
 from ...ir.interval import Known, const_bounds
 from ...ir.printer import place_text
-from ...ir.stmt import Allocate, For, ForKind, Function, If, Let, Seq, Stmt, Store, seq
+from ...ir.stmt import Allocate, For, ForKind, Function, If, Let, Seq, Stmt, Store
 from ...ir.target import Target
 from ...ir.visit import Node, children, statements, with_fields
 from .accesses import ORDERING, Access, Place, own_accesses, tracked

@@ -54,8 +54,8 @@ class _Term:
 
     @property
     def span(self) -> Span:
-        ends = self.factor * self.low, self.factor * self.high
-        return ends if self.factor > 0 else ends[::-1]
+        a, b = self.factor * self.low, self.factor * self.high
+        return (a, b) if self.factor > 0 else (b, a)
 
 
 class Conflicts:
