@@ -27,7 +27,6 @@ from .storage import Key, Store, stores_of
 from .table import StageState, Table, is_reduce_axis
 from .tensorize import Match, matched
 
-
 CROSS_THREAD = "cross_thread"  # marks a loop over the threads that share a reduction
 ONE = arith.const(1)
 
@@ -217,9 +216,7 @@ class NestBuilder:
             body = Allocate(part, body)
         for position in reversed(range(start, inner)):
             body = self._loop(derived, leaves[position], body, (Annotation(CROSS_THREAD, 1),))
-        whole = self._wrapped(
-            derived, guards, range(start), seq(_guarded(guards.late, self._init(derived, op)), body)
-        )
+        whole = self._wrapped(derived, guards, range(start), seq(_guarded(guards.late, self._init(derived, op)), body))
         assert whole is not None
         return _guarded(guards.outside.get(-1, []), whole)
 

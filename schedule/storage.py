@@ -11,7 +11,6 @@ from ..ir.buffer import Buffer
 from ..ir.expr import Const, Expr, Var
 from ..ir.interval import Interval, const_bounds
 from ..ir.visit import substitute
-from ..te.axis import Axis
 from ..te.operation import ScanOp
 from .derive import ZERO, Derivation, Derived, is_loop
 from .swizzle import swizzled
@@ -83,7 +82,6 @@ def _store(result: Derivation, derived: Derived, component: int, taken: set[str]
     while name in taken:
         name += "_"
     taken.add(name)
-    storage = stage.storage
     layout, extent = _laid_out(stage, extent, dtype.bytes)
     strides = _strides(stage, extent)
     copies = copies_of(result, stage)
@@ -121,15 +119,19 @@ def _laid_out(
 
 
 def _strides(stage: StageState, extent: tuple[Expr, ...]) -> tuple[Expr, ...] | None:
-    """Give the strides that storage_align asks for, or None for row-major without gaps."""
-    aligns: dict[Axis, tuple[int, int]] = {a: (f, o) for a, f, o in stage.storage.aligns}
-    if not aligns or stage.storage.layout is not None:
+    """Give the strides that storage_align asks for, or None for row-major without gaps.
+
+    In a new layout they are those of the dimensions that stand in it whole.
+    """
+    aligns: dict[Expr, tuple[int, int]] = {a.var: (f, o) for a, f, o in stage.storage.aligns}
+    if not aligns:
         return None
+    dims: tuple[Expr, ...] = stage.storage.layout or tuple(a.var for a in stage.op.axis)
     strides: list[Expr] = []
     stride: Expr = arith.const(1)
-    for axis, size in zip(reversed(stage.op.axis), reversed(extent), strict=True):
-        if axis in aligns:
-            factor, offset = aligns[axis]
+    for dim, size in zip(reversed(dims), reversed(extent), strict=True):
+        if dim in aligns:
+            factor, offset = aligns[dim]
             gap = arith.floormod(arith.sub(offset, arith.floormod(stride, factor)), factor)
             stride = arith.add(stride, gap)
         strides.append(stride)

@@ -15,6 +15,9 @@ from ...te.tensor import Tensor
 from ..space import Knobs
 from ..template import get_config, get_target, template
 from . import register_tile as tile
+from .cuda import rows
+
+SCHEDULERS = {"cuda": rows.schedule_stages}  # by kind of target; `schedule_stages` for the others
 
 
 @template("generic")
@@ -37,7 +40,7 @@ def generic(
     inputs = [te.placeholder(shape, dtype, name=f"in{n}") for n, shape in enumerate(shapes)]
     out = function(*inputs, **dict(options))
     s = create_schedule(out.op)
-    schedule_stages(get_config(), s)
+    SCHEDULERS.get(get_target().kind, schedule_stages)(get_config(), s)
     return s, [*inputs, out]
 
 

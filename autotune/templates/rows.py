@@ -8,11 +8,9 @@ from ...schedule.schedule import Schedule, create_schedule
 from ...te import operators
 from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
-from . import generic
-from .cuda import rows
+from .generic import SCHEDULERS, schedule_stages
 
 REDUCTIONS = ("sum", "prod", "max", "min", "mean", "argmax", "argmin")
-SCHEDULERS = {"cuda": rows.schedule_stages}  # by kind of target; the others' are in `generic`
 
 
 @template("softmax")
@@ -31,7 +29,9 @@ def layer_norm(m: int, n: int, dtype: str = "float32") -> tuple[Schedule, list[T
 
 
 @template("reduction")
-def reduction(m: int, n: int, axis: int, operator: str = "sum", dtype: str = "float32") -> tuple[Schedule, list[Tensor]]:
+def reduction(
+    m: int, n: int, axis: int, operator: str = "sum", dtype: str = "float32"
+) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable reduction of data (m, n) along one axis.
 
     operator  one of `REDUCTIONS`
@@ -60,6 +60,5 @@ def elementwise(m: int, n: int, operator: str = "relu", dtype: str = "float32") 
 
 def _scheduled(inputs: list[Tensor], out: Tensor) -> tuple[Schedule, list[Tensor]]:
     s = create_schedule(out.op)
-    schedule_stages = SCHEDULERS.get(get_target().kind, generic.schedule_stages)
-    schedule_stages(get_config(), s)
+    SCHEDULERS.get(get_target().kind, schedule_stages)(get_config(), s)
     return s, [*inputs, out]

@@ -272,4 +272,3 @@ def _size(dim: Expr) -> int:
     if size is None:
         raise CodegenError("cuda", f"a local buffer has the extent {dim}", advice="constant factors")
     return size
-

@@ -57,9 +57,7 @@ def reduced(
         return Seq(()), []
     if shape.within_warp:
         return seq(*_shuffles(parts, combine, shape, shape.count, names)), []
-    scratch = [
-        Buffer(names.fresh(f"{p.name}_scratch"), (Const(prod(block)),), p.dtype, "shared") for p in parts
-    ]
+    scratch = [Buffer(names.fresh(f"{p.name}_scratch"), (Const(prod(block)),), p.dtype, "shared") for p in parts]
     if shape.whole_warps:
         first = _shuffles(parts, combine, shape, WARP, names)
         return seq(*first, *_between_warps(parts, scratch, combine, shape, names)), scratch

@@ -60,7 +60,7 @@ def _launch(kernel: Kernel, workspaces: set[Buffer]) -> Launch:
 
 
 def _kernel_text(kernel: Kernel) -> str:
-    written = {b for b in kernel.outputs}
+    written = set(kernel.outputs)
     read_only = frozenset(p for p in kernel.params if isinstance(p, Buffer) and p not in written)
     printer = Expressions(dict(kernel.ranges), read_only)
     writer = Writer(printer)

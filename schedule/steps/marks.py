@@ -111,7 +111,8 @@ class Pipeline(Step):
         refuse_second_mark(self, table, stage, axis)
         if self.stages < 2:
             fact = f"stages is {self.stages}"
-            raise self.refuse(table, stage, axis, fact, "2 or more: one that is computed and those that are on their way")
+            advice = "2 or more: one that is computed and those that are on their way"
+            raise self.refuse(table, stage, axis, fact, advice)
         if self.transport not in TRANSPORTS:
             fact = f"there is no transport {self.transport!r}"
             raise self.refuse(table, stage, axis, fact, f"one of {', '.join(TRANSPORTS)}")

@@ -206,7 +206,11 @@ def test_pipeline_keeps_as_many_copies_of_shared_stages_as_iterations_are_under_
 
 @pytest.mark.parametrize(
     ("stages", "transport", "fact"),
-    [(1, "register", "stages is 1"), (2, "ship", "no transport 'ship'"), (3, "register", "3 stages by way of registers")],
+    [
+        (1, "register", "stages is 1"),
+        (2, "ship", "no transport 'ship'"),
+        (3, "register", "3 stages by way of registers"),
+    ],
 )
 def test_pipeline_refusals(stages, transport, fact):
     _, _, c, s = product()
