@@ -103,6 +103,10 @@ class DriverApi:
             self.call("cuModuleUnload", module)
         return blocks.value
 
+    def pop_context(self) -> None:
+        """Make the context that was current before the current one current again on this thread."""
+        self.call("cuCtxPopCurrent_v2", byref(c_void_p()))
+
     def begin_capture(self, stream: int) -> None:
         """Record what is launched on a stream, instead of running it."""
         self.call("cuStreamBeginCapture_v2", c_void_p(stream), c_int(_CAPTURE_RELAXED))

@@ -139,7 +139,7 @@ class PycudaDevice:
         return results
 
     def close(self) -> None:
-        """Free all memory and pop the context."""
+        """Free all memory, and give the context back."""
         if self._closed:
             return
         self._closed = True
@@ -147,8 +147,9 @@ class PycudaDevice:
             for memory in self._memory.values():
                 memory.free()
             self._memory.clear()
-        with contextlib.suppress(self._driver.Error):  # of a broken context
-            self._context.pop()
+        with contextlib.suppress(self._driver.Error, DriverFailure):  # of a broken context
+            self._context.detach()  # PyCUDA's destructor would not release a primary context but detach it
+            self._api.pop_context()
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:

@@ -175,9 +175,8 @@ class Context:
     def push(self) -> None:
         call("cuCtxPushCurrent_v2", None)
 
-    @staticmethod
-    def pop() -> None:
-        made("cuCtxPopCurrent_v2")
+    def detach(self) -> None:
+        call("cuDevicePrimaryCtxRelease_v2", 0)
 
     @staticmethod
     def synchronize() -> None:
