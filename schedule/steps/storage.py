@@ -97,7 +97,10 @@ class TransformLayout(Step):
     layout: tuple[str, ...]
 
     def apply(self, table: Table, number: int) -> Table:
-        """Parse and set the layout.  Refused: tensors of the caller; a map that is not one to one."""
+        """Parse and set the layout.
+
+        Refused: tensors of the caller; a map that is not one to one, or takes a padded dimension apart.
+        """
         stage = self.state(table)
         if stage.is_output or stage.is_placeholder:
             fact = f"{stage.id} belongs to the caller, who has laid it out"
@@ -111,6 +114,10 @@ class TransformLayout(Step):
             raise self.refuse(
                 table, stage, None, fact, "a permutation of the dimensions, each whole or as d // n and d % n"
             )
+        apart = [a.name for a, _, _ in stage.storage.aligns if all(e is not a.var for e in layout)]
+        if apart:
+            fact = f"the stride of {apart[0]} is padded, and the mapping takes {apart[0]} apart"
+            raise self.refuse(table, stage, None, fact, f"a mapping with {apart[0]} whole among the new indices")
         return table.updated(replace(stage, storage=replace(stage.storage, layout=layout)))
 
     def _parsed(self, table: Table, stage: StageState, text: str) -> Expr:

@@ -399,6 +399,25 @@ def test_storage_align_pads_the_stride():
     assert "Y = allocate(float32[8, 8], strides=[17, 1])" in nest(s)
 
 
+def test_storage_align_pads_a_dimension_that_the_layout_keeps_whole():
+    x = te.placeholder((8, 8), name="X")
+    y = te.compute((8, 8), lambda i, j: x[i, j] + 1.0, name="Y")
+    z = te.compute((8, 8), lambda i, j: y[j, i], name="Z")
+    s = create_schedule(z.op)
+    s[y].storage_align(y.op.axis[1], 16, 1)
+    s[y].transform_layout(lambda i, j: [j, i])
+    text = nest(s)
+    assert "Y = allocate(float32[8, 8], strides=[17, 1])" in text
+    assert "        Y[j_1, i_1] = X[i_1, j_1] + 1.0" in text
+
+
+def test_transform_layout_refuses_to_take_a_padded_dimension_apart():
+    _, b, _, s = chain()
+    s[b].storage_align(b.op.axis[0], 16, 1)
+    with pytest.raises(ScheduleError, match="the stride of i is padded"):
+        s[b].transform_layout(lambda i: [i % 4, i // 4])
+
+
 def test_double_buffer_uses_two_copies_in_turn():
     _, b, c, s = chain()
     outer, _ = s[c].split(c.op.axis[0], factor=4)
