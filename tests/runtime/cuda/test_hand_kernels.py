@@ -1,13 +1,18 @@
-"""Kernels written by hand in the device language become the instructions that make their kind fast, and no others."""
+"""Kernels written by hand in the device language: they are right, and become the instructions that make them fast."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tilewright.codegen.cuda.source import CudaSource, Launch, Parameter
 from tilewright.runtime.cuda.compile import Cubin, compile_cubin
+from tilewright.runtime.cuda.emulator.image import Argument, Emulator
+from tilewright.runtime.cuda.emulator.tensor_map import Tiled
+from tilewright.runtime.cuda.emulator.verify import verify
 from tilewright.runtime.cuda.sass import Sass, disassemble
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -17,6 +22,40 @@ KERNELS = Path(__file__).parent / "kernels"
 def compiled(name: str, arch: str) -> tuple[Cubin, Sass]:
     cubin = compile_cubin((KERNELS / f"{name}.cu").read_text(), arch)
     return cubin, disassemble(cubin.code)[name]
+
+
+def buffers(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[list[Parameter], list[Argument]]:
+    kinds = [Parameter("buffer", name, str(x.dtype)) for name, x in zip("CAB", (c, a, b), strict=True)]
+    return kinds, [c, a, b]
+
+
+def tensor_maps(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[list[Parameter], list[Argument]]:
+    maps = [Parameter("tensor_map", "mapA"), Parameter("tensor_map", "mapB")]
+    tiles = [Tiled(x, (128, 64), 128) for x in (a, np.ascontiguousarray(b.T))]
+    return [*maps, Parameter("buffer", "C", "float32")], [*tiles, c]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "depth", "threads", "shared_bytes", "given"),
+    [
+        ("sgemm", np.float32, 48, 256, 33280, buffers),
+        ("hgemm", np.float16, 160, 128, 49152, buffers),
+        ("wgemm", np.float16, 9 * 64, 384, 131136, tensor_maps),  # more steps than stages
+    ],
+)
+def test_the_products_are_right_in_all_orders_and_modes(name, dtype, depth, threads, shared_bytes, given) -> None:
+    m, n = 128, 256
+    random = np.random.default_rng(0)
+    a = random.standard_normal((m, depth)).astype(dtype)
+    b = random.standard_normal((depth, n)).astype(dtype)
+    params, arguments = given(np.zeros((m, n), np.float32), a, b)
+    params += [Parameter("scalar", size, "int32") for size in "MNK"]
+    launch = Launch(name, tuple(params), ("2", "1", "1"), (threads, 1, 1), shared_bytes)
+    image = Emulator().compile(CudaSource((KERNELS / f"{name}.cu").read_text(), (launch,)))
+    (c,) = verify(image, launch, [*arguments, m, n, depth], (2, 1, 1), ["C"])
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    bound = depth * 2.0**-24 * (np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64))  # one rounding a term
+    assert (np.abs(c - exact) <= bound).all()
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
