@@ -145,7 +145,12 @@ class ConfigSpace(Knobs):
     """All configurations of a template, by number; as a configuration it is the default one.
 
     The number is mixed radix over the knobs in order of definition, the first varying fastest, as in AutoTVM.
+
+    figures  further columns for the cost model, which take a lowering each: from configuration numbers to (rows,
+             columns), NaN where the configuration is refused; None where there are none
     """
+
+    figures: Callable[[Sequence[int]], np.ndarray] | None = None
 
     def __init__(self) -> None:
         self.fragments: dict[str, Fragment] = {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 
 from ..ir.errors import TuneError
+from .figures import Figures
 from .history import config_of
 from .measure import MeasureOptions, Measurer, Stages
 from .records import Records, TaskRow
@@ -184,6 +185,8 @@ class _Search:
         self._thread = ThreadPoolExecutor(1)  # workers are forked by processes of their own: a thread is safe here
         self._thinking: Future[list[int]] | None = None
         self._empty = False
+        if tuner.task.target.kind == "cuda":
+            self.space.figures = Figures(tuner.task)
         self.strategy = tuner.strategy(self.space, tuner.seed)
         self._begin()
 

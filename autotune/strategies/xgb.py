@@ -19,7 +19,8 @@ LISTED = 1 << 13  # unvisited configurations that are all scored rather than sea
 class XgbStrategy:
     """Random at first, then what the cost model ranks best, with a share of random ones.
 
-    Where the template has an estimate, it chooses among the first random ones.
+    Where the template has an estimate, it chooses among the first random ones.  Where the space has figures, which take
+    a lowering each, a second model that knows them, too, puts the best-ranked in order, less those that are refused.
 
     seeds      configurations to begin with: the best of earlier records
     warm_up    measured configurations before the model is trusted
@@ -45,13 +46,14 @@ class XgbStrategy:
         self.unvisited = Unvisited(space, self.rng)
         self.features = FeatureTable(space)
         self.ranker = ranker(seed)
+        self.refiner = ranker(seed) if space.figures else None
         self.warm_up = warm_up
         self.epsilon = epsilon
         self.crowding = crowding
         self.annealing = annealing or Annealing()
         self._seeds = [int(i) for i in seeds if space.is_valid_index(int(i))]
         self._costs: dict[int, float] = {}
-        self._fitted_on = 0
+        self._fitted_on = self._refined_on = 0
 
     def propose(self, count: int) -> list[int]:
         """Give the seeds first, then random configurations until `warm_up`, then mostly the best-ranked."""
@@ -112,7 +114,36 @@ class XgbStrategy:
         else:
             starts = self.space.matrix(sorted(self._costs, key=self._costs.__getitem__)[: self.annealing.chains // 2])
             best = self.annealing(self.space, self.score, starts, keep, self.unvisited.seen, self.rng)
-        return self._spread(best, count)
+        return self._spread(self._refined(best), count)
+
+    def _refined(self, best: list[int]) -> list[int]:
+        """Put configurations in the order of the model that knows their figures; those that are refused drop out."""
+        figures = self.space.figures
+        if self.refiner is None or figures is None or not best:
+            return best
+        columns = figures(best)
+        refused = np.isnan(columns).any(axis=1)
+        self.observe([i for i, bad in zip(best, refused, strict=True) if bad], [float("inf")] * int(refused.sum()))
+        kept = [i for i, bad in zip(best, refused, strict=True) if not bad]
+        if not kept or not self._fit_refiner(figures):
+            return kept
+        scores = self.refiner.predict(np.hstack([self.features(self.space.matrix(kept)), columns[~refused]]))
+        return [kept[i] for i in np.argsort(-scores, kind="stable")]
+
+    def _fit_refiner(self, figures: Callable[[Sequence[int]], np.ndarray]) -> bool:
+        """Learn from the measured configurations that have figures; tell whether there are enough of them."""
+        assert self.refiner is not None
+        if self._refined_on != self._fitted_on:
+            indices = [i for i, cost in self._costs.items() if np.isfinite(cost)]
+            columns = figures(indices)
+            known = ~np.isnan(columns).any(axis=1)
+            if known.sum() < self.warm_up:
+                return False
+            costs = np.array([self._costs[i] for i in indices])[known]
+            rows = np.hstack([self.features(self.space.matrix(indices)), columns])[known]
+            self.refiner.fit(rows, costs.min() / costs)
+            self._refined_on = self._fitted_on
+        return True
 
     def _spread(self, best: list[int], count: int) -> list[int]:
         """Take the better half, then of the rest those that differ most from what is taken."""
