@@ -5,7 +5,8 @@ struct alignas(128) tw_tensor_map { unsigned long long opaque[16]; };
 typedef unsigned long long tw_mbar;
 
 TW_DEVICE void tw_mbar_init(tw_mbar* barrier, int arrivals) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(tw_shared_address_(barrier)), "r"(arrivals) : "memory");
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;"
+                 ::"r"(tw_shared_address_(barrier)), "r"(arrivals) : "memory");
 }
 TW_DEVICE void tw_mbar_fence_init() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 TW_DEVICE void tw_mbar_arrive(tw_mbar* barrier) {
@@ -57,23 +58,23 @@ TW_DEVICE void tw_tma_load_2d(void* shared, const tw_tensor_map* map, tw_mbar* b
 TW_DEVICE void tw_tma_load_3d(void* shared, const tw_tensor_map* map, tw_mbar* barrier, int c0, int c1, int c2) {
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
                  " [%0], [%1, {%3, %4, %5}], [%2];"
-                 ::"r"(tw_shared_address_(shared)), "l"(map), "r"(tw_shared_address_(barrier)), "r"(c0), "r"(c1), "r"(c2)
-                 : "memory");
+                 ::"r"(tw_shared_address_(shared)), "l"(map), "r"(tw_shared_address_(barrier)), "r"(c0), "r"(c1),
+                 "r"(c2) : "memory");
 }
-TW_DEVICE void tw_tma_load_4d(void* shared, const tw_tensor_map* map, tw_mbar* barrier, int c0, int c1, int c2, int c3) {
+TW_DEVICE void tw_tma_load_4d(void* shared, const tw_tensor_map* map, tw_mbar* barrier, int c0, int c1, int c2,
+                              int c3) {
     asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
                  " [%0], [%1, {%3, %4, %5, %6}], [%2];"
-                 ::"r"(tw_shared_address_(shared)), "l"(map), "r"(tw_shared_address_(barrier)), "r"(c0), "r"(c1), "r"(c2),
-                 "r"(c3)
-                 : "memory");
+                 ::"r"(tw_shared_address_(shared)), "l"(map), "r"(tw_shared_address_(barrier)), "r"(c0), "r"(c1),
+                 "r"(c2), "r"(c3) : "memory");
 }
 // To the same place in every block of the cluster whose bit in `mask` is set.
 TW_DEVICE void tw_tma_load_2d_multicast(void* shared, const tw_tensor_map* map, tw_mbar* barrier, int c0, int c1,
                                         unsigned short mask) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster"
                  " [%0], [%1, {%3, %4}], [%2], %5;"
-                 ::"r"(tw_shared_address_(shared)), "l"(map), "r"(tw_shared_address_(barrier)), "r"(c0), "r"(c1), "h"(mask)
-                 : "memory");
+                 ::"r"(tw_shared_address_(shared)), "l"(map), "r"(tw_shared_address_(barrier)), "r"(c0), "r"(c1),
+                 "h"(mask) : "memory");
 }
 TW_DEVICE void tw_tma_store_2d(const tw_tensor_map* map, const void* shared, int c0, int c1) {
     asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];"

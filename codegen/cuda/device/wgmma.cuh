@@ -3,7 +3,9 @@
 
 TW_DEVICE void tw_wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 TW_DEVICE void tw_wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-template <int N> TW_DEVICE void tw_wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+template <int N> TW_DEVICE void tw_wgmma_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
 
 // Matrix descriptor: offsets count 16 bytes; bits 62 and 63 say 1 for a swizzle of 128 bytes, 2 for 64, 3 for 32.
 TW_DEVICE unsigned long long tw_wgmma_desc(const void* shared, int swizzle, int leading_bytes, int stride_bytes) {
