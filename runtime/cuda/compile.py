@@ -39,6 +39,10 @@ class Compiler(Protocol):
         """Give the cubin and the log, or raise Refusal."""
         ...
 
+    def ptx(self, text: str, arch: str) -> str:
+        """Give the PTX, or raise Refusal."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Cubin:
@@ -70,7 +74,7 @@ def compile_cubin(text: str, arch: str, *, options: Sequence[str] = ()) -> Cubin
     _check_arch(text, arch)
     compiler = find_compiler()
     cache = _disk_cache()
-    source = f'{preamble_for(text)}\n#line 1 "{SOURCE}"\n{text}'
+    source = _source(text)
     key = cache.key([compiler.identity, arch, *options, source])
     found = cache.get(key)
     if found is None:
@@ -79,9 +83,28 @@ def compile_cubin(text: str, arch: str, *, options: Sequence[str] = ()) -> Cubin
         except Refusal as refusal:
             raise _error(refusal.log, text, arch, compiler) from None
         cache.put(key, *found)
-    code, log = found
+    return read_cubin(*found, text, arch)
+
+
+def read_cubin(code: bytes, log: str, text: str, arch: str) -> Cubin:
+    """Give what a compiler made of a text, with what its log says of it."""
     resources = read_resources(log)
     return Cubin(code, arch, log, resources, read_faults(log, resources, stack_bytes_of(text)))
+
+
+def compile_ptx(text: str, arch: str) -> str:
+    """Give the PTX that kernels in the device language become, for people to read.  Raises as `compile_cubin` does."""
+    _check_arch(text, arch)
+    compiler = find_compiler()
+    try:
+        return compiler.ptx(_source(text), arch)
+    except Refusal as refusal:
+        raise _error(refusal.log, text, arch, compiler) from None
+
+
+def _source(text: str) -> str:
+    """Put the definitions that a text needs before it."""
+    return f'{preamble_for(text)}\n#line 1 "{SOURCE}"\n{text}'
 
 
 def find_compiler() -> Compiler:

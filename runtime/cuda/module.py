@@ -12,11 +12,11 @@ from ...ir.target import Target
 from ..module import Kernels
 from ..signature import Signature, from_json, to_json
 from .code import CudaCode, launches_to_json, source_from_json
-from .compile import Cubin
+from .compile import compile_ptx, read_cubin
 from .device import Device
 from .devices import find_device
 from .kernel import CudaKernel, DeviceTiming
-from .ptxas import Resources, read_faults, read_resources
+from .ptxas import Resources
 from .sass import disassemble
 
 
@@ -68,13 +68,16 @@ class CudaModule:
         return {name: taken for kernel in self.kernels.values() for name, taken in kernel.resources.items()}
 
     def get_source(self, form: str = "cu") -> str:
-        """Give the code as text: "cu" for CUDA C++, "sass" for machine instructions (needs nvdisasm)."""
+        """Give the code as text: "cu" for CUDA C++, "ptx", or "sass" for machine instructions (needs nvdisasm)."""
+        codes = [kernel.code for kernel in self.kernels.values()]
         match form:
             case "" | "cu":
                 return self.cuda_source
             case "sass":
-                return "\n".join(_sass(kernel.code.cubin.code) for kernel in self.kernels.values())
-        raise ArgumentError("get_source", f"no text of the form {form!r}", advice='"cu" or "sass"')
+                return "\n".join(_sass(code.cubin.code) for code in codes)
+            case "ptx":
+                return "\n".join(compile_ptx(code.source.text, code.arch) for code in codes)
+        raise ArgumentError("get_source", f"no text of the form {form!r}", advice='"cu", "ptx" or "sass"')
 
     def time_evaluator(
         self,
@@ -111,8 +114,7 @@ def read_module(parts: zipfile.ZipFile, target: Target, device: str | Device | N
 
 def _code(parts: zipfile.ZipFile, number: int, target: Target) -> CudaCode:
     text, launches, log = (parts.read(f"{number}.{form}").decode() for form in ("cu", "json", "log"))
-    resources = read_resources(log)
-    cubin = Cubin(parts.read(f"{number}.cubin"), target.arch, log, resources, read_faults(log, resources))
+    cubin = read_cubin(parts.read(f"{number}.cubin"), log, text, target.arch)
     return CudaCode(source_from_json(text, launches), target.arch, cubin)
 
 

@@ -25,11 +25,18 @@ class Nvcc:
 
     def compile(self, text: str, arch: str, options: Sequence[str]) -> tuple[bytes, str]:
         """Give the cubin of CUDA C++ for `arch`, such as "sm_90a", and the log.  Raises Refusal with the log."""
+        return self._compile(text, arch, ("--cubin", *options))
+
+    def ptx(self, text: str, arch: str) -> str:
+        """Give the PTX of CUDA C++ for `arch`.  Raises Refusal with the log."""
+        return self._compile(text, arch, ("--ptx",))[0].decode()
+
+    def _compile(self, text: str, arch: str, options: Sequence[str]) -> tuple[bytes, str]:
         with TemporaryDirectory(prefix="tilewright-") as folder:
-            source, cubin = Path(folder, "kernel.cu"), Path(folder, "kernel.cubin")
+            source, product = Path(folder, "kernel.cu"), Path(folder, "kernel.out")
             source.write_text(text, "utf-8")
             done = subprocess.run(
-                [self.path, *self._flags(arch), *options, "-o", cubin, source],
+                [self.path, *self._flags(arch), *options, "-o", product, source],
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -37,13 +44,13 @@ class Nvcc:
             )
             if done.returncode:
                 raise Refusal(done.stdout + done.stderr)
-            return cubin.read_bytes(), done.stdout + done.stderr
+            return product.read_bytes(), done.stdout + done.stderr
 
     @staticmethod
     def _flags(arch: str) -> list[str]:
         # Not -arch: for some outputs nvcc then adds a pass for the plain architecture, which lacks wgmma.
         code = f"arch={arch.replace('sm_', 'compute_')},code={arch}"
-        return [f"--generate-code={code}", "--cubin", "--std=c++17", "--ptxas-options=-v"]
+        return [f"--generate-code={code}", "--std=c++17", "--ptxas-options=-v"]
 
 
 @cache

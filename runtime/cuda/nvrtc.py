@@ -42,6 +42,13 @@ class Nvrtc:
 
     def compile(self, text: str, arch: str, options: Sequence[str]) -> tuple[bytes, str]:
         """Give the cubin of CUDA C++ for `arch`, such as "sm_90a", and the log.  Raises Refusal with the log."""
+        return self._compile(text, arch, options, "CUBIN")
+
+    def ptx(self, text: str, arch: str) -> str:
+        """Give the PTX of CUDA C++ for `arch`.  Raises Refusal with the log."""
+        return self._compile(text, arch, (), "PTX")[0].rstrip(b"\0").decode()
+
+    def _compile(self, text: str, arch: str, options: Sequence[str], product: str) -> tuple[bytes, str]:
         flags = [f"--gpu-architecture={arch}", "--std=c++17", "--ptxas-options=-v", *options]
         handle = c_void_p()
         self._check(self.library.nvrtcCreateProgram(byref(handle), text.encode(), b"kernel.cu", 0, None, None))
@@ -50,7 +57,7 @@ class Nvrtc:
             status = self.library.nvrtcCompileProgram(handle, len(flags), words)
             log = self._read(handle, "ProgramLog").rstrip(b"\0").decode(errors="replace")
             if status == 0:
-                return self._read(handle, "CUBIN"), log
+                return self._read(handle, product), log
             raise Refusal(log if status == _COMPILATION else f"{self._name(status)}\n{log}")
         finally:
             self.library.nvrtcDestroyProgram(byref(handle))

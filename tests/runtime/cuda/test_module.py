@@ -404,6 +404,7 @@ def test_without_a_gpu_a_build_compiles_and_a_call_says_what_is_missing(monkeypa
     assert module.cubin[:4] == b"\x7fELF"
     assert module.resources["main_kernel0"].spill_stores == 0
     assert "EXIT" in module.get_source("sass")
+    assert f".target {ARCH}" in module.get_source("ptx")
     with pytest.raises(DeviceError, match="there is no CUDA driver") as refused:
         module(*filled(10))
     assert refused.value.site.startswith(__file__)
