@@ -19,7 +19,9 @@ from tilewright import te
 from tilewright.codegen.cuda.source import CudaSource, Launch, Parameter, TensorMap, Workspace
 from tilewright.ir.dtype import bfloat16, float32, int32
 from tilewright.ir.errors import ArgumentError, BoundsFault, CompileError, DeviceError
+from tilewright.ir.settings import Settings
 from tilewright.ir.target import Target
+from tilewright.runtime import trace
 from tilewright.runtime.cuda import availability, code, devices
 from tilewright.runtime.cuda.array import DeviceArray, to_device
 from tilewright.runtime.cuda.code import CudaCode, launches_to_json, source_from_json
@@ -408,6 +410,20 @@ def test_without_a_gpu_a_build_compiles_and_a_call_says_what_is_missing(monkeypa
     with pytest.raises(DeviceError, match="there is no CUDA driver") as refused:
         module(*filled(10))
     assert refused.value.site.startswith(__file__)
+
+
+@pytest.mark.parametrize(
+    ("level", "shown", "hidden"),
+    [(1, "# twice_kernel0: 10 registers, 0 bytes spilled", "TW_KERNEL"), (3, "thread", "TW_KERNEL"), (4, "TW_KERNEL(64", ".entry"),
+     (6, ".visible .entry twice", "Resources(")],
+)  # fmt: skip
+def test_the_debug_level_says_what_is_shown(
+    level: int, shown: str, hidden: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trace, "settings", lambda: Settings(debug=level))
+    tilewright.build(*bound_schedule(), target=f"cuda -arch={ARCH}", name="twice")
+    text = capsys.readouterr().err
+    assert shown in text and hidden not in text
 
 
 def test_the_emulation_compiles_no_cubin(monkeypatch: pytest.MonkeyPatch) -> None:
