@@ -9,6 +9,7 @@ from typing import Any
 
 from ..ir.errors import ScheduleError
 from .steps.cache import CacheRead, CacheWrite
+from .steps.hopper import Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
 from .steps.place import ComputeAt, ComputeInline, ComputeRoot
@@ -23,7 +24,7 @@ STEPS: dict[str, type[Step]] = {
     for cls in (
         SplitAxis, FuseAxes, Reorder, Vectorize, Unroll, Parallel, Bind, Pipeline, Pragma, Tensorize, ComputeAt,
         ComputeInline, ComputeRoot, SetScope, StorageAlign, Swizzle, DoubleBuffer, TransformLayout, SetStorePredicate,
-        CacheRead, CacheWrite, RFactor,
+        CacheRead, CacheWrite, RFactor, WarpSpecialize, Cluster,
     )
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from ..te.axis import Axis
 from ..te.intrin import TensorIntrin
 from ..te.operation import Operation
 from .intrinsics import register_intrinsic
+from .steps.hopper import Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
 from .steps.place import ComputeAt, ComputeInline, ComputeRoot
@@ -196,6 +197,36 @@ class Stage:
         """
         self._schedule.apply(Pipeline(self._id, self._key(axis, "pipeline"), stages, transport))
 
+    def warp_specialize(
+        self, axis: Axis, producer_registers: int | None = None, consumer_registers: int | None = None
+    ) -> None:
+        """Let one warpgroup more fill the shared memory of a pipelined loop, for those that compute from it.
+
+            for k in range(n):             producer                        consumers
+                S = A[k]             ->    for k in range(n):              for k in range(n):
+                C = C + f(S)                   wait until S[k % 4] is free     wait until S[k % 4] is full
+                                               S[k % 4] = A[k]                 C = C + f(S[k % 4])
+
+        producer_registers, consumer_registers  of a thread of either, 24 to 240 in steps of 8; both or neither
+        Order of execution: as of `pipeline`.  On a CPU the loop is serial.
+        Refused: a loop that is not pipelined with the transport "tma"; other numbers of registers; a second time.
+        """
+        registers = (producer_registers or 0, consumer_registers or 0)
+        self._schedule.apply(WarpSpecialize(self._id, self._key(axis, "warp_specialize"), *registers))
+
+    def cluster(self, axis: Axis) -> None:
+        """Run the blocks of a loop as a cluster: what several of them read of one bulk copy is loaded once.
+
+            for i in thread("blockIdx.x", 2):          for i in thread("blockIdx.x", 2):  # cluster
+                for k ...:                       ->        for k ...:
+                    S = B[k]                                   S[half i] = B[k, half i], to both blocks
+                    C = C + A[i, k] * S                        C = C + A[i, k] * S
+
+        Order of execution: the blocks of a cluster wait for each other's copies.
+        Refused: a loop that is not bound to a block axis; an extent that is not 2, 4 or 8.
+        """
+        self._schedule.apply(Cluster(self._id, self._key(axis, "cluster")))
+
     def pragma(self, axis: Axis, pragma_type: str, pragma_value: int | float | str | None = None) -> None:
         """Attach a hint to a loop, which changes speed and never values.  Refused: unknown names."""
         value = 1 if pragma_value is None else _plain(pragma_value)
@@ -242,9 +273,11 @@ class Stage:
     # -- how the stage is stored ---------------------------------------------------------------------------------
 
     def set_scope(self, scope: str) -> None:
-        """Keep the stage in "global", "local", "shared" or "warp" memory.
+        """Keep the stage in "global", "local", "shared", "warp" or "warpgroup" memory.
 
-        warp  in the registers of a warp, as operands and results of tensor cores: matrices that its lanes hold together
+        warp       in the registers of a warp, as operands and results of tensor cores: matrices that its lanes hold
+                   together
+        warpgroup  in the registers of four warps, as results of wgmma
         Refused: other names; tensors of the caller.
         """
         self._schedule.apply(SetScope(self._id, scope))

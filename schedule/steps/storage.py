@@ -20,7 +20,7 @@ from ..table import StageState, Table
 from .place import refuse_fixed
 from .step import Step
 
-SCOPES = ("global", "local", "shared", "warp")
+SCOPES = ("global", "local", "shared", "warp", "warpgroup")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,14 @@ def mma(dtype: str, transpose_a: bool = False, transpose_b: bool = False) -> Ten
     shape = SHAPES.get(dtype)
     if shape is None:
         raise ExpressionError("mma", f"no instruction for {dtype}", advice=f"one of {', '.join(SHAPES)}")
+    return product_intrinsic(MMA, shape, dtype, transpose_a, transpose_b)
+
+
+def product_intrinsic(mark: str, shape: Shape, dtype: str, transpose_a: bool, transpose_b: bool) -> TensorIntrin:
+    """Give D[i, j] += sum of A[i, k] * B[k, j] as the loops over i, j and k, the outermost marked by `mark`.
+
+    transpose_a, transpose_b  A is read as A[k, i], B as B[j, k]
+    """
     a = placeholder((shape.k, shape.m) if transpose_a else (shape.m, shape.k), dtype, "A")
     b = placeholder((shape.n, shape.k) if transpose_b else (shape.k, shape.n), dtype, "B")
     r = reduce_axis((0, shape.k), "r")
@@ -66,8 +74,8 @@ def mma(dtype: str, transpose_a: bool = False, transpose_b: bool = False) -> Ten
         i, j, k = Var("i", minimum=0), Var("j", minimum=0), Var("k", minimum=0)
         at_a, at_b = ((k, i) if transpose_a else (i, k)), ((j, k) if transpose_b else (k, j))
         step = _product_step(total, (i, j), Load(left, at_a), Load(right, at_b))
-        mark = (Annotation(MMA, shape.name),)
-        update = For(i, Const(shape.m), _loops([(j, shape.n), (k, shape.k)], step), annotations=mark)
+        loops = _loops([(j, shape.n), (k, shape.k)], step)
+        update = For(i, Const(shape.m), loops, annotations=(Annotation(mark, shape.name),))
         y, x = Var("i", minimum=0), Var("j", minimum=0)
         zero = arith.const(0, total.dtype)
         reset = _loops([(y, shape.m), (x, shape.n)], Store(total, (y, x), zero))
@@ -75,7 +83,7 @@ def mma(dtype: str, transpose_a: bool = False, transpose_b: bool = False) -> Ten
 
     c = compute((shape.m, shape.n), element, name="D")
     letters = ("t" if transpose_a else "n") + ("t" if transpose_b else "n")
-    return decl_tensor_intrin(c.op, statements, f"mma_{shape.name}_{letters}")
+    return decl_tensor_intrin(c.op, statements, f"{mark}_{shape.name}_{letters}")
 
 
 @cache
