@@ -414,9 +414,13 @@ def test_without_a_gpu_a_build_compiles_and_a_call_says_what_is_missing(monkeypa
 
 @pytest.mark.parametrize(
     ("level", "shown", "hidden"),
-    [(1, "# twice_kernel0: 10 registers, 0 bytes spilled", "TW_KERNEL"), (3, "thread", "TW_KERNEL"), (4, "TW_KERNEL(64", ".entry"),
-     (6, ".visible .entry twice", "Resources(")],
-)  # fmt: skip
+    [
+        (1, " registers, 0 bytes spilled for sm_90a", "TW_KERNEL"),
+        (3, "thread", "TW_KERNEL"),
+        (4, "TW_KERNEL(64", ".entry"),
+        (6, ".visible .entry twice", "Resources("),
+    ],
+)
 def test_the_debug_level_says_what_is_shown(
     level: int, shown: str, hidden: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
