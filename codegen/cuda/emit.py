@@ -67,18 +67,15 @@ def _kernel_text(kernel: Kernel) -> str:
     used = variables(kernel.body) | {n for n in walk(kernel.body) if type(n) is Var}
     for axis, var in AXIS_VARS.items():
         if var in used:
-            kind, _, letter = axis.partition(".")
-            function = f"tw_{'block' if axis in BLOCK_AXES else 'thread'}_{letter}"
-            del kind
+            function = f"tw_{'block' if axis in BLOCK_AXES else 'thread'}_{axis[-1]}"
             writer.line(f"const int {identifier(var)} = {function}();")
     offsets, _ = shared_layout(kernel)
     for buffer, offset in offsets.items():
         kind = stored_type(buffer.dtype)
         writer.line(f"{kind}* const {identifier(buffer)} = ({kind}*)(tw_shared() + {offset});")
     writer.write(kernel.body)
-    head = f"TW_KERNEL({kernel.threads}, {kernel.min_blocks}) {kernel.name}("
-    if kernel.cluster != (1, 1, 1):
-        head = f"TW_CLUSTER{kernel.cluster} {head}"
+    cluster = f"TW_CLUSTER{kernel.cluster} " if kernel.cluster != (1, 1, 1) else ""
+    head = f"TW_KERNEL({kernel.threads}, {kernel.min_blocks}) {cluster}{kernel.name}("
     params = ",\n    ".join(_parameter(p, p in written) for p in kernel.params)
     return "\n".join([f"{head}\n    {params}) {{", *writer.lines, "}", ""])
 

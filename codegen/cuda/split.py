@@ -16,6 +16,7 @@ from ..passes.names import Names
 from .cross_thread import is_cross_thread, merge_of, reduced
 from .kernel import AXIS_VARS, BLOCK_AXES, THREAD_AXES, Kernel, Program
 
+MIN_BLOCKS = "min_blocks"
 PRIVATE = ("local", "warp", "warpgroup")  # scopes of registers
 _NOTHING: Mapping[Buffer, Expr] = MappingProxyType({})
 
@@ -85,7 +86,7 @@ class _Binder:
         stored = {s.buffer for s in statements(body) if type(s) is Store}
         stored |= {a.buffer for e in of_kind(body, Evaluate) for a in of_kind(e, Address)}
         outputs = tuple(p for p in params if isinstance(p, Buffer) and p in stored and self.is_written(p))
-        return Kernel(self.name, params, outputs, grid, block, body, tuple(self.shared))
+        return Kernel(self.name, params, outputs, grid, block, body, tuple(self.shared), _min_blocks(self.nest))
 
     def is_written(self, buffer: Buffer) -> bool:
         """Tell whether a parameter may be written: it is an output of the function, or a workspace."""
@@ -234,6 +235,12 @@ def _values(start: Stmt) -> dict[Buffer, Expr]:
 
 def _index(thread: str, var: Var) -> Expr:
     return arith.cast(var.dtype, AXIS_VARS[thread])
+
+
+def _min_blocks(nest: Stmt) -> int:
+    """Give what the pragma min_blocks on a loop of the nest asks for, or 0."""
+    loops = (s for s in statements(nest) if type(s) is For)
+    return max((int(a.value) for s in loops for a in s.annotations if a.name == MIN_BLOCKS), default=0)
 
 
 def _launch_extents(nest: Stmt) -> dict[str, Expr]:

@@ -23,6 +23,7 @@ THREAD_AXES = (
 PRAGMAS = (
     "auto_unroll_max_step", "unroll_explicit", "parallel_launch_point", "parallel_stride_pattern",
     "parallel_barrier_when_finish", "prefetch_write", "debug_skip_region", "loop_partition_hint",
+    "min_blocks",  # blocks that a multiprocessor of a GPU shall hold at once, which limits the registers of a thread
 )  # fmt: skip
 
 
