@@ -140,13 +140,13 @@ class Measurer:
                     flight.ready.append((config, built))
                 else:
                     yield _failed(config, built)
-            for config, built in _take_duplicates(flight, measured):
-                yield _duplicate(config, built, measured[built.code_hash])
             for config, built, result in self._poll_runs(flight):
                 trial = _measured_trial(config, built, result)
                 measured[built.code_hash] = trial
                 best_s = min(best_s, trial.cost_s)
                 yield trial
+            for config, built in _take_duplicates(flight, measured):
+                yield _duplicate(config, built, measured[built.code_hash])
 
     def final(self, configs: Sequence[Config]) -> tuple[list[Trial], float]:
         """Build each at both efforts, check, and time all in turn; give their trials and the peak in GFLOP/s.

@@ -123,8 +123,9 @@ class XgbStrategy:
             return best
         columns = figures(best)
         refused = np.isnan(columns).any(axis=1)
-        self.observe([i for i, bad in zip(best, refused, strict=True) if bad], [float("inf")] * int(refused.sum()))
-        kept = [i for i, bad in zip(best, refused, strict=True) if not bad]
+        dropped = [best[i] for i in np.flatnonzero(refused)]
+        self.observe(dropped, [float("inf")] * len(dropped))
+        kept = [best[i] for i in np.flatnonzero(~refused)]
         if not kept or not self._fit_refiner(figures):
             return kept
         scores = self.refiner.predict(np.hstack([self.features(self.space.matrix(kept)), columns[~refused]]))

@@ -3,60 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tilewright import te
-from tilewright.autotune import task as tasks
 from tilewright.autotune.build_cuda import screened
 from tilewright.autotune.built import Progress
 from tilewright.autotune.figures import Figures
 from tilewright.autotune.model import StumpRanker
 from tilewright.autotune.space import ConfigSpace
 from tilewright.autotune.strategies.xgb import XgbStrategy
-from tilewright.autotune.template import get_config, template
 from tilewright.codegen.cuda.screens import FEATURE_NAMES
-from tilewright.schedule.schedule import create_schedule
 
+from .gpu_template import transposition
 from .synthetic import gemm_seconds, gemm_space
 
 SHAPE = (512, 512, 512)
 
 
-@template("test.figures")
-def transposed(n: int) -> tuple[Any, list[Any]]:
-    """A transposition through shared memory, whose rows are padded or not, or are too many."""
-    a = te.placeholder((n, n), name="A")
-    b = te.compute((n, n), lambda i, j: a[j, i], name="B")
-    s = create_schedule([b])
-    cfg = get_config()
-    cfg.define_knob("pad", [0, 1])
-    cfg.define_knob("tile", [32, 512])
-    tile = cfg["tile"].val
-    shared = s.cache_read(a, "shared", [b])
-    io, ii = s[b].split(s[b].op.axis[0], factor=tile)
-    jo, ji = s[b].split(s[b].op.axis[1], factor=tile)
-    s[b].reorder(io, jo, ii, ji)
-    iy, ii = s[b].split(ii, nparts=4)
-    ji, jx = s[b].split(ji, factor=32)
-    s[b].reorder(io, jo, iy, jx, ii, ji)
-    for axis, thread in ((io, "blockIdx.y"), (jo, "blockIdx.x"), (iy, "threadIdx.y"), (jx, "threadIdx.x")):
-        s[b].bind(axis, thread)
-    s[shared].compute_at(s[b], jo)
-    if cfg["pad"].val:
-        s[shared].storage_align(s[shared].op.axis[0], 2, 1)
-    fy, fi = s[shared].split(s[shared].op.axis[0], nparts=4)
-    fj, fx = s[shared].split(s[shared].op.axis[1], factor=32)
-    s[shared].reorder(fy, fx, fi, fj)
-    s[shared].bind(fy, "threadIdx.y")
-    s[shared].bind(fx, "threadIdx.x")
-    return s, [a, b]
-
-
 def test_figures_are_those_of_the_screens_and_nan_where_refused() -> None:
-    task = tasks.create("test.figures", (1024,), "cuda -arch=sm_90a", device="emulate")
+    task = transposition(1024)
     figures = Figures(task)
     columns = figures(range(4))
     assert figures.names == FEATURE_NAMES
@@ -69,7 +35,7 @@ def test_figures_are_those_of_the_screens_and_nan_where_refused() -> None:
 
 
 def test_a_configuration_is_lowered_once() -> None:
-    task = tasks.create("test.figures", (1024,), "cuda -arch=sm_90a", device="emulate")
+    task = transposition(1024)
     figures = Figures(task)
     first = figures([1])
     task.template = None  # type: ignore[assignment]  # whoever instantiates again fails
