@@ -7,7 +7,7 @@ of a block, each with all loop and block indices 0 and with all of them 1.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Any
 
@@ -23,30 +23,15 @@ SCATTER = 97  # elements between what lanes read where an index comes from memor
 Values = Any  # a number, or an array that broadcasts to (points, 32)
 
 
-class Lanes:
-    """Evaluates expressions at the points.
+class Points:
+    """Evaluates expressions at many points at once.
 
-    active  (points, 32) bool: lanes that are threads of the block
-    met     loads that were met inside expressions since it was last emptied; their values are made up
+    met  loads that were met inside expressions since it was last emptied; their values are made up
     """
 
-    def __init__(self, kernel: Kernel) -> None:
-        warps = sorted({0, ceil(kernel.threads / WARP) // 2})
-        warp, self._step = np.repeat(warps, 2)[:, None], np.tile([0, 1], len(warps))[:, None]
-        thread = warp * WARP + np.arange(WARP)
-        self.active = thread < kernel.threads
+    def __init__(self, values: Mapping[e.Var, Values]) -> None:
         self.met: list[e.Load] = []
-        self._values: dict[e.Var, Values] = {}
-        rest = thread
-        for var, extent in zip(THREAD_VARS, kernel.block, strict=True):
-            self._values[var] = rest % extent
-            rest = rest // extent
-        for var, extent in zip(BLOCK_VARS, kernel.grid, strict=True):
-            self.loop(var, extent)
-
-    def loop(self, var: e.Var, extent: e.Expr) -> None:
-        """Let a loop variable be 0 or 1, as far as its loop goes."""
-        self._values[var] = np.minimum(self._step, np.maximum(self(extent) - 1, 0))
+        self._values = dict(values)
 
     def let(self, var: e.Var, value: Values) -> None:
         """Give a variable its values."""
@@ -71,23 +56,47 @@ class Lanes:
         return True if len(self.met) > before else values
 
 
-def _load(lanes: Lanes, load: e.Load) -> Values:
-    lanes.met.append(load)
+class Lanes(Points):
+    """Evaluates expressions in the lanes of a few warps.
+
+    active  (points, 32) bool: lanes that are threads of the block
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__({})
+        warps = sorted({0, ceil(kernel.threads / WARP) // 2})
+        warp, self._step = np.repeat(warps, 2)[:, None], np.tile([0, 1], len(warps))[:, None]
+        thread = warp * WARP + np.arange(WARP)
+        self.active = thread < kernel.threads
+        rest = thread
+        for var, extent in zip(THREAD_VARS, kernel.block, strict=True):
+            self._values[var] = rest % extent
+            rest = rest // extent
+        for var, extent in zip(BLOCK_VARS, kernel.grid, strict=True):
+            self.loop(var, extent)
+
+    def loop(self, var: e.Var, extent: e.Expr) -> None:
+        """Let a loop variable be 0 or 1, as far as its loop goes."""
+        self._values[var] = np.minimum(self._step, np.maximum(self(extent) - 1, 0))
+
+
+def _load(points: Points, load: e.Load) -> Values:
+    points.met.append(load)
     return np.arange(WARP) * SCATTER
 
 
-def _unknown(lanes: Lanes, expr: e.Expr) -> Values:
+def _unknown(points: Points, expr: e.Expr) -> Values:
     """Give 0 for what no index is made of, such as a float."""
     return 0
 
 
-def _choice(lanes: Lanes, expr: Any) -> Values:
-    return np.where(lanes(expr.condition), lanes(expr.then), lanes(expr.otherwise))
+def _choice(points: Points, expr: Any) -> Values:
+    return np.where(points(expr.condition), points(expr.then), points(expr.otherwise))
 
 
-def _call(lanes: Lanes, call: e.Call) -> Values:
+def _call(points: Points, call: e.Call) -> Values:
     function = _FUNCTIONS.get(call.name)
-    return 0 if function is None else function(*map(lanes, call.args))
+    return 0 if function is None else function(*map(points, call.args))
 
 
 _OPERATORS: dict[type, Callable[[Values, Values], Values]] = {
@@ -105,9 +114,9 @@ _OPERATORS: dict[type, Callable[[Values, Values], Values]] = {
     e.And: np.logical_and,
     e.Or: np.logical_or,
 }
-_OTHERS: dict[type, Callable[[Lanes, Any], Values]] = {
-    e.Cast: lambda lanes, expr: lanes(expr.value),
-    e.Not: lambda lanes, expr: np.logical_not(lanes(expr.a)),
+_OTHERS: dict[type, Callable[[Points, Any], Values]] = {
+    e.Cast: lambda points, expr: points(expr.value),
+    e.Not: lambda points, expr: np.logical_not(points(expr.a)),
     e.Select: _choice,
     e.IfThenElse: _choice,
     e.Load: _load,
