@@ -153,6 +153,7 @@ TWE_API void twe_mbar_arrive_cluster(u8* barrier, int rank, int line) {
     if (rank < 0 || rank >= machine.blocks)
         fail(Kind::protocol, line, 0, "%s arrives in block %d of a cluster of %d", name(self()), rank, machine.blocks);
     const u32 number = find_mbarrier(barrier, rank, line, "arrives at", rank != self().rank);
+    if (rank != self().rank) machine.cluster[rank].arrivals.push_back({self().index, self().clock, line});
     arrive(machine.mbarriers[number], 0, line);
 }
 
@@ -300,6 +301,7 @@ TWE_API void twe_tma_store(const void* map, u8* shared, const int* at, int line)
         set_valid(to, global - to.begin, bytes);
     });
     fiber.stores.pending.push_back({group, box});
+    fiber.stores.line = line;
     if (!latest()) perform(box);
 }
 
@@ -313,12 +315,25 @@ TWE_API void twe_setmaxnreg(int registers, int line) {
         fail(Kind::protocol, line, 0, "setmaxnreg %d: multiples of 8 from 24 to 256 are allowed", registers);
 }
 
+// Shared memory goes with the last thread of a block: arrivals of other blocks must have been heard of by then.
+static void finish_block(Block& block) {
+    const Known all = block.ended.finish();
+    for (const Block::Remote& remote : block.arrivals)
+        if (!all->covers(remote.actor, remote.clock))
+            fail(Kind::protocol, remote.line, 0, "block (%d, %d, %d) can end before %s arrives at its mbarrier", block.index[0],
+                 block.index[1], block.index[2], name(machine.fibers[remote.actor]));
+}
+
 void finish_thread(Fiber& fiber) {
     if (!fiber.stores.pending.empty())
-        fail(Kind::protocol, 0, 0, "%s ends before its TMA stores have read shared memory", name(fiber));
+        fail(Kind::protocol, fiber.stores.line, 0, "%s ends before its TMA stores have read shared memory", name(fiber));
     for (const Warpgroup& group : block_of(fiber).products)
         if (!group.pending.empty() && machine.actors[group.actor].owner / WARPGROUP == fiber.index / WARPGROUP)
             fail(Kind::protocol, group.pending[0].line, 0, "%s ends while a wgmma of its warpgroup is in flight", name(fiber));
+    if (machine.blocks == 1) return;
+    Block& block = block_of(fiber);
+    block.ended.take(fiber.base.get());
+    if (block.live == 0) finish_block(block);
 }
 
 }  // namespace tilewright

@@ -303,9 +303,9 @@ void wake(u32 index) {
 static void run_thread() {
     kernel(kernel_arguments);
     Fiber& fiber = self();
-    finish_thread(fiber);
     --block_of(fiber).live;
     --machine.live;
+    finish_thread(fiber);
     suspend(Wait::done, 0);
     std::abort();  // an ended thread is never woken
 }
@@ -324,6 +324,8 @@ static void reset(Block& block, const int index[3], int rank) {
     block.warp_barriers.assign(warps, Barrier());
     block.warpgroups.assign(groups, Collective());
     block.products.assign(groups, Warpgroup());
+    block.arrivals.clear();
+    block.ended = Gather();
 }
 
 static void reset(Fiber& fiber, u32 index, int thread, const Block& block, int rank, const Known& nothing) {

@@ -32,6 +32,26 @@ constexpr u32 NOBODY = ~0u;
 constexpr u32 NEVER = ~0u;  // a clock that nobody ever learns of
 constexpr int WARP = 32, WARPGROUP = 128;
 
+// -- storage types ----------------------------------------------------------------------------------------------------
+
+inline u32 bits_of(float x) {
+    u32 bits;
+    std::memcpy(&bits, &x, 4);
+    return bits;
+}
+
+inline float of_bits(u32 bits) {
+    float x;
+    std::memcpy(&x, &bits, 4);
+    return x;
+}
+
+inline float half_to_float(u16 bits) {
+    const u32 magnitude = bits & 0x7fff, sign = (u32)(bits & 0x8000) << 16;
+    const u32 scaled = bits_of(of_bits(magnitude << 13) * 0x1p112f);  // moves the exponent, and subnormals exactly
+    return of_bits(sign | scaled | (magnitude >= 0x7c00 ? 0x7f800000u : 0));
+}
+
 // -- faults -----------------------------------------------------------------------------------------------------------
 
 enum class Kind : int { none, race, bounds, alignment, uninitialised, divergence, deadlock, protocol, crash };
@@ -113,6 +133,7 @@ struct Box { Map map; u8* shared; int at[4]; };  // what one tensor copy moves
 template <class Item> struct Groups {  // asynchronous operations of one thread, committed in groups
     u32 actor = NOBODY;
     u32 committed = 0, retired = 0;
+    int line = 0;  // of the last operation
     std::vector<std::pair<u32, Item>> pending;  // with the number of the group, in order
 };
 
@@ -249,6 +270,9 @@ struct Block {
     std::vector<Barrier> warp_barriers;
     std::vector<Collective> warpgroups;
     std::vector<Warpgroup> products;
+    struct Remote { u32 actor, clock; int line; };
+    std::vector<Remote> arrivals;  // of threads of other blocks
+    Gather ended;                  // what its threads knew when they ended
 };
 
 struct Request {  // as Python writes it
@@ -293,6 +317,5 @@ void meet_warpgroup(const char* what, void* operand, int line, void (*act)(Colle
 bool finish_a_copy();              // completes one tensor copy in flight; false where there is none
 void finish_thread(Fiber& fiber);  // what must hold when a thread ends
 void start_reads();
-float half_to_float(u16 bits);
 
 }  // namespace tilewright

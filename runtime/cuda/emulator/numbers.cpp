@@ -5,24 +5,6 @@
 
 namespace tilewright {
 
-static u32 bits_of(float x) {
-    u32 bits;
-    std::memcpy(&bits, &x, 4);
-    return bits;
-}
-
-static float of_bits(u32 bits) {
-    float x;
-    std::memcpy(&x, &bits, 4);
-    return x;
-}
-
-float half_to_float(u16 bits) {
-    const u32 magnitude = bits & 0x7fff, sign = (u32)(bits & 0x8000) << 16;
-    const u32 scaled = bits_of(of_bits(magnitude << 13) * 0x1p112f);  // moves the exponent, and subnormals exactly
-    return of_bits(sign | scaled | (magnitude >= 0x7c00 ? 0x7f800000u : 0));
-}
-
 TWE_API float twe_f32_of_f16(u16 bits) { return half_to_float(bits); }
 
 TWE_API u16 twe_f16_of_f32(float x) {  // to nearest, ties to even
