@@ -228,7 +228,7 @@ class CudaKernel:
             elif self.device.is_gpu:
                 return header_of(argument)
             fact = f"lies in the memory of another device than {self.device.name}"
-        except (TypeError, BufferError, AttributeError) as error:
+        except (TypeError, BufferError, RuntimeError, AttributeError) as error:  # whatever its owner has to say
             fact = f"cannot be used where it lies: {error}"
         where = f"argument {position}, {param.name},"
         raise ArgumentError(self.name, f"{where} {fact}", advice="a NumPy array, or an array of the kernel's device")

@@ -1,7 +1,7 @@
 """A GPU, through PyCUDA and its driver's library.
 
 The context is the device's primary one, which PyTorch and the CUDA runtime use too: their arrays are ours without a
-copy.  Launches go to the legacy default stream, which orders them with PyTorch's.
+copy.  Launches go to the legacy default stream, PyTorch's default too: they are in order with what it launches there.
 """
 
 from __future__ import annotations

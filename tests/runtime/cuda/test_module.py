@@ -261,6 +261,16 @@ def test_a_dlpack_owner_is_told_the_stream_that_launches_go_to(gpu: Device) -> N
     assert exported.streams == [1]  # the legacy default one
 
 
+def test_an_owner_that_refuses_is_quoted(gpu: Device) -> None:
+    class Learning(Exported):
+        def __dlpack__(self, stream: object = None) -> object:
+            raise RuntimeError("Can't export tensors that require gradient")
+
+    scale = module_of(SCALE, SCALE_SIGNATURE, gpu)
+    with pytest.raises(ArgumentError, match="argument 0, A, cannot be used where it lies: Can't export tensors"):
+        scale(Learning(DeviceArray(gpu, (70,), "float32")), 3.0, np.ones(70, "float32"))
+
+
 @pytest.mark.parametrize("export", [Exported, interface_of], ids=["dlpack", "cuda_array_interface"])
 def test_arrays_of_other_packages_are_checked_like_any(gpu: Device, export: Callable) -> None:
     scale = module_of(SCALE, SCALE_SIGNATURE, gpu)

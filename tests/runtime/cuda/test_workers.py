@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from tilewright.codegen.cuda.source import CudaSource, Launch, Parameter
 from tilewright.ir.errors import DeviceError
 from tilewright.runtime.cuda import devices
+from tilewright.runtime.cuda.code import CudaCode
 from tilewright.runtime.cuda.device import Device
 from tilewright.runtime.cuda.pycuda_device import PycudaDevice
 from tilewright.runtime.cuda.workers import device_workers
@@ -87,3 +89,28 @@ def test_workers_that_share_nothing_go_on_when_another_breaks(monkeypatch: pytes
             replies |= dict(workers.poll(10.0))
     outcomes = {name: {replies[t].outcome for t, n in tickets.items() if n == name} for name in ("count", "faulty")}
     assert outcomes == {"count": {Outcome.OK}, "faulty": {Outcome.CRASH}}
+
+
+EMULATED = """
+TW_KERNEL(32, 0) right(int* C) { if (tw_thread_x() == 0) tw_store(C, 1); }
+TW_KERNEL(32, 0) racing(int* C) { tw_store(C, tw_thread_x()); }
+TW_KERNEL(32, 0) endless(int* C) { for (volatile int on = 1; on;) {} }
+"""
+
+
+def emulate(device: Device, name: str) -> int:
+    """Run one kernel of EMULATED; give its process."""
+    launch = Launch(name, (Parameter("buffer", "C", "int32"),), ("1", "1", "1"), (32, 1, 1))
+    (kernel,) = device.load(CudaCode(CudaSource(EMULATED, (launch,)), "sm_90a"))
+    kernel((1, 1, 1), (device.alloc(4),))
+    return os.getpid()
+
+
+def test_an_emulated_kernel_that_hangs_is_killed_and_a_fault_keeps_the_worker() -> None:
+    with device_workers(emulate, "emulate") as workers:
+        pid = workers.call("right").value
+        fault = workers.call("racing")
+        assert fault.outcome is Outcome.ERROR and "RaceFault" in fault.text
+        assert workers.call("right").value == pid
+        assert workers.call("endless", timeout_s=2.0).outcome is Outcome.TIMEOUT
+        assert workers.call("right").ok
