@@ -61,6 +61,28 @@ INTRINSICS = {
         *(Intrinsic(name, 2, Effect.WRITES) for name in LDMATRIX),
         # D += A B, each by the address of its registers
         *(Intrinsic(f"mma_{name}", 3, Effect.WRITES) for name in MMA),
+        # Of warpgroups (sm_90a): D += A B by (Address of registers, descriptor of A, of B, 1 to add to D or 0 to set it,
+        # columns, 1 where A lies along its rows, 1 where B lies along its columns)
+        Intrinsic("wgmma_f16", 7, Effect.WRITES),
+        Intrinsic("wgmma_bf16", 7, Effect.WRITES),
+        Intrinsic("wgmma_desc", 4, Effect.READS),  # (Address, swizzle, leading bytes, stride bytes)
+        Intrinsic("wgmma_fence", 0, Effect.WRITES),
+        Intrinsic("wgmma_commit", 0, Effect.WRITES),
+        Intrinsic("wgmma_wait", 1, Effect.WRITES),  # until at most so many groups are under way
+        # Barriers in shared memory that count arrivals and bytes
+        Intrinsic("mbar_init", 2, Effect.WRITES),  # (Address, arrivals)
+        Intrinsic("mbar_fence_init", 0, Effect.WRITES),
+        Intrinsic("mbar_arrive", 1, Effect.WRITES),
+        Intrinsic("mbar_arrive_cluster", 2, Effect.WRITES),  # (Address, block of the cluster)
+        Intrinsic("mbar_expect_tx", 2, Effect.WRITES),  # (Address, bytes): arrives, too
+        Intrinsic("mbar_wait", 2, Effect.WRITES),  # (Address, parity of the phase that must have ended)
+        # Bulk copies: (Address to, tensor map, Address of an mbarrier, coordinates, innermost first)
+        *(Intrinsic(f"tma_load_{rank}d", 3 + rank, Effect.WRITES) for rank in (2, 3, 4)),
+        Intrinsic("tma_load_2d_multicast", 6, Effect.WRITES),  # and the mask of the cluster's blocks that get it
+        Intrinsic("barrier_named", 2, Effect.WRITES),  # (number, threads)
+        Intrinsic("cluster_barrier", 0, Effect.WRITES),
+        Intrinsic("setmaxnreg_inc", 1, Effect.WRITES),
+        Intrinsic("setmaxnreg_dec", 1, Effect.WRITES),
         Intrinsic("to_tf32", 1),  # the bits of a float32 rounded to 10 bits of fraction, ties away from zero
         Intrinsic("dp4a_s8s8", 3),  # c + the sum of the products of four bytes, each four held in an int32
         Intrinsic("dp4a_u8s8", 3),
