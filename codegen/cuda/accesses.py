@@ -19,7 +19,8 @@ from .kernel import THREAD_VARS, Kernel
 MATRIX_ROW = 16  # bytes of a row of an 8x8 matrix of 16-bit elements, what one lane's address stands for
 ROW_CALLS = {"ldmatrix": False, "stmatrix": True}  # calls on rows of matrices, by stem: whether they write
 ORDERING = frozenset({"barrier", "cp_async_commit", "cp_async_wait"})  # calls that decide when accesses happen
-_LANE = Var("lane", minimum=0)  # elements that one call touches from its address on
+# Elements that one call touches from its address on, by their number.
+RUNS = {count: Var(f"run{count}", minimum=0) for count in (2, 4, 8, 16)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +115,12 @@ class Access:
         return replace(self.known, facts=tuple(moved(f, var, value) for f in facts))
 
 
+def root_place(kernel: Kernel) -> Place:
+    """Give the place of a kernel's body."""
+    runs = {var: Interval(Const(0), Const(count - 1)) for count, var in RUNS.items()}
+    return Place(Known({**kernel.ranges, **runs}))
+
+
 def moved(form: Affine, var: Var, value: Expr) -> Affine:
     """Give a form with a variable replaced."""
     if var not in form.vars:
@@ -167,11 +174,10 @@ def _access(
     stmt: Stmt, buffer: Buffer, indices: tuple[Expr, ...], writes: bool, place: Place, count: int = 1
 ) -> Access:
     forms = tuple(affine_of(place.resolved(i)) for i in indices)
-    known, loops = place.known, place.loops
-    if count > 1:
-        forms = (*forms[:-1], forms[-1] + of_atom(_LANE))
-        known, loops = known.within(_LANE, Interval(Const(0), Const(count - 1))), (*loops, _LANE)
-    return Access(buffer, forms, writes, loops, known, stmt)
+    loops = place.loops
+    if count in RUNS:
+        forms, loops = (*forms[:-1], forms[-1] + of_atom(RUNS[count])), (*loops, RUNS[count])
+    return Access(buffer, forms if count in (1, *RUNS) else None, writes, loops, place.known, stmt)
 
 
 def _of_call(stmt: Stmt, call: Call, place: Place, buffers: frozenset[Buffer]) -> Iterator[Access]:

@@ -9,17 +9,18 @@ from itertools import islice, product
 from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
-from ...ir.expr import Address, Call, Const, Load
-from ...ir.interval import Known, const_bounds
+from ...ir.expr import Address, Call, Const, Expr, Load
+from ...ir.interval import const_bounds
 from ...ir.printer import place_text
 from ...ir.stmt import Allocate, For, ForKind, Function, If, Let, Seq, Stmt, Store
 from ...ir.target import Target
-from ...ir.visit import Node, children, statements, with_fields
-from .accesses import ORDERING, Access, Place, own_accesses, tracked
+from ...ir.visit import children, of_kind, statements, walk, with_fields
+from .accesses import ORDERING, Access, Place, own_accesses, root_place, tracked
 from .conflicts import Conflicts, Meeting
 from .distribute import distributed, joined
 from .gaps import Arc, Gaps, fewest
 from .kernel import Kernel, effect, is_effect
+from .pending import Copies
 
 MOST_CHOICES = 8  # combinations of equally good plans of inner loops that are compared
 
@@ -38,7 +39,8 @@ class PlanBarriers:
     that do, as few as possible are chosen, inner loops first.  A condition that differs between threads is moved to the
     statements on either side of a barrier.
     exempt  names of buffers that are synchronised otherwise
-    Raises CodegenError for a barrier that not all threads would reach, and for threads that meet in one statement.
+    Raises CodegenError for a barrier that not all threads would reach, for threads that meet in one statement, and for
+    an access to what an asynchronous copy may still be writing.
     """
 
     exempt: frozenset[str] = frozenset()
@@ -48,7 +50,9 @@ class PlanBarriers:
         buffers = tracked(kernel, self.exempt)
         if not buffers or kernel.threads == 1:
             return kernel
-        body = _Plan(kernel, buffers).body()
+        plan = _Plan(kernel, buffers)
+        plan.check_copies()
+        body = plan.body()
         return kernel if body is kernel.body else replace(kernel, body=body)
 
 
@@ -108,8 +112,8 @@ class _Plan:
     def __init__(self, kernel: Kernel, buffers: frozenset[Buffer]) -> None:
         self.kernel, self.buffers = kernel, buffers
         self.conflicts = Conflicts(kernel)
-        self._uses: dict[int, tuple[Node, bool, bool]] = {}
-        self._root = Place(Known(kernel.ranges))
+        self._uses: dict[int, tuple[Stmt, bool, bool]] = {}
+        self._root = root_place(kernel)
         self._landing: tuple[Access, ...] | None = None
 
     def body(self) -> Stmt:
@@ -120,6 +124,14 @@ class _Plan:
             fact = "a barrier is needed where not all threads of a block get to, or not equally often"
             advice = "extents and conditions around it that are the same for all threads"
             raise self.refusal(at.stmt, fact, advice) from None
+
+    def check_copies(self) -> None:
+        """Refuse accesses to what an asynchronous copy may still be writing."""
+        if any(call.name == "cp_async" for call in of_kind(self.kernel.body, Call)):
+            copied = frozenset(access.buffer for access in self.landing())
+            Copies(lambda stmt, place: self.gathered(stmt, place, copied), self.refusal, self.conflicts).after(
+                self.kernel.body, self._root, ()
+            )
 
     def refusal(self, stmt: Stmt, fact: str, advice: str) -> CodegenError:
         """Give the error for a statement of the kernel."""
@@ -182,16 +194,28 @@ class _Plan:
         return _leaf(items, (_Planned(_NOTHING, Summary(tuple(accesses), tuple(accesses))),))
 
     def arcs(self, items: Sequence[Summary], place: Place, loop: For | None) -> tuple[list[Arc], int, bool]:
-        """Give for each pair that needs an order the gaps that give it one; the number of gaps; whether they cycle."""
+        """Give for each pair that needs an order the gaps that give it one; the number of gaps; whether they cycle.
+
+        Pairs that are in order once the others are remain out: an arc that holds another one says nothing.
+        """
         size, depth = len(items) + 1, len(place.loops)
+        found: list[tuple[int, int]] = []
         same = Meeting(depth)
-        arcs = [Arc(i + 1, j - i) for i, j in _forward(items) if self.collide(items[i], items[j], same)]
+        nearest = size
+        for i, j in _forward(items):
+            if j < nearest and self.collide(items[i], items[j], same):
+                found.append((i, j))
+                nearest = j
+        arcs = [Arc(i + 1, j - i) for i, j in found]
         if loop is None:
             return arcs, size, False
-        for following in (Meeting(depth - 1, loop.var), Meeting(depth - 1, loop.var, next=False)):
+        for later in (Meeting(depth - 1, loop.var), Meeting(depth - 1, loop.var, next=False)):
+            nearest = size
             for i, j in _around(items):
-                if self.collide(items[i], items[j], following):
-                    arcs.append(Arc(i + 1, min(size, size - 1 - i + j + 1)))
+                implied = j >= nearest or any(first >= i or second <= j for first, second in found)
+                if not implied and self.collide(items[i], items[j], later):
+                    arcs.append(Arc(i + 1, min(size, size - i + j)))
+                    nearest = j
             if arcs or not all(item.open for item in items):
                 break  # a barrier in every iteration: only neighbouring ones meet
         return arcs, size, True
@@ -262,45 +286,51 @@ class _Plan:
 
     # -- accesses -------------------------------------------------------------------------------------------------
 
-    def uses(self, node: Node) -> tuple[bool, bool]:
-        """Tell whether there are accesses or calls that order them below a node, and whether it is more than reads."""
-        found = self._uses.get(id(node))
+    def uses(self, stmt: Stmt) -> tuple[bool, bool]:
+        """Tell whether a statement accesses the buffers or orders accesses, and whether it does more than read."""
+        found = self._uses.get(id(stmt))
         if found is not None:
             return found[1:]
-        used = written = False
-        match node:
-            case Load(buffer=buffer):
-                used = buffer in self.buffers
-            case Store(buffer=buffer):
-                used = written = buffer in self.buffers
-            case Call(name=name, args=args):
-                used = written = name in ORDERING or any(type(a) is Address and a.buffer in self.buffers for a in args)
-        for child in children(node):
-            if used and written:
-                break
-            below = self.uses(child)
+        used = written = type(stmt) is Store and stmt.buffer in self.buffers
+        for child in children(stmt):
+            if isinstance(child, Stmt):
+                below = self.uses(child)
+            else:
+                below = self.uses_of(child)
             used, written = used or below[0], written or below[1]
-        self._uses[id(node)] = (node, used, written)
+        self._uses[id(stmt)] = (stmt, used, written)
         return used, written
 
-    def gathered(self, stmt: Stmt, place: Place) -> list[Access]:
-        """Give all accesses of a statement and those in it."""
+    def uses_of(self, expr: Expr) -> tuple[bool, bool]:
+        """Tell the same of an expression."""
+        used = False
+        for node in walk(expr):
+            match node:
+                case Load(buffer=buffer) if buffer in self.buffers:
+                    used = True
+                case Call(name=name, args=args):
+                    if name in ORDERING or any(type(a) is Address and a.buffer in self.buffers for a in args):
+                        return True, True
+        return used, False
+
+    def gathered(self, stmt: Stmt, place: Place, buffers: frozenset[Buffer] | None = None) -> list[Access]:
+        """Give all accesses of a statement and those in it, to some buffers or to all that are tracked."""
         if not self.uses(stmt)[0]:
             return []
-        found = own_accesses(stmt, place, self.buffers)
+        found = own_accesses(stmt, place, self.buffers if buffers is None else buffers)
         match stmt:
             case For(body=body):
-                found += self.gathered(body, place.within(stmt))
+                found += self.gathered(body, place.within(stmt), buffers)
             case Let(body=body):
-                found += self.gathered(body, place.binding(stmt))
+                found += self.gathered(body, place.binding(stmt), buffers)
             case If(then=then, otherwise=otherwise):
-                found += self.gathered(then, place.under(stmt, True))
+                found += self.gathered(then, place.under(stmt, True), buffers)
                 if otherwise is not None:
-                    found += self.gathered(otherwise, place.under(stmt, False))
+                    found += self.gathered(otherwise, place.under(stmt, False), buffers)
             case Seq(parts):
-                found += [a for part in parts for a in self.gathered(part, place)]
+                found += [a for part in parts for a in self.gathered(part, place, buffers)]
             case Allocate(body=body):
-                found += self.gathered(body, place)
+                found += self.gathered(body, place, buffers)
         return found
 
     def landing(self) -> tuple[Access, ...]:
@@ -354,9 +384,9 @@ def _with_body(stmt: Stmt, name: str, body: Stmt) -> Stmt:
 
 
 def _forward(items: Sequence[Summary]) -> Iterator[tuple[int, int]]:
-    """Give the pairs of items with an open way from the first to the second."""
-    for i, first in enumerate(items):
-        if first.tail:
+    """Give the pairs of items with an open way from the first to the second, the nearest first."""
+    for i in range(len(items) - 1, -1, -1):
+        if items[i].tail:
             for j in range(i + 1, len(items)):
                 if items[j].head:
                     yield i, j
@@ -365,7 +395,7 @@ def _forward(items: Sequence[Summary]) -> Iterator[tuple[int, int]]:
 
 
 def _around(items: Sequence[Summary]) -> Iterator[tuple[int, int]]:
-    """Give the pairs of items with an open way from the first to the second in the next iteration."""
+    """Give the pairs of items with an open way from the first to the second in the next iteration, nearest first."""
     heads: list[int] = []
     for j, item in enumerate(items):
         if item.head:

@@ -17,8 +17,8 @@ from math import gcd, inf
 
 from ...ir.affine import affine_of
 from ...ir.division import floordiv
-from ...ir.expr import Const, FloorMod, Ne, Var
-from ...ir.interval import Known
+from ...ir.expr import Call, Const, Expr, FloorMod, Ne, Var
+from ...ir.interval import Known, Ranges
 from ...ir.linear import Affine, Monomial, Opaque
 from ...ir.prover import Prover
 from ...ir.solver import Solver
@@ -64,7 +64,8 @@ class Conflicts:
     def __init__(self, kernel: Kernel) -> None:
         self._threads = tuple(v for v, n in zip(THREAD_VARS, kernel.block, strict=True) if n > 1)
         self._answers: dict[tuple[int, int, Meeting], tuple[Access, Access, bool]] = {}
-        self._spans: dict[int, tuple[Known, Solver, dict[Monomial, Span]]] = {}
+        self._moved: dict[tuple[int, Var], tuple[Access, Access]] = {}
+        self._spans: dict[int, tuple[Ranges, Solver, dict[Monomial, Span]]] = {}
 
     def possible(self, a: Access, b: Access, meeting: Meeting) -> bool:
         """Tell whether `a`, then `b` in another thread may touch one element, one of them writing."""
@@ -98,7 +99,7 @@ class Conflicts:
         """Give the solved system, None if it has no solution."""
         later = meeting.later
         if later is not None and meeting.next:
-            b = _next(a, b, later)
+            b = self._next(a, b, later)
         split = {*THREAD_VARS, *a.loops[meeting.depth :], *b.loops[meeting.depth :]}
         if a.floating or b.floating:
             split.update(a.loops, b.loops)
@@ -109,33 +110,37 @@ class Conflicts:
                 split.add(later)
         system = _System(self, a, b, split, later if later in split else None)
         assert a.forms is not None and b.forms is not None
-        pairs = sorted(zip(a.forms, b.forms, strict=True), key=lambda p: not split.isdisjoint(p[0].vars | p[1].vars))
-        for left, right in pairs:
-            if not system.add(left, right):
-                return None
+        pairs = list(zip(a.forms, b.forms, strict=True))
+        if any(_apart_by_modulus(left, right, split) for left, right in pairs):  # most often by their versions
+            return None
+        if not all(system.solve(system.terms(left, right), left.constant - right.constant) for left, right in pairs):
+            return None
         return system if system.derive() else None
+
+    def _next(self, a: Access, b: Access, var: Var) -> Access:
+        """Give `b` one iteration after `a`, in terms of the loop variable of `a`."""
+        key = (id(b), var)
+        if key not in self._moved:
+            one_more = var + 1
+            self._moved[key] = (b, replace(b, forms=b.forms_at(var, one_more), known=b.known_at(var, one_more)))
+        moved = self._moved[key][1]
+        mine, other = a.known.ranges.get(var), moved.known.ranges.get(var)
+        return moved if mine is None or mine is other else replace(moved, known=moved.known.within(var, mine))
 
     def span(self, mono: Monomial, known: Known) -> Span:
         """Give the range of a product."""
-        entry = self._spans.get(id(known))
+        entry = self._spans.get(id(known.ranges))
         if entry is None:
-            entry = self._spans[id(known)] = (known, Solver(known.ranges), {})
+            entry = self._spans[id(known.ranges)] = (known.ranges, Solver(known.ranges), {})
         _, solver, spans = entry
         found = spans.get(mono)
         if found is None:
-            low, high = solver.span(Affine({mono: 1}, 0))
+            if len(mono) == 1 and type(mono[0]) is not Opaque:
+                low, high = solver.span_of(mono[0]) or solver.span(Affine({mono: 1}, 0))
+            else:
+                low, high = solver.span(Affine({mono: 1}, 0))
             found = spans[mono] = (-inf if low is None else low, inf if high is None else high)
         return found
-
-
-def _next(a: Access, b: Access, var: Var) -> Access:
-    """Give `b` one iteration after `a`, in terms of the loop variable of `a`."""
-    one_more = var + 1
-    known = b.known_at(var, one_more)
-    mine, other = a.known.ranges.get(var), known.ranges.get(var)
-    if mine is not None and mine is not other:
-        known = known.within(var, mine)
-    return replace(b, forms=b.forms_at(var, one_more), known=known)
 
 
 class _System:
@@ -149,13 +154,7 @@ class _System:
     def __init__(self, conflicts: Conflicts, a: Access, b: Access, split: set[Var], later: Var | None) -> None:
         self.spans, self.a, self.b, self.split, self.later = conflicts.span, a, b, split, later
         self.equal: set[Monomial] = set()
-        self._remainders: list[Opaque] = []
-
-    def add(self, left: Affine, right: Affine) -> bool:
-        """Add `left == right`; False if that has no solution."""
-        if _apart_by_modulus(left, right, self.split):
-            return False
-        return self.solve(self.terms(left, right), left.constant - right.constant)
+        self._digits: list[Opaque] = []
 
     def terms(self, left: Affine, right: Affine) -> list[_Term]:
         """Give the unknowns of left - right."""
@@ -201,26 +200,39 @@ class _System:
         return _Term(factor, low - ceiling, high - floor, None if _has_data(mono) else mono)
 
     def _remember(self, mono: Monomial) -> None:
-        if len(mono) == 1 and type(mono[0]) is Opaque and mono[0].op is FloorMod and mono[0].node is None:
-            self._remainders.append(mono[0])
+        atom = mono[0]
+        if len(mono) == 1 and type(atom) is Opaque and (_remainder(mono) or _exclusive_or(atom)):
+            self._digits.append(atom)
 
     def derive(self) -> bool:
-        """Use that x = y where x // d = y // d and x % d = y % d; False if that has no solution."""
+        """Use what equal terms say of their operands; False if that has no solution.
+
+        x // d = y // d and x % d = y % d  ->  x = y        p ^ q = r ^ q  ->  p = r
+        """
         done: set[Opaque] = set()
         changed = True
         while changed:
             changed = False
-            for atom in list(self._remainders):
-                if atom in done or (atom,) not in self.equal:
-                    continue
-                value, modulus = atom.operands
-                quotient = floordiv(value, modulus)
-                if all(m in self.equal or not self.is_split(m) for m in quotient.terms):
+            for atom in [a for a in self._digits if a not in done and (a,) in self.equal]:
+                value = self.operand(atom)
+                if value is not None:
                     done.add(atom)
                     changed = True
                     if not self.solve(self.terms(value, value), 0):
                         return False
         return True
+
+    def operand(self, atom: Opaque) -> Affine | None:
+        """Give an operand of an equal term that is equal, too."""
+        if atom.node is None:
+            value, modulus = atom.operands
+            return value if self.is_equal(floordiv(value, modulus)) else None
+        a, b = (affine_of(arg) for arg in _exclusive_or(atom))
+        return a if self.is_equal(b) else b if self.is_equal(a) else None
+
+    def is_equal(self, form: Affine) -> bool:
+        """Tell whether a form is known to be the same for both accesses."""
+        return all(mono in self.equal or not self.is_split(mono) for mono in form.terms)
 
     def solve(self, terms: list[_Term], constant: int) -> bool:
         """Take `sum of terms + constant == 0` apart; False if it has no solution."""
@@ -265,19 +277,34 @@ def _has_data(mono: Monomial) -> bool:
     return any(type(atom) is Opaque and atom.data for atom in mono)
 
 
+def _remainder(mono: Monomial) -> Opaque | None:
+    """Give the atom of a term that is a remainder and nothing else."""
+    atom = mono[0]
+    return atom if len(mono) == 1 and type(atom) is Opaque and atom.op is FloorMod and atom.node is None else None
+
+
+def _exclusive_or(atom: Opaque) -> tuple[Expr, ...]:
+    """Give the operands of an atom that is an exclusive or, as in swizzled indices; none for others."""
+    match atom.node:
+        case Call("bitwise_xor", args):
+            return args
+        case _:
+            return ()
+
+
 def _apart_by_modulus(left: Affine, right: Affine, split: set[Var]) -> bool:
     """Tell whether the forms differ modulo some number, whatever the variables are: x % m is x modulo m."""
+    if not any(_remainder(mono) for form in (left, right) for mono in form.terms):
+        return False
     modulus = 0
     sides: list[Affine] = []
     for form in (left, right):
         plain = Affine(form.terms, form.constant)
         for mono, c in form.terms.items():
-            match mono:
-                case (Opaque(op=op, operands=(value, divisor), node=None),) if op is FloorMod and not divisor.terms:
-                    modulus = gcd(modulus, c * divisor.constant)
-                    plain = plain - Affine({mono: c}) + value * c
-                case _:
-                    pass
+            atom = _remainder(mono)
+            if atom is not None and not atom.operands[1].terms:
+                modulus = gcd(modulus, c * atom.operands[1].constant)
+                plain = plain - Affine({mono: c}) + atom.operands[0] * c
         sides.append(plain)
     if not modulus:
         return False
