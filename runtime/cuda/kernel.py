@@ -158,7 +158,7 @@ class CudaKernel:
         Raises ArgumentError, with nothing written, for arguments that do not fit; DeviceError without a device;
         DeviceLost where the kernel breaks it; MemoryError.
         """
-        with self._lock:
+        with self._lock:  # an emulation gets new memory, of which it knows the end, and that nothing is written yet
             self._prepare(arguments, self._memory if self.device.is_gpu else {})()
 
     def bind(self, *arguments: object) -> BoundLaunches:
@@ -262,9 +262,9 @@ def _on_device(argument: object) -> bool:
 
 
 def _room(memory: dict[str, DeviceArray], name: str, size_bytes: int, device: Device) -> int:
-    """Give the address of exactly `size_bytes`, so that an emulation notices what reaches beyond."""
+    """Give the address of `size_bytes` or more: what `memory` has under this name, if it is large enough."""
     found = memory.get(name)
-    if found is None or found.nbytes != size_bytes:
+    if found is None or found.nbytes < size_bytes:
         found = memory[name] = DeviceArray(device, (size_bytes,), "uint8")
     return found.address
 

@@ -30,6 +30,7 @@ typedef struct { int capturing; Graph *graph; } Stream;
 typedef struct { struct timespec at; } Event;
 
 static int initialised, current, live, broken, last_map_type;
+static void *last_stream;
 static char calls[1 << 20];
 
 #define CALLED() do { strncat(calls, __func__, sizeof(calls) - strlen(calls) - 2); strcat(calls, "\n"); } while (0)
@@ -39,6 +40,7 @@ const char *fake_calls(void) { return calls; }
 void fake_forget(void) { calls[0] = 0; }
 int fake_live(void) { return live; }
 int fake_map_type(void) { return last_map_type; }
+int fake_on_default_stream(void) { return !last_stream; }
 void fake_repair(void) { broken = live = 0; }
 int fake_current(void) { return current; }
 
@@ -219,7 +221,7 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
                    unsigned shared, void *stream, void **values, void **extra) {
     NEED_CONTEXT();
     Function *called = function;
-    Stream *on = stream;
+    Stream *on = last_stream = stream;
     if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || bx * by * bz > MOST_THREADS || !(bx * by * bz))
         return INVALID_VALUE;
     if ((int)shared > called->dynamic_shared || values || extra[0] != (void *)1 || extra[2] != (void *)2)

@@ -18,7 +18,7 @@ import tilewright
 from tilewright import te
 from tilewright.codegen.cuda.source import CudaSource, Launch, Parameter, TensorMap, Workspace
 from tilewright.ir.dtype import bfloat16, float32, int32
-from tilewright.ir.errors import ArgumentError, BoundsFault, CompileError, DeviceError
+from tilewright.ir.errors import ArgumentError, BoundsFault, CompileError, DeviceError, UninitialisedFault
 from tilewright.ir.settings import Settings
 from tilewright.ir.target import Target
 from tilewright.runtime import trace
@@ -43,6 +43,12 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     if request.param == "emulated":
         yield EmulatedDevice(ARCH)
         return
+    with stand_in_device(monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     with stand_in_device(monkeypatch) as made:
         yield made
 
@@ -113,6 +119,34 @@ def test_numpy_arrays_are_copied_there_and_back(scale: CudaModule, n: int) -> No
     a, b = filled(n)
     scale(a, 2.5, b)
     np.testing.assert_array_equal(b, expected(a, 2.5))
+
+
+def test_only_what_is_written_is_copied_back(gpu: Device) -> None:
+    scale = module_of(SCALE, SCALE_SIGNATURE, gpu)
+    a, b = filled(100)
+    a.flags.writeable = False
+    calls()
+    scale(a, 2.5, b)
+    names = calls()
+    assert (names.count("cuMemcpyHtoD_v2"), names.count("cuMemcpyDtoH_v2")) == (2, 1)
+
+
+def test_an_emulated_call_finds_nothing_of_the_one_before() -> None:
+    text = """
+TW_KERNEL(1, 0) lazy(float* B, float* W, int first) {
+    if (first) tw_store(W, 3.0f);
+    tw_store(B, tw_load(W));
+}
+"""
+    params = (Parameter("buffer", "B", "float32"), Parameter("workspace", "W", "float32"),
+              Parameter("scalar", "first", "int32"))  # fmt: skip
+    source = CudaSource(text, (Launch("lazy", params, ("1", "1", "1"), (1, 1, 1)),), (Workspace("W", "4"),))
+    signature = Signature("lazy", (ArrayParam("B", float32, (1,), None, True), ScalarParam("first", int32)), ())
+    module = module_of(source, signature, EmulatedDevice(ARCH))
+    module(b := np.zeros(1, "float32"), 1)
+    assert b[0] == 3
+    with pytest.raises(UninitialisedFault):
+        module(b, 0)
 
 
 def test_calls_of_changing_sizes_keep_no_stale_memory(scale: CudaModule) -> None:
@@ -236,12 +270,6 @@ def interface_of(array: DeviceArray) -> object:
     return SimpleNamespace(__cuda_array_interface__=array.__cuda_array_interface__)
 
 
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
-    with stand_in_device(monkeypatch) as made:
-        yield made
-
-
 @pytest.mark.parametrize("export", [Exported, interface_of], ids=["dlpack", "cuda_array_interface"])
 def test_arrays_of_other_packages_are_used_where_they_are(gpu: Device, export: Callable) -> None:
     scale = module_of(SCALE, SCALE_SIGNATURE, gpu)
@@ -284,17 +312,19 @@ def test_arrays_of_other_packages_are_checked_like_any(gpu: Device, export: Call
         scale(same, 3.0, same)
 
 
-def test_bfloat16_of_other_packages_is_held_in_uint16(gpu: Device) -> None:
+def test_bfloat16_at_an_offset_is_held_in_uint16(gpu: Device) -> None:
     array = DeviceArray(gpu, (3, 5), bfloat16)
     exported = Exported(array)
     capsule = exported.__dlpack__()
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    ctypes.c_uint8.from_address(get(capsule, b"dltensor") + 20).value = 4  # kDLBfloat
+    tensor = get(capsule, b"dltensor")
+    ctypes.c_uint8.from_address(tensor + 20).value = 4  # kDLBfloat
+    ctypes.c_uint64.from_address(tensor + 40).value = 16  # byte_offset
     exported.__dlpack__ = lambda stream: capsule
     seen = header_of(exported)
     assert (seen.dtype, seen.shape, seen.strides) == (np.uint16, (3, 5), (10, 2))
-    assert seen.__array_interface__["data"][0] == array.address
+    assert seen.__array_interface__["data"][0] == array.address + 16
 
 
 def test_gpu_memory_is_refused_by_an_emulated_device(gpu: Device) -> None:

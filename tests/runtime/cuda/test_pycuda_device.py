@@ -213,6 +213,9 @@ def test_batches_are_recorded_once_and_repeated_by_the_driver(device: PycudaDevi
     assert len(results) == 3 and all(0 < s < 1 for s in results)
     assert (names.count("cuLaunchKernel"), names.count("cuGraphLaunch")) == (5, 4)
     assert fetch(device, c, 1, "int32")[0] == 5 * 4  # three batches and one before them
+    assert not fake_driver().fake_on_default_stream()
+    kernel((1, 1, 1), (c,))
+    assert fake_driver().fake_on_default_stream()
 
 
 def test_other_memory_is_overwritten_before_each_batch_and_given_back(device: PycudaDevice) -> None:
