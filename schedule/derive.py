@@ -186,7 +186,19 @@ def _region(result: Derivation, stage: StageState, enclosing: tuple[Var, ...], r
             here = bounds(substitute(i, index), ranges)
             hull[d] = here if first else _union(hull[d], here, result.ranges)
         first = False
-    return _clipped(result, shape, hull)
+    return _aligned(stage, _clipped(result, shape, hull))
+
+
+def _aligned(stage: StageState, region: Region) -> Region:
+    """Give a region with the extents that align_bounds asks for."""
+    if not stage.bounds:
+        return region
+    factors = dict(stage.bounds)
+    extents = []
+    for axis, extent in zip(stage.op.axis, region.extent, strict=True):
+        tiles = arith.floordiv(arith.add(extent, factors.get(axis, 1) - 1), factors.get(axis, 1))
+        extents.append(arith.mul(tiles, factors.get(axis, 1)))
+    return Region(region.start, tuple(extents))
 
 
 def _relaxed(result: Derivation, stage: StageState, reader: Derived, enclosing: tuple[Var, ...]) -> Ranges:
@@ -301,8 +313,8 @@ def _domain_guards(result: Derivation, stage: StageState, region: Region, index:
     if stage.is_root:
         return []
     guards: list[Expr] = []
-    for axis, start in zip(stage.op.axis, region.start, strict=True):
-        if start is ZERO:
+    for axis, start, extent in zip(stage.op.axis, region.start, region.extent, strict=True):
+        if start is ZERO and not (stage.bounds and prove(Lt(axis.extent, extent), {})):
             continue
         value = index[axis.var]
         guards += [c for c in (Le(ZERO, value), Lt(value, axis.extent)) if not prove(c, result.ranges)]

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..ir.errors import ScheduleError
+from .steps.bounds import AlignBounds
 from .steps.cache import CacheRead, CacheWrite
 from .steps.hopper import Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
@@ -23,8 +24,8 @@ STEPS: dict[str, type[Step]] = {
     cls.NAME: cls
     for cls in (
         SplitAxis, FuseAxes, Reorder, Vectorize, Unroll, Parallel, Bind, Pipeline, Pragma, Tensorize, ComputeAt,
-        ComputeInline, ComputeRoot, SetScope, StorageAlign, Swizzle, DoubleBuffer, TransformLayout, SetStorePredicate,
-        CacheRead, CacheWrite, RFactor, WarpSpecialize, Cluster,
+        ComputeInline, ComputeRoot, AlignBounds, SetScope, StorageAlign, Swizzle, DoubleBuffer, TransformLayout,
+        SetStorePredicate, CacheRead, CacheWrite, RFactor, WarpSpecialize, Cluster,
     )
 }  # fmt: skip
 

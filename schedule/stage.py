@@ -12,6 +12,7 @@ from ..te.axis import Axis
 from ..te.intrin import TensorIntrin
 from ..te.operation import Operation
 from .intrinsics import register_intrinsic
+from .steps.bounds import AlignBounds
 from .steps.hopper import Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
@@ -270,6 +271,18 @@ class Stage:
         """Compute the stage whole, before everything that reads it."""
         self._schedule.apply(ComputeRoot(self._id))
 
+    def align_bounds(self, axis: Axis, factor: int) -> None:
+        """Compute a multiple of `factor` elements along a dimension, even where the readers need fewer.
+
+            for i in range(3):             for i in range(16):
+                B[i] = f(A[i])       ->        B[i] = f(A[i])
+            use B[0 .. 2]                  use B[0 .. 2]
+
+        So a stage that is tensorized has whole tiles.  It matters for stages that are computed at a loop.
+        Order of execution: unchanged.  Refused: tensors of the caller; an axis that is no dimension; factor < 1.
+        """
+        self._schedule.apply(AlignBounds(self._id, self._key(axis, "align_bounds"), factor))
+
     # -- how the stage is stored ---------------------------------------------------------------------------------
 
     def set_scope(self, scope: str) -> None:
@@ -313,8 +326,8 @@ class Stage:
 
             B[r, s]                  ->    B[r, s // 8 ^ r % 8, s % 8]        64 elements of 2 bytes
 
-        kind  "xor" for rows of any even number of pieces; "32B", "64B", "128B": rows of so many bytes, in the order that
-              bulk copies and wgmma know
+        kind  "xor" for rows of any even number of pieces; "32B", "64B", "128B": rows of so many bytes, or of several
+              such panels, in the order that bulk copies and wgmma know
         Refused: tensors of the caller; a stage that is padded or re-indexed; and, when the nest is derived, rows that
         are too short.
         """

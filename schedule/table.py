@@ -132,6 +132,7 @@ class StageState:
     relations  how the leaves came from the operator's axes, in order
     loops      leaves that are not plain serial loops
     taken      axes that are no leaves any more, and the number of the step that took each
+    bounds     (axis, factor): along the axis it computes a multiple of `factor` elements where it is attached
     """
 
     id: str
@@ -145,6 +146,7 @@ class StageState:
     predicate: Expr | None = None
     taken: Mapping[Axis, int] = field(default_factory=lambda: MappingProxyType({}))
     is_output: bool = False
+    bounds: tuple[tuple[Axis, int], ...] = ()
 
     @classmethod
     def of(cls, op: Operation, name: str, is_output: bool = False) -> StageState:

@@ -49,4 +49,5 @@ class SelectDotProducts:
     def word(load: Load, var: Var, ranges: dict) -> Expr:
         """Give four elements as one word."""
         taps = [substitute(load, {var: Const(r)}) for r in range(TAPS)]
-        return whole_word(load, var, TAPS, ranges) or packed(list(taps))
+        whole = whole_word(load, var, TAPS, ranges)
+        return packed(list(taps)) if whole is None else whole

@@ -152,7 +152,8 @@ class OperandLoads:
             return self.simple(substitute(fill.store.value, {fill.group: group, fill.member: arith.add(first, e)}))
 
         word = whole_word(fill.store.value, fill.member, fill.run, self.ranges, element(0))
-        word = word or packed([value_of(element(e)) for e in range(fill.run)])
+        if word is None:
+            word = packed([value_of(element(e)) for e in range(fill.run)])
         store = Store(fill.fragment.registers, self.register(fill, g, m), word)
         return self.unrolled(((g, groups), (m, members)), store)
 

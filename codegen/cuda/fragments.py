@@ -11,11 +11,11 @@ from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
 from ...ir.expr import Address, And, Call, Const, Expr, Le, Load, Lt, Var
 from ...ir.gpu import WARP
-from ...ir.interval import Interval
+from ...ir.interval import Interval, const_bounds
 from ...ir.simplify import simplify
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, If, Seq, Stmt, Store, seq
 from ...ir.target import Target
-from ...ir.visit import Node, map_children, of_kind, rewrite, substitute, variables, with_fields
+from ...ir.visit import Node, map_children, of_kind, rewrite, same, substitute, variables, with_fields
 from ..passes.names import Names
 from .fragment_layout import (
     GROUP,
@@ -161,23 +161,21 @@ class _Distributor:
         if (side or picks) and (loop.kind not in PLAIN or extent is None):
             fact = f"loop {loop.var.name} of {loop.extent} runs over matrices in registers, and is {loop.kind.value}"
             raise _refusal(loop, fact, "a serial or unrolled loop of constant extent")
-        if side is not None and extent is not None and extent % side.period:
-            fact = f"loop {loop.var.name} covers {extent} of a matrix whose lanes hold {side.period} together"
-            raise _refusal(loop, fact, f"a factor that is a multiple of {side.period}")
 
     def spread(self, loop: For, side: Side, place: _Place) -> Stmt:
         """Give a loop over a dimension of a matrix: each lane runs over the elements that it holds."""
         if side.part in place.spread:
             fact = f"loop {loop.var.name} is spread over lanes that a loop around it is spread over"
             raise _refusal(loop, fact, "one loop for each dimension of the matrix")
-        blocks = int(arith.int_value(loop.extent) or 0) // side.period
+        extent = int(arith.int_value(loop.extent) or 0)
+        blocks = -(-extent // side.period)
         block, element = self.loads.variable(loop.var.name, blocks), self.loads.variable("e", side.run)
-        index = arith.add(arith.mul(block, side.period), arith.mul(side.part, side.run))
-        body = substitute(loop.body, {loop.var: arith.add(index, element)})
-        body = self.stmt(body, replace(place, spread=(*place.spread, side.part)))
-        if side.run > 1:
-            body = lanes_loop(element, side.run, body)
-        return self.loads.unrolled(((block, blocks),), substitute(body, {element: Const(0)} if side.run == 1 else {}))
+        index = arith.add(arith.add(arith.mul(block, side.period), arith.mul(side.part, side.run)), element)
+        body = self.stmt(substitute(loop.body, {loop.var: index}), replace(place, spread=(*place.spread, side.part)))
+        if extent % side.period:
+            body = If(Lt(index, loop.extent), body)
+        body = lanes_loop(element, side.run, body) if side.run > 1 else substitute(body, {element: Const(0)})
+        return self.loads.unrolled(((block, blocks),), body)
 
     def fill(self, loop: For) -> Fill | None:
         """Give the fill of an operand that two nested loops are, or None."""
@@ -196,6 +194,9 @@ class _Distributor:
             if found is None or found in loops or any(p in variables(store) for p in (GROUP, MEMBER)):
                 return None
             self.check_kind(found, side, True)
+            if int(arith.int_value(found.extent) or 0) % side.period:
+                fact = f"loop {found.var.name} fills {found.extent} of a matrix whose lanes hold {side.period} together"
+                raise _refusal(loop, fact, f"align_bounds to a multiple of {side.period}")
             loops.append(found)
         group, member = loops
         sizes = [int(arith.int_value(x.extent) or 0) for x in loops]
@@ -226,6 +227,28 @@ class _Distributor:
 
     def store(self, store: Store, place: _Place) -> Stmt:
         """Give the store of one element by the lane that holds it."""
+        owner = self.owner(store, place)
+        conditions = [arith.eq(part, lane) for part, lane in owner.items()]
+        made = self.stored(store, replace(place, spread=(*place.spread, *owner)))
+        return If(arith.logical_and(*conditions), made) if conditions else made
+
+    def owner(self, store: Store, place: _Place) -> dict[Var, Expr]:
+        """Give which lane holds what a store reads and writes, for the parts of it that no loop is spread over."""
+        found: dict[Var, Expr] = {}
+        for access in of_kind(store, Load, Store):
+            fragment = self.fragments.get(access.buffer)
+            for dim, side in fragment.sides if fragment is not None else ():
+                if side.part in place.spread:
+                    continue
+                index = access.indices[dim]
+                lane = simplify(arith.floordiv(arith.floormod(index, side.period), side.run), self.ranges)
+                if not same(found.setdefault(side.part, lane), lane):
+                    fact = f"{store} needs elements of lanes {found[side.part]} and {lane}"
+                    raise _refusal(store, fact, "loops over rows and columns around it, or a stage in shared memory")
+        return found
+
+    def stored(self, store: Store, place: _Place) -> Stmt:
+        """Give the store as the lane that holds the element does it."""
         value = self.value(store.value, store)
         fragment = self.fragments.get(store.buffer)
         if fragment is not None and fragment.packed:
@@ -269,11 +292,14 @@ class _Distributor:
         element: Expr = Const(0)
         for dim, side in fragment.sides:
             form = affine_of(indices[dim])
-            if form.terms.get((side.part,), 0) != side.run:
+            held = side.part in form.vars
+            rest = arith.sub(indices[dim], arith.mul(side.part, side.run)) if held else indices[dim]
+            inner = simplify(arith.floormod(rest, side.period if held else side.run), self.ranges)
+            _, most = const_bounds(inner, self.ranges)
+            if (held and form.terms.get((side.part,), 0) != side.run) or most is None or most >= side.run:
                 fact = f"{fragment.buffer.name} is read at {indices[dim]} in dimension {dim}, which other lanes hold"
                 raise _refusal(stmt, fact, "loops over its rows and columns around the access")
-            rest = arith.sub(indices[dim], arith.mul(side.part, side.run))
-            element = simplify(arith.add(element, arith.floormod(rest, side.period)), self.ranges)
+            element = simplify(arith.add(element, inner), self.ranges)
             blocks.append(simplify(arith.floordiv(rest, side.period), self.ranges))
         others = tuple(simplify(i, self.ranges) for i in fragment.others(indices))
         place = fragment.register(others, blocks[0], blocks[1], lambda e: simplify(e, self.ranges))

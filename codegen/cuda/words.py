@@ -39,7 +39,8 @@ def whole_word(
     """
     match value, value if first is None else first:
         case Load(buffer) as source, Load(_, indices) if count > 1 and buffer.scope in ("shared", "global"):
-            if arith.is_const(misplaced(source, var, count, ranges) or Const(1), 0):
+            off = misplaced(source, var, count, ranges)
+            if off is not None and arith.is_const(off, 0):
                 zero: dict[Var, Expr] = {var: Const(0)} if first is None else {}
                 place = tuple(simplify(substitute(i, zero), ranges) for i in indices)
                 return Call("load_word", (Address(buffer, place),), uint32)

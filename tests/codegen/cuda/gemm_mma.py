@@ -109,6 +109,8 @@ def schedule_gemm(
     s[product].set_scope("warp")
     s[product].compute_at(s[result], warp_x)
     i, j = s[product].op.axis
+    s[product].align_bounds(i, wm)  # whole tiles, also where the result is smaller than one
+    s[product].align_bounds(j, wn)
     (k,) = s[product].op.reduce_axis
     i_o, i_i = s[product].split(i, factor=shape.m)
     j_o, j_i = s[product].split(j, factor=shape.n)
