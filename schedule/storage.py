@@ -13,7 +13,7 @@ from ..ir.interval import Interval, const_bounds
 from ..ir.visit import substitute
 from ..te.operation import ScanOp
 from .derive import ZERO, Derivation, Derived, is_loop
-from .swizzle import swizzled
+from .swizzle import alignment, swizzled
 from .table import StageState
 
 AUTO_LOCAL_BYTES = 32 * 1024  # attached results up to this size live on the stack
@@ -91,7 +91,7 @@ def _store(result: Derivation, derived: Derived, component: int, taken: set[str]
             strides = (arith.mul(strides[0], extent[0]), *strides)
         extent = (arith.const(copies), *extent)
     scope = result.scope_of(stage, derived.enclosing) or _automatic_scope(attached, extent, dtype.bytes)
-    return Store(Buffer(name, extent, dtype, scope, strides), start, layout, turn)
+    return Store(Buffer(name, extent, dtype, scope, strides, alignment(stage)), start, layout, turn)
 
 
 def _automatic_scope(attached: bool, extent: tuple[Expr, ...], element_bytes: int) -> str:
@@ -145,7 +145,7 @@ def copies_of(result: Derivation, stage: StageState) -> int:
     if at is None or not result.stages[stage.id].enclosing:
         return 1
     host = result.stages[at.stage]
-    if not is_loop(host.loops[at.axis]):
+    if not is_loop(host.loops[at.axis]) or host.stage.loop(at.axis).thread:  # threads do not come in turn
         return 1
     if stage.storage.double_buffer:
         return 2

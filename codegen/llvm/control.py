@@ -193,7 +193,7 @@ def _allocate(body: Body, stmt: Allocate) -> None:
     size = buffer_bytes(body, buffer)
     if isinstance(size, int) and size <= STACK_BYTES and buffer.scope != "global":
         slot = body.code.fresh("stack", level=0)
-        body.code.allocas.append(f"  {slot} = alloca [{max(size, 1)} x i8], align 64")
+        body.code.allocas.append(f"  {slot} = alloca [{max(size, 1)} x i8], align {max(64, stmt.buffer.align)}")
         _within(body, stmt, slot)
     else:
         _on_heap(body, stmt, size)

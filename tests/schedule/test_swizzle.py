@@ -36,9 +36,11 @@ def places(s: Schedule, args: tuple) -> dict[tuple[int, int], int]:
     (store,) = (n for n in of_kind(lower(s, args).body, Store) if n.buffer.scope == "shared")
     shape = [int(d.value) for d in store.buffer.shape]  # type: ignore[attr-defined]
     row, column = free_vars_in(store)
+    panels = shape.pop(0) if len(shape) == 4 else 1
+    columns, shape = panels * shape[1] * shape[2], [*([panels] if panels > 1 else []), *shape]
     found = {}
-    for r in range(shape[0]):
-        for c in range(shape[1] * shape[2]):
+    for r in range(shape[-3]):
+        for c in range(columns):
             names = {row.name: r, column.name: c, "bitwise_xor": xor}
             at = [eval(str(i), names) for i in store.indices]
             assert all(0 <= i < n for i, n in zip(at, shape, strict=True))
@@ -77,13 +79,15 @@ def test_pieces_stay_whole_and_aligned():
 
 
 @pytest.mark.parametrize("kind", ["32B", "64B", "128B"])
-def test_kinds_for_bulk_copies_are_an_xor_of_address_bits(kind: str):
-    """Bits 4 to 6 of the address by bits 7 to 9, as many of them as the row has pieces."""
+@pytest.mark.parametrize("panels", [1, 3])
+def test_kinds_for_bulk_copies_are_an_xor_of_address_bits(kind: str, panels: int):
+    """Bits 4 to 6 of the address by bits 7 to 9, as many of them as a row has pieces; a panel for each such row."""
     row_bytes = int(kind[:-1])
-    s, cache, args = tile_of(16, row_bytes // 2)
+    s, cache, args = tile_of(16, panels * row_bytes // 2)
     s[cache].swizzle(kind)
     for (r, c), place in places(s, args).items():
-        plain = r * row_bytes + c * 2
+        panel, c = divmod(c, row_bytes // 2)
+        plain = (panel * 16 + r) * row_bytes + c * 2
         assert place == plain ^ ((plain >> 7) % (row_bytes // 16) << 4)
 
 
@@ -125,7 +129,7 @@ def test_rows_that_end_within_a_piece_are_refused():
 def test_rows_of_another_length_than_the_kind_are_refused():
     error = refusal(8, 32, "128B")
     assert "64 bytes, and 128B permutes rows of 128 bytes" in error.fact
-    assert "rows of 64 elements" in error.advice
+    assert "multiples of 64 elements" in error.advice
 
 
 def test_unknown_kinds_are_refused():
