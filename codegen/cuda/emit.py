@@ -12,8 +12,9 @@ from ...ir.stmt import Function
 from ...ir.target import Target
 from ...ir.visit import variables, walk
 from .body import Writer
-from .expressions import Expressions
+from .expressions import Expressions, dense_strides
 from .kernel import AXIS_VARS, BLOCK_AXES, Kernel, Program
+from .limits import check_limits
 from .lower import lower_cuda
 from .names import identifier, stored_type
 from .shared_memory import shared_layout
@@ -30,7 +31,10 @@ def emit(functions: Sequence[Function], target: Target) -> CudaSource:
 
     Raises CodegenError and TargetError for what the backend cannot express or the machine cannot hold.
     """
-    return emit_programs([lower_cuda(f, target) for f in functions])
+    programs = [lower_cuda(f, target) for f in functions]
+    for kernel in (k for p in programs for k in p.kernels):
+        check_limits(kernel, target)
+    return emit_programs(programs)
 
 
 def emit_programs(programs: Sequence[Program]) -> CudaSource:
@@ -43,10 +47,11 @@ def emit_programs(programs: Sequence[Program]) -> CudaSource:
 
 
 def _bytes(buffer: Buffer) -> str:
-    count: Expr = arith.const(buffer.dtype.bytes)
-    for dim in buffer.shape:
-        count = arith.mul(count, dim)
-    return str(count)
+    """Give the size of a buffer in bytes, gaps between its rows included."""
+    longest = arith.const(1)
+    if buffer.shape:
+        longest = arith.mul(dense_strides(buffer)[0], buffer.shape[0])
+    return str(arith.mul(longest, buffer.dtype.bytes))
 
 
 def _launch(kernel: Kernel, workspaces: set[Buffer]) -> Launch:

@@ -21,7 +21,9 @@ from .shared_memory import shared_layout
 from .traffic import Access, Traffic, traffic
 
 WORD_BYTES = 4
-BASE_REGISTERS = 24  # of a thread, for addresses and loop counters
+BASE_REGISTERS = 24  # of a thread, for addresses and loop counters ...
+REGISTERS_PER_WORD = 1.3  # ... and of what its arrays hold, fitted to what ptxas reports of products of matrices
+LEAST_REGISTERS = 16  # that no kernel does without, besides its arrays
 HOT = 0.5  # an access is hot that is executed at least this share as often as the most frequent one
 MOST_CONFLICT = 2.0  # turns of a hot access to shared memory
 
@@ -56,11 +58,11 @@ class GpuScreens:
     """The figures of one kernel; those of memory and arithmetic are of one block.
 
     blocks           of the grid
-    registers        of a thread, estimated from its arrays
+    registers        of a thread, estimated from its arrays: within a fifth of what the compiler takes
     resident         blocks that a multiprocessor holds at a time
     waves            of blocks that it takes to run the grid
     statements       with written-out loops
-    global_bytes     asked for by threads
+    global_bytes     asked for by threads and bulk copies
     sector_bytes     moved for them
     shared_moved     bytes asked for by threads of shared memory
     turns            of the shared memory's banks
@@ -155,7 +157,7 @@ def screen(kernel: Kernel, target: Target, counted: Traffic | None = None) -> Gp
     gpu, found = target.gpu, counted or traffic(kernel)
     accesses = [*_of_scope(found.accesses, "global"), *_of_scope(found.accesses, "shared")]
     _, shared_bytes = shared_layout(kernel)
-    registers = BASE_REGISTERS + ceil(found.local_bytes / 4)
+    registers = BASE_REGISTERS + ceil(REGISTERS_PER_WORD * found.local_bytes / 4)
     resident = gpu.resident_blocks(kernel.threads, min(registers, MOST_REGISTERS), shared_bytes)
     warps, blocks = ceil(kernel.threads / WARP), found.blocks
     in_global, in_shared = ([(a, s) for a, s in accesses if s.scope == scope] for scope in ("global", "shared"))
@@ -172,8 +174,8 @@ def screen(kernel: Kernel, target: Target, counted: Traffic | None = None) -> Gp
         statements=found.statements,
         barriers=found.barriers,
         flops=found.flops * kernel.threads,
-        global_bytes=sum(_bytes(a) for a, _ in in_global) * kernel.threads,
-        sector_bytes=sum(s.trips * s.requests for _, s in in_global) * SECTOR_BYTES * warps,
+        global_bytes=sum(_bytes(a) for a, _ in in_global) * kernel.threads + found.bulk_bytes,
+        sector_bytes=sum(s.trips * s.requests for _, s in in_global) * SECTOR_BYTES * warps + found.bulk_bytes,
         shared_moved=sum(_bytes(a) for a, _ in in_shared) * kernel.threads,
         turns=sum(s.trips * s.requests for _, s in in_shared) * warps,
         accesses=tuple(s for _, s in accesses),
@@ -192,12 +194,13 @@ def screen_failures(figures: GpuScreens, target: Target) -> list[ScreenFailure]:
     """
     gpu = target.gpu
     worst = max(figures.hot, key=lambda access: access.waste, default=None)
+    registers = LEAST_REGISTERS + ceil(figures.local_bytes / 4)
     conflict = f"{worst.kind} of {worst.buffer}" if worst else ""
     tests = (
         ("hot_conflict", figures.hot_conflict, MOST_CONFLICT, f"turns of the banks for each {conflict}"),
         ("shared_bytes", figures.shared_bytes, gpu.shared_bytes, "bytes of shared memory for a block"),
-        ("registers", figures.registers, MOST_REGISTERS, "registers for a thread, by its arrays"),
-        ("block_registers", figures.registers * figures.threads, REGISTERS, "registers for a block, by its arrays"),
+        ("registers", registers, MOST_REGISTERS, "registers for a thread, by its arrays"),
+        ("block_registers", registers * figures.threads, REGISTERS, "registers for a block, by its arrays"),
     )
     return [
         ScreenFailure(name, value, limit, f"{value:g} {what}, at most {limit:g}")

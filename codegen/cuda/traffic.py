@@ -24,6 +24,7 @@ from .kernel import Kernel
 from .lanes import Lanes, Values
 
 WIDEST = 16  # bytes that one lane loads or stores at a time
+WORD = 4  # bytes
 MATRIX_ROW = 16  # bytes of a row of an 8x8 matrix of 16-bit elements: what ldmatrix takes from each lane
 
 
@@ -60,10 +61,12 @@ class Traffic:
     local_bytes  of arrays that are alive at a time
     barriers     executed
     blocks       of the grid
+    bulk_bytes   that bulk copies bring to the shared memory of a block
     """
 
     accesses: list[Access]
     blocks: float = 1.0
+    bulk_bytes: float = 0.0
     flops: float = 0.0
     statements: int = 0
     local_bytes: float = 0.0
@@ -213,11 +216,13 @@ class _Walk:
 
     def call(self, call: e.Call, place: _Place) -> None:
         """Count a call by the tables of what intrinsics move and compute."""
-        self.found.barriers += place.trips * place.copies * (call.name == "barrier")
+        self.found.barriers += place.trips * place.copies * (call.name in _BARRIERS)
+        if call.name == "mbar_expect_tx":  # one thread says for all what the copies that it starts will bring
+            self.found.bulk_bytes += place.trips * place.copies * self.size(call.args[1])
         self.arithmetic(place, _flops(call))
         for position, lanes in _MOVES.get(call.name, ()):
             where = call.args[position]
-            moved = MATRIX_ROW if call.name not in _COPIES else int_value(call.args[2]) or 4
+            moved = int_value(call.args[2]) or WORD if call.name == "cp_async" else _MOVED.get(call.name, MATRIX_ROW)
             if type(where) is e.Address and where.buffer.scope in _MEMORIES:
                 taking = place if lanes == WARP else self.narrowed(place, np.arange(WARP) < lanes)
                 offsets = self.offsets(where.buffer, where.indices)
@@ -306,15 +311,21 @@ def _flops(call: e.Call) -> float:
     known = _PRODUCTS.get(call.name)
     if known is not None:
         return known
+    if call.name in _WARPGROUP_PRODUCTS:
+        return 2.0 * 64 * 16 * (int_value(call.args[4]) or 8) / (4 * WARP)
+    if call.name in _FREE:
+        return 0.0
     intrinsic = INTRINSICS.get(call.name)
     return 1.0 if intrinsic is not None and intrinsic.effect is Effect.PURE else 0.0
 
 
 _MEMORIES = frozenset({"global", "shared"})
 _SHARED_BY = {"warp": 32, "warpgroup": 128}  # threads that hold one buffer of the scope together
-_COPIES = frozenset({"cp_async"})  # whose third argument is how many bytes a lane moves
+_BARRIERS = frozenset({"barrier", "barrier_named", "cluster_barrier"})
+_MOVED = {"load_word": WORD}  # bytes that one lane moves
 _MOVES = {  # positions of the arguments that are addresses in memory, and how many lanes give one
     "cp_async": ((0, 32), (1, 32)),
+    "load_word": ((0, 32),),
     "ldmatrix_x4": ((1, 32),),
     "ldmatrix_x4_trans": ((1, 32),),
     "ldmatrix_x2": ((1, 16),),
@@ -329,6 +340,11 @@ _PRODUCTS = {  # operations of one thread
     "mma_m16n8k8_tf32": 2.0 * 16 * 8 * 8 / WARP,
     "mma_m16n8k32_s8": 2.0 * 16 * 8 * 32 / WARP,
 }
+_WARPGROUP_PRODUCTS = frozenset({"wgmma_f16", "wgmma_bf16"})
+_FREE = frozenset({
+    "reinterpret", "to_tf32", "shuffle", "shuffle_xor", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not",
+    "shift_left", "shift_right", "wgmma_desc",
+})  # fmt: skip
 _STATEMENTS: dict[type, Callable[[_Walk, Any, _Place], float]] = {
     s.Seq: _Walk.seq,
     s.For: _Walk.loop,

@@ -263,6 +263,26 @@ def test_products_on_tensor_cores_count_for_the_warp() -> None:
     assert screen(kernel(Allocate(frag, call)), HOPPER).flops == 2 * 16 * 8 * 16
 
 
+def test_products_of_warpgroups_count_for_its_128_threads() -> None:
+    frag = buffer("f", 64, scope="local")
+    call = effect("wgmma_f16", Address(frag, (Const(0),)), 0, 0, 1, 128, 0, 0)
+    assert screen(kernel(Allocate(frag, call), (128, 1, 1)), HOPPER).flops == 2 * 64 * 128 * 16
+
+
+def test_bulk_copies_count_what_their_barrier_expects() -> None:
+    barrier = buffer("ready", 1, scope="shared", dtype="int64")
+    expect = If(lt(TX, const(1)), effect("mbar_expect_tx", Address(barrier, (Const(0),)), 16384))
+    figures = screen(kernel(loop("k", 10, lambda _: expect), (128, 1, 1), shared=[barrier]), HOPPER)
+    assert figures.global_bytes == figures.sector_bytes == 10 * 16384
+
+
+def test_words_are_loads_of_four_bytes() -> None:
+    tile, kept = buffer("A", 4096, scope="shared", dtype="int8"), buffer("kept", 1, scope="local", dtype="uint32")
+    word = Call("load_word", (Address(tile, (TX * 8,)),), kept.dtype)
+    access = only(screen(kernel(Allocate(kept, store(kept, 0, value=word)), shared=[tile]), HOPPER))
+    assert (access.kind, access.bytes, access.waste) == ("load_word", 4, 2)
+
+
 def test_features_have_the_same_names_for_every_kernel() -> None:
     figures = screen(sgemm(), HOPPER)
     features = figures.features()
@@ -280,6 +300,6 @@ def test_conflicts_of_the_hot_loop_rule_a_kernel_out() -> None:
 
 
 def test_what_does_not_fit_rules_a_kernel_out() -> None:
-    figures = replace(screen(sgemm(), HOPPER), shared_bytes=300_000, registers=300)
+    figures = replace(screen(sgemm(), HOPPER), shared_bytes=300_000, local_bytes=1000.0)
     names = [failure.name for failure in screen_failures(figures, HOPPER)]
     assert names == ["shared_bytes", "registers", "block_registers"]
