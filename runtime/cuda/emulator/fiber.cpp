@@ -397,7 +397,7 @@ static void run_clusters() {
         for (u64 i = count; i > 1; --i) std::swap(order[i - 1], order[next_random() % i]);
     for (u64 number : order) {
         run_cluster(number);
-        if (machine.fault->kind) return;
+        if (machine.fault->kind && !deferred) return;
     }
 }
 

@@ -57,7 +57,7 @@ def encode_tensor_map(
     _require(all(1 <= n <= 256 for n in box), f"the box is {tuple(box)}: 1 to 256 elements in each dimension")
     _require(inner % INNER_STEP == 0, f"a row of the box is {inner} bytes: no multiple of {INNER_STEP}")
     _require(swizzle in (0, 32, 64, 128), f"the swizzle is {swizzle}: 0, 32, 64 or 128")
-    _require(not swizzle or inner <= swizzle, f"a row of the box is {inner} bytes, and the swizzle spans {swizzle}")
+    _require(swizzle in (0, inner), f"a row of the box is {inner} bytes, and the swizzle spans {swizzle}")
     _require(address % 16 == 0, f"the address {address:#x} is no multiple of 16")
     _require(all(s % 16 == 0 for s in strides), f"the strides are {tuple(strides)} bytes: not multiples of 16")
     _require(all(n >= 1 for n in shape), f"the shape is {tuple(shape)}")
