@@ -352,7 +352,9 @@ def _leaf(items: Items, plans: tuple[_Planned, ...]) -> Build:
 
 def _again(stmt: Stmt, parts: list[Stmt]) -> Stmt:
     """Give the parts in order: `stmt` itself where they are its own."""
-    own = stmt.body if type(stmt) is Seq else (stmt,)
+    if len(parts) == 1 and parts[0] is stmt:
+        return stmt
+    own = stmt.body if type(stmt) is Seq else ()
     return stmt if len(parts) == len(own) and all(a is b for a, b in zip(parts, own, strict=True)) else joined(parts)
 
 

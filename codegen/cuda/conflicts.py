@@ -232,7 +232,14 @@ class _System:
 
     def is_equal(self, form: Affine) -> bool:
         """Tell whether a form is known to be the same for both accesses."""
-        return all(mono in self.equal or not self.is_split(mono) for mono in form.terms)
+        return all(mono in self.equal or not self.is_split(mono) or self.is_of_equals(mono) for mono in form.terms)
+
+    def is_of_equals(self, mono: Monomial) -> bool:
+        """Tell whether a term is computed from what is known to be the same."""
+        atom = mono[0]
+        if len(mono) > 1 or type(atom) is not Opaque or atom.data or not atom.operands:
+            return False
+        return atom.node is None and all(map(self.is_equal, atom.operands))
 
     def solve(self, terms: list[_Term], constant: int) -> bool:
         """Take `sum of terms + constant == 0` apart; False if it has no solution."""

@@ -62,7 +62,8 @@ def joined(stmts: list[Stmt]) -> Stmt:
 
 
 def _opposite(condition: Expr) -> Expr:
-    return negated(condition) or arith.logical_not(condition)
+    found = negated(condition)
+    return arith.logical_not(condition) if found is None else found
 
 
 def _loads(expr: Expr) -> bool:

@@ -44,7 +44,7 @@ def _hits(gap: int, arc: Arc, size: int) -> bool:
 def _greedy(arcs: Sequence[Arc], origin: int, size: int) -> Gaps:
     """Hit arcs none of which holds `origin`, from there on in order of their ends."""
     chosen: list[int] = []
-    for arc in sorted(arcs, key=lambda a: (a.start + a.count - 1 - origin) % size):
+    for arc in sorted(arcs, key=lambda a: (a.start + a.count - 2 - origin) % size):
         if not any(_hits(gap, arc, size) for gap in chosen):
             chosen.append((arc.start + arc.count - 1) % size)
     return frozenset(chosen)
