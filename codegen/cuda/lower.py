@@ -13,6 +13,7 @@ from .barriers import PlanBarriers
 from .dot_products import SelectDotProducts
 from .fragments import DistributeFragments
 from .kernel import Kernel, KernelPass, Program
+from .pipelining import PipelineLoops
 from .split import split_kernels
 from .virtual_threads import ExpandVirtualThreads
 
@@ -46,6 +47,7 @@ KERNEL_PASSES: tuple[KernelPass, ...] = (
     DistributeFragments(),
     SelectDotProducts(),
     SimplifyIndices(),
+    PipelineLoops(),
     PlanBarriers(),
     UnrollRegisterTiles(),
 )
