@@ -229,7 +229,7 @@ class _Distributor:
         """Give the store of one element by the lane that holds it."""
         owner = self.owner(store, place)
         conditions = [arith.eq(part, lane) for part, lane in owner.items()]
-        made = self.stored(store, replace(place, spread=(*place.spread, *owner)))
+        made = self.stored(store, place)
         return If(arith.logical_and(*conditions), made) if conditions else made
 
     def owner(self, store: Store, place: _Place) -> dict[Var, Expr]:

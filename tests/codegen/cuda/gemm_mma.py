@@ -122,7 +122,9 @@ def schedule_gemm(
         s[product].unroll(axis)
 
     # Its operands: a slice of the depth in shared memory, of which a warp holds what one step multiplies.
-    for tile in (tile_a, tile_b):
+    for tile, shape_of_tile in ((tile_a, (bm, bk)), (tile_b, (bn, bk) if transpose_b else (bk, bn))):
+        for axis, extent in zip(s[tile].op.axis, shape_of_tile, strict=True):
+            s[tile].align_bounds(axis, extent)
         fragment = s.cache_read(tile, "warp", [product])
         s[fragment].compute_at(s[product], k_m)
         s[tile].set_scope("shared")

@@ -283,7 +283,7 @@ def test_a_bound_loop_over_registers_is_refused():
     def bind(s: Schedule, stages) -> None:
         stages["D"].bind(stages["D"].leaf_iter_vars[-1], "threadIdx.x")
 
-    refused(bind, "which other lanes hold", "loops over its rows and columns")
+    refused(bind, "lanes that hold different columns", "loops over rows and columns")
 
 
 def test_a_loop_over_part_of_a_tile_is_refused():
