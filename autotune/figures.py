@@ -8,9 +8,13 @@ import numpy as np
 
 from ..codegen.cuda.screens import FEATURE_NAMES
 from ..ir.errors import Error
+from ..runtime.worker import Workers
 from .build_cuda import screened
 from .built import Progress
 from .task import Task
+
+PATIENCE_S = 10.0  # for lowering one configuration
+REFUSED = np.full(len(FEATURE_NAMES), np.nan)
 
 
 class Figures:
@@ -19,9 +23,16 @@ class Figures:
     A configuration that is refused, by the template, a limit or a screen, has none.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, processes: int = 0) -> None:
+        """Lower in this process, or in others, which are forked here: before this one starts threads."""
         self._task = task
         self._known: dict[int, np.ndarray] = {}
+        self._workers = Workers(self._of, processes) if processes else None
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._workers:
+            self._workers.close()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -30,16 +41,26 @@ class Figures:
 
     def __call__(self, indices: Sequence[int]) -> np.ndarray:
         """Give the figures of configurations by number: (configurations, columns) float32, NaN where refused."""
-        for index in indices:
-            if index not in self._known:
-                self._known[index] = self._of(index)
-        return np.array([self._known[index] for index in indices], np.float32).reshape(len(indices), len(FEATURE_NAMES))
+        missing = [index for index in dict.fromkeys(map(int, indices)) if index not in self._known]
+        self._known.update(zip(missing, self._all_of(missing), strict=True))
+        rows = [self._known[int(index)] for index in indices]
+        return np.array(rows, np.float32).reshape(len(rows), len(FEATURE_NAMES))
+
+    def _all_of(self, indices: Sequence[int]) -> list[np.ndarray]:
+        if self._workers is None:
+            return [self._of(index) for index in indices]
+        tickets = [self._workers.submit(index, PATIENCE_S) for index in indices]
+        found: dict[int, np.ndarray] = {}
+        while len(found) < len(tickets):
+            replies = self._workers.poll(PATIENCE_S)
+            found |= {ticket.number: reply.value if reply.ok else REFUSED for ticket, reply in replies}
+        return [found[ticket.number] for ticket in tickets]
 
     def _of(self, index: int) -> np.ndarray:
         try:
             found = screened(self._task, self._task.config_space.get(index), Progress())
         except Error:
-            return np.full(len(FEATURE_NAMES), np.nan)
+            return REFUSED
         if found.failures(self._task.target):
-            return np.full(len(FEATURE_NAMES), np.nan)
+            return REFUSED
         return np.array(list(found.main.features().values()))

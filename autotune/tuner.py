@@ -185,8 +185,8 @@ class _Search:
         self._thread = ThreadPoolExecutor(1)  # workers are forked by processes of their own: a thread is safe here
         self._thinking: Future[list[int]] | None = None
         self._empty = False
-        if tuner.task.target.kind == "cuda":
-            self.space.figures = Figures(tuner.task)
+        self.figures = Figures(tuner.task, tuner.options.builders) if tuner.task.target.kind == "cuda" else None
+        self.space.figures = self.figures
         self.strategy = tuner.strategy(self.space, tuner.seed)
         self._begin()
 
@@ -306,6 +306,8 @@ class _Search:
     def close(self) -> None:
         """Wait for the strategy's thread, and write what is pending."""
         self._thread.shutdown(wait=True)
+        if self.figures is not None:
+            self.figures.close()
         if self.tuner.records is not None:
             self.tuner.records.flush()
 

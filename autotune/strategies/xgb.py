@@ -13,6 +13,7 @@ from .annealing import Annealing
 from .strategy import Unvisited
 
 DRAWN = 8  # configurations drawn for each one that the template's estimate lets begin
+REFINED = 2  # configurations that are lowered for their figures for each one wanted
 LISTED = 1 << 13  # unvisited configurations that are all scored rather than searched by annealing
 
 
@@ -114,13 +115,17 @@ class XgbStrategy:
         else:
             starts = self.space.matrix(sorted(self._costs, key=self._costs.__getitem__)[: self.annealing.chains // 2])
             best = self.annealing(self.space, self.score, starts, keep, self.unvisited.seen, self.rng)
-        return self._spread(self._refined(best), count)
+        return self._spread(self._refined(best, REFINED * count), count)
 
-    def _refined(self, best: list[int]) -> list[int]:
-        """Put configurations in the order of the model that knows their figures; those that are refused drop out."""
+    def _refined(self, best: list[int], most: int) -> list[int]:
+        """Put the first ones in the order of the model that knows their figures; those that are refused drop out.
+
+        most  ones that are worth a lowering
+        """
         figures = self.space.figures
         if self.refiner is None or figures is None or not best:
             return best
+        best = best[:most]
         columns = figures(best)
         refused = np.isnan(columns).any(axis=1)
         dropped = [best[i] for i in np.flatnonzero(refused)]

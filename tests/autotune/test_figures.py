@@ -42,6 +42,15 @@ def test_a_configuration_is_lowered_once() -> None:
     assert (figures([1, 1]) == np.vstack([first, first])).all()
 
 
+def test_other_processes_give_the_same_figures() -> None:
+    task = transposition(1024)
+    figures = Figures(task, processes=2)
+    try:
+        assert np.array_equal(figures(range(8)), Figures(task)(range(8)), equal_nan=True)
+    finally:
+        figures.close()
+
+
 def seconds_of(space: ConfigSpace, indices: Sequence[int]) -> np.ndarray:
     return gemm_seconds(space, space.matrix(indices), *SHAPE)
 
