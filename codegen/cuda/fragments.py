@@ -63,12 +63,13 @@ class DistributeFragments:
             fact = f"the block has {x} threads along x, and matrices in registers belong to warps of {WARP} threads"
             raise CodegenError("cuda", fact, advice=f"bind loops of a multiple of {WARP} to threadIdx.x, or none")
         kernel = replace(kernel, block=(WARP if x == 1 else x, y, z))
+        alone = x == 1
         lane = THREAD_VARS[0] if kernel.block[0] == WARP else THREAD_VARS[0] % WARP
         ranges = dict(kernel.ranges)
         ranges[GROUP] = Interval(Const(0), Const(GROUPS - 1))
         ranges[MEMBER] = Interval(Const(0), Const(MEMBERS - 1))
         names = Names(kernel.body)
-        body = _Distributor(fragments, ranges, OperandLoads(lane, ranges, names)).stmt(kernel.body, _Place())
+        body = _Distributor(fragments, ranges, OperandLoads(lane, ranges, names), alone).stmt(kernel.body, _Place())
         return replace(kernel, body=substitute(body, {GROUP: lane // MEMBERS, MEMBER: lane % MEMBERS}))
 
 
@@ -86,11 +87,15 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Distributor:
-    """Rewrites the body of one kernel."""
+    """Rewrites the body of one kernel.
+
+    alone  whether the block had one thread along x, which what is not shared among lanes is left to
+    """
 
     fragments: dict[Buffer, Fragment]
     ranges: dict[Var, Interval]
     loads: OperandLoads
+    alone: bool
 
     def stmt(self, stmt: Stmt, place: _Place) -> Stmt:
         """Give what one lane does at `stmt`."""
@@ -107,9 +112,6 @@ class _Distributor:
             case Store():
                 return self.store(stmt, place)
             case Evaluate(value):
-                if any(a.buffer in self.fragments for a in of_kind(value, Address)):
-                    fact = f"{value} takes the address of a matrix in registers"
-                    raise _refusal(stmt, fact, "a loop over its rows and columns")
                 return Evaluate(self.value(value, stmt))
             case _:
                 return map_children(stmt, lambda n: self.stmt(n, place) if isinstance(n, Stmt) else self.value(n, stmt))
@@ -213,23 +215,30 @@ class _Distributor:
         zeros: dict[Var, Expr] = {loop.var: Const(0) for loop in product.loops}
         places = []
         for _, access, _, _ in product.operands:
-            fragment = self.fragments[access.buffer]
-            indices = tuple(simplify(substitute(i, zeros), self.ranges) for i in access.indices)
-            tiles = []
-            for dim, side in fragment.sides:
-                rest = simplify(arith.floormod(indices[dim], side.extent), self.ranges)
-                if not arith.is_const(rest, 0):
-                    fact = f"mma {product.name} begins at {indices[dim]} of {access.buffer.name}, within a tile"
-                    raise _refusal(product.loops[0], fact, f"steps of multiples of {side.extent}")
-                tiles.append(simplify(arith.floordiv(indices[dim], side.extent), self.ranges))
-            places.append(Address(fragment.registers, (*fragment.others(indices), *tiles, Const(0))))
+            indices = tuple(substitute(i, zeros) for i in access.indices)
+            places.append(self.address(self.fragments[access.buffer], indices, product.loops[0]))
         return Evaluate(Call(f"mma_{product.name}", tuple(places), Const(0).dtype))
+
+    def address(self, fragment: Fragment, indices: tuple[Expr, ...], stmt: Stmt) -> Address:
+        """Give the registers from those of the tile on that begins at an element."""
+        indices = tuple(simplify(i, self.ranges) for i in indices)
+        tiles = []
+        for dim, side in fragment.sides:
+            rest = simplify(arith.floormod(indices[dim], side.extent), self.ranges)
+            if not arith.is_const(rest, 0):
+                fact = f"an instruction begins at {indices[dim]} of {fragment.buffer.name}, within a tile"
+                raise _refusal(stmt, fact, f"steps of multiples of {side.extent}")
+            tiles.append(simplify(arith.floordiv(indices[dim], side.extent), self.ranges))
+        return Address(fragment.registers, (*fragment.others(indices), *tiles, Const(0)))
 
     def store(self, store: Store, place: _Place) -> Stmt:
         """Give the store of one element by the lane that holds it."""
         owner = self.owner(store, place)
         conditions = [arith.eq(part, lane) for part, lane in owner.items()]
         made = self.stored(store, place)
+        in_memory = store.buffer.scope in ("global", "shared")
+        if self.alone and in_memory and not place.spread and not owner:
+            conditions = [arith.eq(THREAD_VARS[0], 0)]
         return If(arith.logical_and(*conditions), made) if conditions else made
 
     def owner(self, store: Store, place: _Place) -> dict[Var, Expr]:
@@ -280,6 +289,8 @@ class _Distributor:
                     registers, element = self.register(fragment, indices, stmt)
                     load = Load(fragment.registers, registers)
                     return unpacked(load, element, buffer.dtype) if fragment.packed else load
+                case Address(buffer, indices) if buffer in self.fragments:
+                    return self.address(self.fragments[buffer], indices, stmt)
                 case _:
                     return None
 

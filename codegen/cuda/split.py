@@ -10,6 +10,7 @@ from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
 from ...ir.expr import Address, Const, Expr, Load, Lt, Var
+from ...ir.gpu import WARP
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, Function, If, Let, Seq, Stmt, Store, seq
 from ...ir.visit import map_statements, of_kind, rewrite, same, statements, substitute, variables, walk, with_fields
 from ..passes.names import Names
@@ -45,7 +46,7 @@ def _nests(stmt: Stmt, workspaces: list[Buffer]) -> Iterator[Stmt]:
             yield from _nests(seq(*rest), workspaces)
         case Seq():
             return
-        case Allocate(buffer, body):
+        case Allocate(buffer, body) if buffer.scope == "global" or _has_blocks(body):
             if buffer.scope != "global":
                 fact = f"{buffer.name} is kept in {buffer.scope} memory, which no kernel hands on to the next"
                 advice = f'compute {buffer.name} at a loop of what reads it, or set_scope("global")'
@@ -54,6 +55,11 @@ def _nests(stmt: Stmt, workspaces: list[Buffer]) -> Iterator[Stmt]:
             yield from _nests(body, workspaces)
         case _:
             yield stmt
+
+
+def _has_blocks(stmt: Stmt) -> bool:
+    """Tell whether the work is shared among blocks; else it is one kernel of one block."""
+    return any(type(s) is For and s.thread in BLOCK_AXES for s in statements(stmt))
 
 
 Loops = tuple[tuple[str, Expr], ...]  # thread axis and extent of the thread loops around, outermost first
@@ -115,9 +121,9 @@ class _Binder:
                 self.check_private(buffer, body)
                 return _hoisted(Allocate(buffer, self.bound(body, loops)))
             case Store(buffer):
-                lanes = AXIS_VARS[THREAD_AXES[0]]  # what a warp holds together is stored by all of its lanes
-                held = any(load.buffer.scope == "warp" for load in of_kind(stmt.value, Load))
-                chosen = [c for c in self.chosen(buffer, loops) if not (held and lanes in variables(c))]
+                chosen = self.chosen(buffer, loops)
+                if any(load.buffer.scope == "warp" for load in of_kind(stmt.value, Load)):
+                    chosen = self.chosen_warp(chosen)
                 return _under(chosen, stmt)
             case Evaluate():
                 targets = [a.buffer for a in of_kind(stmt, Address) if self.is_target(a.buffer)]
@@ -137,7 +143,8 @@ class _Binder:
         """
         private = buffer.scope in PRIVATE
         own = loops if private else loops[self.depth.get(buffer, 0) :]
-        if buffer.scope in ("warp", "warpgroup"):
+        self.check_within_block(buffer, loops[self.depth.get(buffer, 0) :])
+        if buffer.scope == "warpgroup":
             own = loops[self.depth.get(buffer, 0) :]
         found: list[Expr] = []
         for axis, launched in self.extents.items():
@@ -150,6 +157,21 @@ class _Binder:
                 if not same(extent, launched):
                     found.append(Lt(AXIS_VARS[axis], arith.cast("int32", extent)))
         return found
+
+    def chosen_warp(self, conditions: list[Expr]) -> list[Expr]:
+        """Give conditions under which a warp, all of its lanes, stores what it holds together."""
+        x = THREAD_AXES[0]
+        kept = [c for c in conditions if AXIS_VARS[x] not in variables(c)]
+        launched = arith.int_value(self.extents.get(x, Const(1)))
+        return kept if launched is None or launched <= WARP else [*kept, Lt(AXIS_VARS[x], Const(WARP))]
+
+    def check_within_block(self, buffer: Buffer, loops: Loops) -> None:
+        """Refuse memory of one block, or one thread, that several blocks would have to fill."""
+        blocks = [thread for thread, _ in loops if thread in BLOCK_AXES]
+        if blocks and buffer.scope != "global":
+            fact = f"{buffer.name} is kept in {buffer.scope} memory, and the blocks of {blocks[0]} compute parts of it"
+            advice = f"bind the loops of {buffer.name} to threads, or compute it at a loop within {blocks[0]}"
+            raise CodegenError("cuda", fact, advice=advice)
 
     def check_private(self, buffer: Buffer, body: Stmt) -> None:
         """Refuse a register buffer that several threads would have to share."""
