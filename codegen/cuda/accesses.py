@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ...ir import arith
 from ...ir.affine import affine_of
 from ...ir.buffer import Buffer
-from ...ir.expr import Address, Call, Const, Expr, Load, Var
+from ...ir.expr import Address, Const, Expr, Load, Var
 from ...ir.interval import Interval, Known, negated
-from ...ir.intrinsics import INTRINSICS, Effect
-from ...ir.linear import Affine, Opaque, of_atom
-from ...ir.stmt import Evaluate, For, If, Let, Stmt, Store
-from ...ir.visit import Node, substitute, walk
+from ...ir.linear import Affine, Opaque
+from ...ir.stmt import For, If, Let, Stmt, Store
+from ...ir.visit import substitute, walk
 from .kernel import THREAD_VARS, Kernel
 
-MATRIX_ROW = 16  # bytes of a row of an 8x8 matrix of 16-bit elements, what one lane's address stands for
-ROW_CALLS = {"ldmatrix": False, "stmatrix": True}  # calls on rows of matrices, by stem: whether they write
-ORDERING = frozenset({"barrier", "cp_async_commit", "cp_async_wait"})  # calls that decide when accesses happen
 # Elements that one call touches from its address on, by their number.
 RUNS = {count: Var(f"run{count}", minimum=0) for count in (2, 4, 8, 16)}
 
@@ -146,55 +142,3 @@ def tracked(kernel: Kernel, exempt: frozenset[str]) -> frozenset[Buffer]:
     shared = {b for b in uses if b.scope == "shared"}
     written = {b for b in kernel.outputs if b.scope == "global" and len(uses.get(b, ())) > 1}
     return frozenset(b for b in shared | written if b.name not in exempt)
-
-
-def own_accesses(stmt: Stmt, place: Place, buffers: frozenset[Buffer]) -> list[Access]:
-    """Give the accesses of a statement itself, without those of the statements in it: reads before writes."""
-    match stmt:
-        case Store(buffer, indices, value):
-            parts: tuple[Node, ...] = (*indices, value)
-            written = [_access(stmt, buffer, indices, True, place)] if buffer in buffers else []
-        case For(extent=part) | If(condition=part) | Let(value=part) | Evaluate(part):
-            parts, written = (part,), []
-        case _:
-            return []
-    found: list[Access] = []
-    for part in parts:
-        for node in walk(part):
-            match node:
-                case Load(buffer, indices) if buffer in buffers:
-                    found.append(_access(stmt, buffer, indices, False, place))
-                case Call(args=args) if any(type(a) is Address and a.buffer in buffers for a in args):
-                    found += _of_call(stmt, node, place, buffers)
-    found.sort(key=lambda a: a.writes)
-    return found + written
-
-
-def _access(
-    stmt: Stmt, buffer: Buffer, indices: tuple[Expr, ...], writes: bool, place: Place, count: int = 1
-) -> Access:
-    forms = tuple(affine_of(place.resolved(i)) for i in indices)
-    loops = place.loops
-    if count in RUNS:
-        forms, loops = (*forms[:-1], forms[-1] + of_atom(RUNS[count])), (*loops, RUNS[count])
-    return Access(buffer, forms if count in (1, *RUNS) else None, writes, loops, place.known, stmt)
-
-
-def _of_call(stmt: Stmt, call: Call, place: Place, buffers: frozenset[Buffer]) -> Iterator[Access]:
-    """Give what a call does to the buffers whose addresses it is given."""
-    row = next((writes for stem, writes in ROW_CALLS.items() if call.name.startswith(stem)), None)
-    for position, arg in enumerate(call.args):
-        match arg:
-            case Address(buffer, indices) if buffer in buffers:
-                if call.name == "cp_async":
-                    count = (arith.int_value(call.args[2]) or 0) // buffer.dtype.bytes
-                    yield _access(stmt, buffer, indices, position == 0, place, count)
-                elif row is not None:
-                    found = _access(stmt, buffer, indices, row, place, MATRIX_ROW // buffer.dtype.bytes)
-                    yield replace(found, collective=True)
-                else:
-                    known = INTRINSICS.get(call.name)
-                    whole = Access(buffer, None, False, place.loops, place.known, stmt, collective=True)
-                    yield whole
-                    if known is None or known.effect is Effect.WRITES:
-                        yield replace(whole, writes=True)

@@ -9,18 +9,19 @@ from itertools import islice, product
 from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
-from ...ir.expr import Address, Call, Const, Expr, Load
+from ...ir.expr import Const
 from ...ir.interval import const_bounds
 from ...ir.printer import place_text
-from ...ir.stmt import Allocate, For, ForKind, Function, If, Let, Seq, Stmt, Store
+from ...ir.stmt import Allocate, For, ForKind, Function, If, Let, Seq, Stmt
 from ...ir.target import Target
-from ...ir.visit import children, of_kind, statements, walk, with_fields
-from .accesses import ORDERING, Access, Place, own_accesses, root_place, tracked
+from ...ir.visit import with_fields
+from .accesses import Access, Place, root_place, tracked
 from .conflicts import Conflicts, Meeting
 from .distribute import distributed, joined
 from .gaps import Arc, Gaps, fewest
 from .kernel import Kernel, effect, is_effect
 from .pending import Copies
+from .sites import Sites
 
 MOST_CHOICES = 8  # combinations of equally good plans of inner loops that are compared
 
@@ -110,9 +111,8 @@ class _Plan:
     """Plans one kernel."""
 
     def __init__(self, kernel: Kernel, buffers: frozenset[Buffer]) -> None:
-        self.kernel, self.buffers = kernel, buffers
+        self.kernel, self.sites = kernel, Sites(buffers)
         self.conflicts = Conflicts(kernel)
-        self._uses: dict[int, tuple[Stmt, bool, bool]] = {}
         self._root = root_place(kernel)
         self._landing: tuple[Access, ...] | None = None
 
@@ -127,11 +127,9 @@ class _Plan:
 
     def check_copies(self) -> None:
         """Refuse accesses to what an asynchronous copy may still be writing."""
-        if any(call.name == "cp_async" for call in of_kind(self.kernel.body, Call)):
-            copied = frozenset(access.buffer for access in self.landing())
-            Copies(lambda stmt, place: self.gathered(stmt, place, copied), self.refusal, self.conflicts).after(
-                self.kernel.body, self._root, ()
-            )
+        copied = frozenset(access.buffer for access in self.landing())
+        if copied:
+            Copies(Sites(copied), self.conflicts, self.refusal).after(self.kernel.body, self._root, ())
 
     def refusal(self, stmt: Stmt, fact: str, advice: str) -> CodegenError:
         """Give the error for a statement of the kernel."""
@@ -169,14 +167,14 @@ class _Plan:
                 build = self.flattened(body, place, items)
                 return lambda pieces: [_with_body(stmt, "body", _again(body, build(pieces)))]
             case Let(body=body):
-                before = self.added(own_accesses(stmt, place, self.buffers), items)
+                before = self.added(self.sites.own(stmt, place), items)
                 build = self.flattened(body, place.binding(stmt), items)
                 return lambda pieces: [*before(pieces), _with_body(stmt, "body", _again(body, build(pieces)))]
             case For():
-                before = self.added(own_accesses(stmt, place, self.buffers), items)
+                before = self.added(self.sites.own(stmt, place), items)
                 loop = _leaf(items, self.item(stmt, place))
                 return lambda pieces: [*before(pieces), *loop(pieces)]
-            case If() if place.uniform and place.varies(stmt.condition) and self.uses(stmt)[0]:
+            case If() if place.uniform and place.varies(stmt.condition) and self.sites.use(stmt).touches:
                 try:
                     return _leaf(items, self.item(stmt, place))
                 except _Divergent:
@@ -228,13 +226,13 @@ class _Plan:
 
     def item(self, stmt: Stmt, place: Place) -> tuple[_Planned, ...]:
         """Give the plans of one statement."""
-        used, written = self.uses(stmt)
-        if not used:
+        use = self.sites.use(stmt)
+        if not use.touches:
             return (_Planned(stmt, _NO_ACCESS),)
         match stmt:
-            case For(kind=kind) if written and kind is not ForKind.VECTORIZED:
+            case For(kind=kind) if use.writes and kind is not ForKind.VECTORIZED:
                 return tuple(self.loop(stmt, place))
-            case If() if written:
+            case If() if use.writes:
                 return (self.branch(stmt, place),)
         if is_effect(stmt, "barrier"):
             if not place.uniform:
@@ -242,7 +240,7 @@ class _Plan:
             return (_Planned(stmt, _BARRIER),)
         if is_effect(stmt, "cp_async_wait"):
             return (_Planned(stmt, Summary((), self.landing())),)
-        found = tuple(self.gathered(stmt, place))
+        found = tuple(self.sites.below(stmt, place))
         self.check_alone(stmt, found, len(place.loops))
         return (_Planned(stmt, Summary(found, found)),)
 
@@ -261,7 +259,7 @@ class _Plan:
 
     def branch(self, stmt: If, place: Place) -> _Planned:
         """Give the plan of a conditional; its branches never meet where all threads take the same."""
-        reads = tuple(own_accesses(stmt, place, self.buffers))
+        reads = tuple(self.sites.own(stmt, place))
         then = self.level(stmt.then, place.under(stmt, True), None, reads)[0]
         made = _with_body(stmt, "then", then.stmt)
         if stmt.otherwise is None:
@@ -286,60 +284,12 @@ class _Plan:
 
     # -- accesses -------------------------------------------------------------------------------------------------
 
-    def uses(self, stmt: Stmt) -> tuple[bool, bool]:
-        """Tell whether a statement accesses the buffers or orders accesses, and whether it does more than read."""
-        found = self._uses.get(id(stmt))
-        if found is not None:
-            return found[1:]
-        used = written = type(stmt) is Store and stmt.buffer in self.buffers
-        for child in children(stmt):
-            if isinstance(child, Stmt):
-                below = self.uses(child)
-            else:
-                below = self.uses_of(child)
-            used, written = used or below[0], written or below[1]
-        self._uses[id(stmt)] = (stmt, used, written)
-        return used, written
-
-    def uses_of(self, expr: Expr) -> tuple[bool, bool]:
-        """Tell the same of an expression."""
-        used = False
-        for node in walk(expr):
-            match node:
-                case Load(buffer=buffer) if buffer in self.buffers:
-                    used = True
-                case Call(name=name, args=args):
-                    if name in ORDERING or any(type(a) is Address and a.buffer in self.buffers for a in args):
-                        return True, True
-        return used, False
-
-    def gathered(self, stmt: Stmt, place: Place, buffers: frozenset[Buffer] | None = None) -> list[Access]:
-        """Give all accesses of a statement and those in it, to some buffers or to all that are tracked."""
-        if not self.uses(stmt)[0]:
-            return []
-        found = own_accesses(stmt, place, self.buffers if buffers is None else buffers)
-        match stmt:
-            case For(body=body):
-                found += self.gathered(body, place.within(stmt), buffers)
-            case Let(body=body):
-                found += self.gathered(body, place.binding(stmt), buffers)
-            case If(then=then, otherwise=otherwise):
-                found += self.gathered(then, place.under(stmt, True), buffers)
-                if otherwise is not None:
-                    found += self.gathered(otherwise, place.under(stmt, False), buffers)
-            case Seq(parts):
-                found += [a for part in parts for a in self.gathered(part, place, buffers)]
-            case Allocate(body=body):
-                found += self.gathered(body, place, buffers)
-        return found
-
     def landing(self) -> tuple[Access, ...]:
         """Give the writes of asynchronous copies, any of which may happen at a wait."""
         if self._landing is None:
-            all_accesses = self.gathered(self.kernel.body, self._root)
-            copied = {id(s) for s in statements(self.kernel.body) if is_effect(s, "cp_async")}
-            landing = (replace(a, floating=True) for a in all_accesses if a.writes and id(a.stmt) in copied)
-            self._landing = tuple(landing)
+            found = self.sites.below(self.kernel.body, self._root)
+            copies = (a for a in found if a.writes and is_effect(a.stmt, "cp_async"))
+            self._landing = tuple(replace(a, floating=True) for a in copies)
         return self._landing
 
 

@@ -16,9 +16,9 @@ from ...ir.simplify import simplify
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.visit import Node, map_children, map_statements, substitute, variables, walk, with_fields
 from ..passes.names import Names
-from .accesses import ROW_CALLS
 from .expressions import offset_of
 from .kernel import effect
+from .sites import ROW_CALLS
 
 COPY_BYTES = (16, 8, 4)  # of one asynchronous copy, the best first
 

@@ -21,10 +21,10 @@ from ...ir.visit import of_kind
 from .accesses import Access, Place, moved
 from .conflicts import Conflicts, Meeting
 from .kernel import is_effect
+from .sites import Sites
 
 MOST_ITERATIONS = 16  # of a loop, that are followed until what is pending repeats itself
 
-Gather = Callable[[Stmt, Place], list[Access]]  # the accesses of a statement and those in it
 Refuse = Callable[[Stmt, str, str], CodegenError]
 
 
@@ -57,9 +57,9 @@ State = tuple[Pending, ...]
 class Copies:
     """Follows the asynchronous copies of one kernel."""
 
-    gather: Gather
-    refuse: Refuse
+    sites: Sites
     conflicts: Conflicts
+    refuse: Refuse
 
     def after(self, stmt: Stmt, place: Place, state: State) -> State:
         """Give what is pending after a statement.  Raises CodegenError for an access to what is pending."""
@@ -99,7 +99,7 @@ class Copies:
         """Give what is pending after a statement that closes no group and waits for none."""
         depth = len(place.loops)
         issued: list[Pending] = []
-        for access in self.gather(stmt, place):
+        for access in self.sites.below(stmt, place):
             for copy in (*state, *issued):
                 self.check(copy, access, min(depth, copy.depth))
             if access.writes and is_effect(access.stmt, "cp_async"):
@@ -134,7 +134,7 @@ class Copies:
         """Give what is pending at the end after any number of further iterations."""
         inner = place.within(stmt)
         extent = place.resolved(stmt.extent)
-        issued = {id(a.stmt): a for a in self.gather(stmt.body, inner) if a.writes}
+        issued = {id(a.stmt): a for a in self.sites.below(stmt.body, inner) if a.writes}
         ended: State = ()
         for _ in range(MOST_ITERATIONS):
             before = {p.key for p in state}

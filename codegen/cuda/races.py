@@ -22,8 +22,9 @@ from ...ir.expr import Address, Call, Expr, Load, Var
 from ...ir.printer import expr_text
 from ...ir.stmt import Allocate, Evaluate, For, If, Let, Seq, Stmt, Store
 from ...ir.visit import children, substitute, walk
-from .accesses import MATRIX_ROW, ROW_CALLS, tracked
+from .accesses import tracked
 from .kernel import BLOCK_VARS, THREAD_VARS, Kernel
+from .sites import MATRIX_ROW, ROW_CALLS
 
 Values = Any  # a number, or one for each thread
 NOBODY, SEVERAL = -1, -2

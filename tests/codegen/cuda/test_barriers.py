@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tilewright.codegen.cuda.accesses import own_accesses, root_place
+from tilewright.codegen.cuda.accesses import root_place
 from tilewright.codegen.cuda.barriers import PlanBarriers
 from tilewright.codegen.cuda.conflicts import Conflicts, Meeting
 from tilewright.codegen.cuda.gaps import Arc, fewest
 from tilewright.codegen.cuda.kernel import Kernel, effect, is_effect
 from tilewright.codegen.cuda.races import check_barriers
+from tilewright.codegen.cuda.sites import Sites
 from tilewright.ir import arith
 from tilewright.ir.errors import CodegenError
 from tilewright.ir.expr import Address, Const, Expr, Load, Var
@@ -429,8 +430,9 @@ def test_accesses_that_are_proved_apart_never_meet(data: st.DataObject) -> None:
     meeting = data.draw(st.sampled_from([Meeting(1), Meeting(0, k), Meeting(0, k, next=False)]))
     place = root_place(plain).within(plain.body)
     inside = place.within(one) if guard is None else place.within(one).under(one.body, True)
-    (a,) = own_accesses(write, inside, frozenset({buffer}))
-    (c,) = own_accesses(read, place.within(two), frozenset({buffer}))
+    sites = Sites(frozenset({buffer}))
+    (a,) = sites.own(write, inside)
+    (c,) = sites.own(read, place.within(two))
     if Conflicts(plain).possible(a, c, meeting):
         return
     x, y, kk, m = np.ix_(range(4), range(2), range(4), range(3))
