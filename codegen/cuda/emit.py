@@ -13,12 +13,12 @@ from ...ir.target import Target
 from ...ir.visit import variables, walk
 from .body import Writer
 from .expressions import Expressions, dense_strides
-from .kernel import AXIS_VARS, BLOCK_AXES, Kernel, Program
+from .kernel import AXIS_VARS, BLOCK_AXES, TENSOR_MAP, BoxMap, Kernel, Program
 from .limits import check_limits
 from .lower import lower_cuda
 from .names import identifier, stored_type
 from .shared_memory import shared_layout
-from .source import CudaSource, Launch, Parameter, Workspace
+from .source import CudaSource, Launch, Parameter, TensorMap, Workspace
 
 HELPERS = """\
 template <class T> TW_DEVICE T tw_min(T a, T b) { return a < b ? a : b; }
@@ -43,7 +43,8 @@ def emit_programs(programs: Sequence[Program]) -> CudaSource:
     text = "\n".join([HELPERS, *map(_kernel_text, kernels)])
     workspaces = tuple(Workspace(identifier(b), _bytes(b)) for p in programs for b in p.workspaces)
     shared = {b for p in programs for b in p.workspaces}
-    return CudaSource(text, tuple(_launch(k, shared) for k in kernels), workspaces)
+    maps = tuple(_tensor_map(m, shared) for k in kernels for m in k.maps)
+    return CudaSource(text, tuple(_launch(k, shared) for k in kernels), workspaces, maps)
 
 
 def _bytes(buffer: Buffer) -> str:
@@ -55,13 +56,28 @@ def _bytes(buffer: Buffer) -> str:
 
 
 def _launch(kernel: Kernel, workspaces: set[Buffer]) -> Launch:
-    params = []
+    params = [Parameter(TENSOR_MAP, identifier(m.handle)) for m in kernel.maps]
     for param in kernel.params:
         kind = "scalar" if isinstance(param, Var) else "workspace" if param in workspaces else "buffer"
         params.append(Parameter(kind, identifier(param), str(param.dtype)))
     grid = (str(kernel.grid[0]), str(kernel.grid[1]), str(kernel.grid[2]))
     _, shared_bytes = shared_layout(kernel)
     return Launch(kernel.name, tuple(params), grid, kernel.block, shared_bytes, kernel.cluster, kernel.min_blocks)
+
+
+def _tensor_map(described: BoxMap, workspaces: set[Buffer]) -> TensorMap:
+    buffer = described.buffer
+    strides = [arith.mul(s, buffer.dtype.bytes) for s in dense_strides(buffer)[:-1]]
+    name = identifier(buffer) if buffer in workspaces else buffer.name
+    return TensorMap(
+        identifier(described.handle),
+        name,
+        str(buffer.dtype),
+        tuple(map(str, reversed(buffer.shape))),
+        tuple(map(str, reversed(strides))),
+        tuple(reversed(described.box)),
+        described.swizzle,
+    )
 
 
 def _kernel_text(kernel: Kernel) -> str:
@@ -81,7 +97,8 @@ def _kernel_text(kernel: Kernel) -> str:
     writer.write(kernel.body)
     cluster = f"TW_CLUSTER{kernel.cluster} " if kernel.cluster != (1, 1, 1) else ""
     head = f"TW_KERNEL({kernel.threads}, {kernel.min_blocks}) {cluster}{kernel.name}("
-    params = ",\n    ".join(_parameter(p, p in written) for p in kernel.params)
+    maps = [f"const TW_GRID_CONSTANT tw_tensor_map {identifier(m.handle)}" for m in kernel.maps]
+    params = ",\n    ".join([*maps, *(_parameter(p, p in written) for p in kernel.params)])
     return "\n".join([f"{head}\n    {params}) {{", *writer.lines, "}", ""])
 
 

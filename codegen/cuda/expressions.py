@@ -20,6 +20,7 @@ from ...ir.interval import Interval, const_bounds
 from ...ir.intrinsics import INTRINSICS
 from ...ir.simplify import simplify
 from ...ir.visit import substitute, variables
+from .kernel import TENSOR_MAP
 from .names import HALVES, identifier, stored_type, value_type
 
 _INFIX = {
@@ -129,7 +130,7 @@ class Expressions:
             return self.replaced[id(node)]
         buffer = node.buffer
         if buffer.scope == "local":
-            return self.register(buffer, node.indices)
+            return self.register(buffer, node.indices or (e.Const(0),))
         function = "tw_load_const" if buffer in self.read_only else "tw_load"
         return f"{function}({self.place(buffer, node.indices)})"
 
@@ -280,6 +281,8 @@ def _load(self: Expressions, node: e.Load) -> str:
 def _address(self: Expressions, node: e.Address) -> str:
     if node.buffer.scope == "local":
         return self.register(node.buffer, node.indices[:-1])
+    if node.buffer.scope == TENSOR_MAP:
+        return f"&{identifier(node.buffer)}"
     return f"({self.place(node.buffer, node.indices)})"
 
 
@@ -310,9 +313,22 @@ def _call(self: Expressions, node: e.Call) -> str:
     return f"tw_{node.name}(({kind}){values[0]}{''.join(f', {v}' for v in values[1:])})"
 
 
+def _wgmma(
+    kind: str, registers: str, a: str, b: str, add: str, columns: str, a_along_rows: str, b_along_rows: str
+) -> str:
+    """Give the product of a warpgroup; its registers are those of neighbouring tiles of 8 columns, 4 of each."""
+    whole = f"reinterpret_cast<float (&)[{int(columns) // 2}]>({registers})"
+    return f"tw_wgmma_{kind}<{columns}, {a_along_rows}, {b_along_rows}>({whole}, {a}, {b}, {add})"
+
+
 _TEMPLATES: dict[str, Callable[[list[str]], str]] = {
     "cp_async": lambda v: f"tw_cp_async<{v[2]}>({v[0]}, {v[1]}, {v[3]})",
     "cp_async_wait": lambda v: f"tw_cp_async_wait<{v[0]}>()",
+    "wgmma_f16": lambda v: _wgmma("f16", *v),
+    "wgmma_bf16": lambda v: _wgmma("bf16", *v),
+    "wgmma_wait": lambda v: f"tw_wgmma_wait<{v[0]}>()",
+    "setmaxnreg_inc": lambda v: f"tw_setmaxnreg_inc<{v[0]}>()",
+    "setmaxnreg_dec": lambda v: f"tw_setmaxnreg_dec<{v[0]}>()",
 }
 
 _HANDLERS: dict[type, Callable[..., str]] = {

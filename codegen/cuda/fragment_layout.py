@@ -159,11 +159,11 @@ class Product:
         yield Role.B, self.b, j, k
 
 
-def product_of(stmt: Stmt) -> Product | None:
+def product_of(stmt: Stmt, mark: str = "mma") -> Product | None:
     """Give the matrix product that a loop is marked as, or None."""
     match stmt:
         case For(body=For(body=For(body=Store() as total) as third) as second) as first:
-            name = next((str(a.value) for a in first.annotations if a.name == "mma"), "")
+            name = next((str(a.value) for a in first.annotations if a.name == mark), "")
             if not name:
                 return None
             loads = [n for n in of_kind(total.value, Load) if n.buffer is not total.buffer]

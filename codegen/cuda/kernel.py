@@ -30,6 +30,24 @@ BLOCK_VARS = tuple(AXIS_VARS[name] for name in BLOCK_AXES)
 COLLECTIVES = frozenset({"barrier", "warp_barrier", "shuffle_xor", "shuffle_down", "shuffle"})
 
 
+TENSOR_MAP = "tensor_map"  # scope of the handles of tensor maps
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxMap:
+    """A tensor map over a buffer: what one bulk copy moves.
+
+    handle   stands for the map in the body, as a buffer without elements of scope TENSOR_MAP
+    box      elements along each dimension of the buffer
+    swizzle  bytes of the rows that are swizzled in shared memory: 0, 32, 64 or 128
+    """
+
+    handle: Buffer
+    buffer: Buffer
+    box: tuple[int, ...]
+    swizzle: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Kernel:
     """One launch.
@@ -40,6 +58,8 @@ class Kernel:
     block       extents of threadIdx.x, .y and .z
     shared      buffers of the block
     min_blocks  blocks that a multiprocessor should hold at once, for the register allocation; 0 for the compiler's
+    cluster     blocks along x, y and z that share bulk copies
+    maps        tensor maps, parameters before all others
     """
 
     name: str
@@ -51,6 +71,7 @@ class Kernel:
     shared: tuple[Buffer, ...] = ()
     min_blocks: int = 0
     cluster: tuple[int, int, int] = (1, 1, 1)
+    maps: tuple[BoxMap, ...] = ()
 
     @property
     def threads(self) -> int:
