@@ -14,6 +14,9 @@ from ...te.tensor import Tensor
 from ..space import Knobs
 from ..template import get_config, get_target, template
 from . import register_tile as tile
+from .cuda import gemm
+
+SCHEDULERS = {"cuda": gemm.schedule}  # by kind of target; `_schedule` for the others
 
 
 @template("matmul")
@@ -49,9 +52,15 @@ def batch_matmul(
 
 
 def _scheduled(a: Tensor, b: Tensor, c: Tensor) -> tuple[Schedule, list[Tensor]]:
-    """Schedule a product: register tiles of C, in blocks of rows, over panels of columns."""
     s = create_schedule(c.op)
-    cfg = get_config()
+    SCHEDULERS.get(get_target().kind, _schedule)(get_config(), s)
+    return s, [a, b, c]
+
+
+def _schedule(cfg: Knobs, s: Schedule) -> None:
+    """Schedule a product: register tiles of C, in blocks of rows, over panels of columns."""
+    c = s.outputs[0]
+    a, b = c.op.inputs
     lanes = tile.lanes_of(get_target())
     *batch, rows, columns = c.op.axis
     _define(cfg, rows, columns, c.op.reduce_axis[0], lanes)
@@ -68,7 +77,6 @@ def _scheduled(a: Tensor, b: Tensor, c: Tensor) -> tuple[Schedule, list[Tensor]]
     _accumulate(cfg, s, cache, lanes)
     _pack(cfg, s, a, cache, "pack_a", cfg["tile_m"].size[-1], s[c], parallel)
     _pack(cfg, s, b, cache, "pack_b", cfg["tile_n"].size[-1], s[c], parallel)
-    return s, [a, b, c]
 
 
 def _define(cfg: Knobs, rows: Axis, columns: Axis, depth: Axis, lanes: int) -> None:
