@@ -37,11 +37,13 @@ TWE_API void twe_cp_async(u8* shared, const u8* global, int bytes, int valid, in
     else perform(copy);
 }
 
-template <class Item> static void retire(Groups<Item>& groups, int left, void (*act)(const Item&)) {
+template <class Item>
+static void retire(Groups<Item>& groups, int left, void (*act)(const Item&)) {
     if ((u32)left >= groups.committed) return;
     groups.retired = std::max(groups.retired, groups.committed - (u32)left);
     size_t done = 0;
-    while (done < groups.pending.size() && groups.pending[done].first <= groups.retired) act(groups.pending[done++].second);
+    while (done < groups.pending.size() && groups.pending[done].first <= groups.retired)
+        act(groups.pending[done++].second);
     groups.pending.erase(groups.pending.begin(), groups.pending.begin() + done);
 }
 
@@ -60,18 +62,22 @@ static u32 find_mbarrier(const u8* barrier, int rank, int line, const char* what
     const u64 offset = barrier - fiber.shared;
     const u32 number = mbarrier_slot(rank * machine.shared_stride + offset);
     if (!number)
-        fail(Kind::protocol, line, 0, "%s %s the mbarrier at shared + %llu, and nobody has initialised it", name(fiber), what,
-             (unsigned long long)offset);
+        fail(Kind::protocol, line, 0, "%s %s the mbarrier at shared + %llu, and nobody has initialised it", name(fiber),
+             what, (unsigned long long)offset);
     const Mbarrier& m = machine.mbarriers[number - 1];
     if (!fiber.knows(m.initialiser, m.init_clock))
-        fail(Kind::protocol, line, m.line, "%s %s the mbarrier at shared + %llu, and nothing orders that after its "
-             "initialisation by %s", name(fiber), what, (unsigned long long)offset, name(machine.fibers[m.initialiser]));
+        fail(Kind::protocol, line, m.line,
+             "%s %s the mbarrier at shared + %llu, and nothing orders that after its "
+             "initialisation by %s",
+             name(fiber), what, (unsigned long long)offset, name(machine.fibers[m.initialiser]));
     if (needs_fence && !m.fenced)
-        fail(Kind::protocol, line, m.line, "%s %s the mbarrier at shared + %llu, without tw_mbar_fence_init after its "
-             "initialisation", name(fiber), what, (unsigned long long)offset);
+        fail(Kind::protocol, line, m.line,
+             "%s %s the mbarrier at shared + %llu, without tw_mbar_fence_init after its "
+             "initialisation",
+             name(fiber), what, (unsigned long long)offset);
     if (machine.cluster[rank].live == 0)
-        fail(Kind::protocol, line, m.line, "%s %s an mbarrier of block %d of the cluster, which has ended", name(fiber), what,
-             rank);
+        fail(Kind::protocol, line, m.line, "%s %s an mbarrier of block %d of the cluster, which has ended", name(fiber),
+             what, rank);
     return number - 1;
 }
 
@@ -119,8 +125,10 @@ TWE_API void twe_fence_async(int) {
 static void complete_phase(Mbarrier& m, int line) {
     if (m.pending) return;
     if (m.bytes < 0)
-        fail(Kind::protocol, line, m.line, "%lld bytes more have come to the mbarrier at shared + %d than were expected in "
-             "phase %u", -m.bytes, m.offset, m.phase);
+        fail(Kind::protocol, line, m.line,
+             "%lld bytes more have come to the mbarrier at shared + %d than were expected in "
+             "phase %u",
+             -m.bytes, m.offset, m.phase);
     if (m.bytes) return;
     ++m.phase;
     m.pending = m.count;
@@ -134,8 +142,9 @@ static void complete_phase(Mbarrier& m, int line) {
 static void arrive(Mbarrier& m, long long bytes, int line) {
     Fiber& fiber = self();
     if (m.pending == 0)
-        fail(Kind::protocol, line, m.line, "%s arrives at the mbarrier at shared + %d, after all %d arrivals of phase %u",
-             name(fiber), m.offset, m.count, m.phase);
+        fail(Kind::protocol, line, m.line,
+             "%s arrives at the mbarrier at shared + %d, after all %d arrivals of phase %u", name(fiber), m.offset,
+             m.count, m.phase);
     m.bytes += bytes;
     if (bytes < 0 || m.bytes >= 1 << 20)
         fail(Kind::protocol, line, m.line, "the mbarrier at shared + %d expects %lld bytes", m.offset, m.bytes);
@@ -184,7 +193,8 @@ static Box box_of(const void* map, u8* shared, int rank, const int* at, int line
     std::memcpy(&box.map, map, sizeof box.map);
     if (box.map.magic != MAGIC) fail(Kind::protocol, line, 0, "%s %s by what is no tensor map", name(self()), what);
     if (box.map.rank() != rank)
-        fail(Kind::protocol, line, 0, "%s %s %d dimensions by a tensor map of %d", name(self()), what, rank, box.map.rank());
+        fail(Kind::protocol, line, 0, "%s %s %d dimensions by a tensor map of %d", name(self()), what, rank,
+             box.map.rank());
     require_aligned(shared, 128, line, what);
     find_shared(shared, box.map.row_bytes() * box.map.rows(), line, what);
     box.shared = shared;
@@ -193,10 +203,12 @@ static Box box_of(const void* map, u8* shared, int rank, const int* at, int line
 }
 
 // For each row of the box: its bytes in global memory, those that lie in the tensor, and where in the row they start.
-template <class Act> static void for_rows(const Box& box, Act act) {
+template <class Act>
+static void for_rows(const Box& box, Act act) {
     const Map& map = box.map;
     u64 row = 0;
-    const long long first = std::max(box.at[0], 0), last = std::min<long long>(box.at[0] + (long long)map.box[0], map.shape[0]);
+    const long long first = std::max(box.at[0], 0),
+                    last = std::min<long long>(box.at[0] + (long long)map.box[0], map.shape[0]);
     for (u64 k = 0; k < map.box[3]; ++k)
         for (u64 j = 0; j < map.box[2]; ++j)
             for (u64 i = 0; i < map.box[1]; ++i, ++row) {
@@ -246,7 +258,9 @@ bool finish_a_copy() {
     auto& flights = machine.in_flight;
     if (flights.empty()) return false;
     const int order = machine.request.order;
-    const size_t which = order == 2 ? next_random() % flights.size() : order == 1 || order == 4 ? flights.size() - 1 : 0;
+    const size_t which = order == 2                 ? next_random() % flights.size()
+                         : order == 1 || order == 4 ? flights.size() - 1
+                                                    : 0;
     const TensorCopy copy = flights[which];
     flights.erase(flights.begin() + which);
     complete(copy);
@@ -267,7 +281,8 @@ TWE_API void twe_tma_load(u8* shared, const void* map, u8* barrier, int rank, co
     const Box box = box_of(map, shared, rank, at, line, "loads a box");
     const int targets = mask ? mask & 0xffff : 1 << fiber.rank;
     if (targets >> machine.blocks)
-        fail(Kind::protocol, line, 0, "%s loads for blocks %#x of a cluster of %d", name(fiber), targets, machine.blocks);
+        fail(Kind::protocol, line, 0, "%s loads for blocks %#x of a cluster of %d", name(fiber), targets,
+             machine.blocks);
     note_source(box, line);
     const u64 offset = shared - fiber.shared, bytes = box.map.row_bytes() * box.map.rows();
     for (int block = 0; block < machine.blocks; ++block) {
@@ -292,7 +307,8 @@ TWE_API void twe_tma_store(const void* map, u8* shared, const int* at, int line)
     if (fiber.stores.actor == NOBODY) fiber.stores.actor = new_actor(ActorKind::stores, fiber.index);
     const u32 group = fiber.stores.committed + 1;
     Shadow& from = *machine.shared;
-    note_read(from, shared - from.begin, box.map.row_bytes() * box.map.rows(), {&fiber, fiber.stores.actor, group, line, true});
+    note_read(from, shared - from.begin, box.map.row_bytes() * box.map.rows(),
+              {&fiber, fiber.stores.actor, group, line, true});
     for_rows(box, [&](u64, u8* global, u64 bytes, u64) {
         if (!bytes) return;
         Shadow& to = find(global, bytes, line, "stores with a tensor map");
@@ -320,16 +336,18 @@ static void finish_block(Block& block) {
     const Known all = block.ended.finish();
     for (const Block::Remote& remote : block.arrivals)
         if (!all->covers(remote.actor, remote.clock))
-            fail(Kind::protocol, remote.line, 0, "block (%d, %d, %d) can end before %s arrives at its mbarrier", block.index[0],
-                 block.index[1], block.index[2], name(machine.fibers[remote.actor]));
+            fail(Kind::protocol, remote.line, 0, "block (%d, %d, %d) can end before %s arrives at its mbarrier",
+                 block.index[0], block.index[1], block.index[2], name(machine.fibers[remote.actor]));
 }
 
 void finish_thread(Fiber& fiber) {
     if (!fiber.stores.pending.empty())
-        fail(Kind::protocol, fiber.stores.line, 0, "%s ends before its TMA stores have read shared memory", name(fiber));
+        fail(Kind::protocol, fiber.stores.line, 0, "%s ends before its TMA stores have read shared memory",
+             name(fiber));
     for (const Warpgroup& group : block_of(fiber).products)
         if (!group.pending.empty() && machine.actors[group.actor].owner / WARPGROUP == fiber.index / WARPGROUP)
-            fail(Kind::protocol, group.pending[0].line, 0, "%s ends while a wgmma of its warpgroup is in flight", name(fiber));
+            fail(Kind::protocol, group.pending[0].line, 0, "%s ends while a wgmma of its warpgroup is in flight",
+                 name(fiber));
     if (machine.blocks == 1) return;
     Block& block = block_of(fiber);
     block.ended.take(fiber.base.get());

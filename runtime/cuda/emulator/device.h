@@ -133,7 +133,8 @@ void twe_mbar_arrive(tw_mbar* barrier, int expected_bytes, int line);
 void twe_mbar_arrive_cluster(tw_mbar* barrier, int rank, int line);
 void twe_mbar_wait(tw_mbar* barrier, int parity, int line);
 void twe_fence_async(int line);
-void twe_tma_load(void* shared, const tw_tensor_map* map, tw_mbar* barrier, int rank, const int* at, int mask, int line);
+void twe_tma_load(void* shared, const tw_tensor_map* map, tw_mbar* barrier, int rank, const int* at, int mask,
+                  int line);
 void twe_tma_store(const tw_tensor_map* map, const void* shared, const int* at, int line);
 void twe_tma_store_commit(int line);
 void twe_tma_store_wait(int groups, int line);
@@ -224,7 +225,8 @@ inline int tw_dp4a_u8s8(int a, int b, int c) {
 inline void tw_wgmma_fence(TWE_LINE) { twe_wgmma_fence(line); }
 inline void tw_wgmma_commit(TWE_LINE) { twe_wgmma_commit(line); }
 template <int N> inline void tw_wgmma_wait(TWE_LINE) { twe_wgmma_wait(N, line); }
-inline unsigned long long tw_wgmma_desc(const void* shared, int swizzle, int leading_bytes, int stride_bytes, TWE_LINE) {
+inline unsigned long long tw_wgmma_desc(const void* shared, int swizzle, int leading_bytes, int stride_bytes,
+                                        TWE_LINE) {
     return twe_wgmma_desc(shared, swizzle, leading_bytes, stride_bytes, line);
 }
 template <int N, int TRANS_A = 0, int TRANS_B = 0>

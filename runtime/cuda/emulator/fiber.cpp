@@ -165,7 +165,9 @@ const char* name_actor(u32 index) {
     switch (actor.kind) {
         case ActorKind::thread: return name(machine.fibers[actor.owner]);
         case ActorKind::copies: snprintf(text, sizeof text, "cp.async of %s", name(machine.fibers[actor.owner])); break;
-        case ActorKind::stores: snprintf(text, sizeof text, "TMA store of %s", name(machine.fibers[actor.owner])); break;
+        case ActorKind::stores:
+            snprintf(text, sizeof text, "TMA store of %s", name(machine.fibers[actor.owner]));
+            break;
         case ActorKind::mbarrier: {
             const Mbarrier& m = machine.mbarriers[actor.owner];
             snprintf(text, sizeof text, "TMA load that signals the mbarrier at shared + %d", m.offset);
@@ -267,7 +269,8 @@ static bool same_group(const Fiber& a, const Fiber& b) {  // whether a waits for
     int alike = 0;
     for (const Fiber& fiber : machine.fibers) {
         if (fiber.wait == shown.wait && fiber.wait_line == shown.wait_line) ++alike;
-        else if (fiber.wait != Wait::done && (!other || (!same_group(shown, *other) && same_group(shown, fiber)))) other = &fiber;
+        else if (fiber.wait != Wait::done && (!other || (!same_group(shown, *other) && same_group(shown, fiber))))
+            other = &fiber;
     }
     char rest[200] = "";
     if (other) snprintf(rest, sizeof rest, "; %s waits %s", name(*other), waiting_for(other->wait));
@@ -433,8 +436,8 @@ TWE_API int twe_run(void (*entry)(void* const*), void* const* arguments, const R
         if (!deferred && number > 0) {
             fault->kind = (int)Kind::crash;
             fault->line = last_line;
-            snprintf(fault->fact, sizeof fault->fact, "%s met %s (signal %d)",
-                     twe_self ? name(self()) : "the emulator", signal_name(number), number);
+            snprintf(fault->fact, sizeof fault->fact, "%s met %s (signal %d)", twe_self ? name(self()) : "the emulator",
+                     signal_name(number), number);
         }
     } else {
         run_clusters();

@@ -6,16 +6,16 @@ import ctypes
 import re
 from collections.abc import Collection, Sequence
 from functools import cache
-from threading import Lock
 
 import numpy as np
 
 from ....codegen.cuda.source import CudaSource, Launch, Triple
+from ....ir.dtype import dtype_of
 from ....ir.errors import ArgumentError
 from ..packing import TENSOR_MAP_BYTES, packer
 from . import memory
 from .faults import fault
-from .library import FaultRecord, Request, runtime
+from .library import LOCK, FaultRecord, Request, runtime
 from .orders import FORWARD, Mode, Order
 from .tensor_map import Tiled
 from .toolchain import kernel_library
@@ -23,7 +23,6 @@ from .toolchain import kernel_library
 Argument = np.ndarray | Tiled | int | float | bytes
 ONLY_READ, WRITTEN = 1, 2  # kinds of pointers, as device.h tells
 _ASYNCHRONOUS = re.compile(r"\btw_(cp_async|tma|wgmma)")
-_RUNNING = Lock()  # the runtime holds one launch at a time
 
 
 class Emulator:
@@ -106,7 +105,7 @@ class EmulatedImage:
         addresses = (ctypes.c_uint64 * (len(written) + 1))(*written)
         record = FaultRecord()
         entry = ctypes.cast(getattr(self._library, f"{launch.name}__entry"), ctypes.c_void_p)
-        with _RUNNING:
+        with LOCK:
             runtime().twe_run(entry, pointers, ctypes.byref(request), addresses, len(written), ctypes.byref(record))
         return record
 
@@ -170,8 +169,6 @@ class _Placed:
 
 
 def _size(kind: str, dtype: str) -> int:
-    from ....ir.dtype import dtype_of
-
     return TENSOR_MAP_BYTES if kind == "tensor_map" else dtype_of(dtype).bytes if kind == "scalar" else 8
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from threading import RLock
 from typing import Any
 
 from .toolchain import runtime_library
+
+LOCK = RLock()  # the runtime holds one launch at a time; the garbage collector may give memory back at any point of it
 
 _Triple = ctypes.c_int * 3
 

@@ -95,7 +95,9 @@ class Known {  // a counted reference to a base
     explicit operator bool() const { return base_ != nullptr; }
 
   private:
-    void hold() { if (base_) ++base_->references; }
+    void hold() {
+        if (base_) ++base_->references;
+    }
     void drop();
     Base* base_ = nullptr;
 };
@@ -118,7 +120,11 @@ Known with(const Known& a, u32 actor, u32 at);
 
 enum class Wait : u8 { none, block, named, warp, cluster, mbarrier, warpgroup, done };
 
-struct CopyItem { u8* shared; const u8* global; int bytes, valid; };
+struct CopyItem {
+    u8* shared;
+    const u8* global;
+    int bytes, valid;
+};
 struct Map {  // a tensor map, as tensor_map.py encodes it: innermost dimension first
     u64 magic, address, packed, shape[4], stride[4], box[4], unused;
 
@@ -128,12 +134,17 @@ struct Map {  // a tensor map, as tensor_map.py encodes it: innermost dimension 
     u64 row_bytes() const { return box[0] * element(); }
     u64 rows() const { return box[1] * box[2] * box[3]; }
 };
-struct Box { Map map; u8* shared; int at[4]; };  // what one tensor copy moves
+struct Box {
+    Map map;
+    u8* shared;
+    int at[4];
+};  // what one tensor copy moves
 
-template <class Item> struct Groups {  // asynchronous operations of one thread, committed in groups
+template <class Item>
+struct Groups {  // asynchronous operations of one thread, committed in groups
     u32 actor = NOBODY;
     u32 committed = 0, retired = 0;
-    int line = 0;  // of the last operation
+    int line = 0;                               // of the last operation
     std::vector<std::pair<u32, Item>> pending;  // with the number of the group, in order
 };
 
@@ -145,7 +156,10 @@ struct Fiber : twe_identity {
     Known fenced_base;
     Groups<CopyItem> copies;
     Groups<Box> stores;
-    struct Step { u32 from, to, clock; int line; };  // from one set of readers to the next: the last few
+    struct Step {
+        u32 from, to, clock;
+        int line;
+    };  // from one set of readers to the next: the last few
     Step steps[4] = {};
     Wait wait = Wait::none;
     int wait_line = 0;
@@ -159,8 +173,8 @@ struct Fiber : twe_identity {
 };
 
 inline Fiber& self() { return *static_cast<Fiber*>(twe_self); }
-const char* name(const Fiber& fiber);     // "thread (1, 0, 0) of block (0, 0, 0)", kept until four more names are made
-const char* name_actor(u32 actor);        // the same for any actor of the cluster that runs
+const char* name(const Fiber& fiber);  // "thread (1, 0, 0) of block (0, 0, 0)", kept until four more names are made
+const char* name_actor(u32 actor);     // the same for any actor of the cluster that runs
 
 struct Barrier {
     int arrived = 0, threads = 0, line = 0;
@@ -192,7 +206,7 @@ struct Shadow {
     bool tracked = false;  // written in this launch, so that accesses are noted
     std::vector<Cell> cells;
     u64 invalid_bytes = 0;
-    std::vector<u8> valid;  // global memory: one for each byte that holds a value
+    std::vector<u8> valid;  // global memory: one for each byte that holds a value; empty where all or none do
     int const_line = 0, store_line = 0;
 
     void track();
@@ -203,7 +217,7 @@ struct Access {
     Fiber* issuer;
     u32 actor, clock;  // the issuer's, or those of the engine that it sets going
     int line;
-    bool async = false;  // the engine sees only what was fenced
+    bool async = false;                                // the engine sees only what was fenced
     const std::vector<const Base*>* others = nullptr;  // what further issuers know
 };
 Access by_thread(int line);
@@ -214,9 +228,13 @@ void require_aligned(const void* p, u64 alignment, int line, const char* what);
 void note_read(Shadow& shadow, u64 offset, u64 bytes, const Access& access);
 void note_write(Shadow& shadow, u64 offset, u64 bytes, const Access& access, const void* value);
 void require_valid(Shadow& shadow, u64 offset, u64 bytes, int line);
-void set_valid(Shadow& shadow, u64 offset, u64 bytes);
+void set_valid(Shadow& shadow, u64 offset, u64 bytes, bool valid = true);
 
-struct ReadNode { u32 parent, actor, clock; u64 covered; u16 line; };
+struct ReadNode {
+    u32 parent, actor, clock;
+    u64 covered;
+    u16 line;
+};
 
 // -- engines ----------------------------------------------------------------------------------------------------------
 
@@ -258,7 +276,10 @@ struct Warpgroup {
 };
 
 enum class ActorKind : u8 { thread, copies, stores, mbarrier, warpgroup, barrier_object };
-struct Actor { ActorKind kind; u32 owner; };
+struct Actor {
+    ActorKind kind;
+    u32 owner;
+};
 
 struct Block {
     int index[3];
@@ -270,7 +291,10 @@ struct Block {
     std::vector<Barrier> warp_barriers;
     std::vector<Collective> warpgroups;
     std::vector<Warpgroup> products;
-    struct Remote { u32 actor, clock; int line; };
+    struct Remote {
+        u32 actor, clock;
+        int line;
+    };
     std::vector<Remote> arrivals;  // of threads of other blocks
     Gather ended;                  // what its threads knew when they ended
 };

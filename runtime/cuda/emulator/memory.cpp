@@ -38,7 +38,6 @@ TWE_API u8* twe_allocate(u64 bytes) {
     auto region = std::make_unique<Shadow>();
     region->begin = begin;
     region->bytes = region->invalid_bytes = bytes;
-    region->valid.assign(bytes, 0);
     std::memset(begin, 0xff, bytes);
     regions.push_back(std::move(region));
     return begin;
@@ -58,7 +57,9 @@ TWE_API int twe_free(u8* begin) {
 
 static Shadow* region_of(const void* p, u64 bytes) {
     const u8* at = static_cast<const u8*>(p);
-    const auto inside = [&](const Shadow& s) { return at >= s.begin && bytes <= s.bytes && u64(at - s.begin) <= s.bytes - bytes; };
+    const auto inside = [&](const Shadow& s) {
+        return at >= s.begin && bytes <= s.bytes && u64(at - s.begin) <= s.bytes - bytes;
+    };
     if (recent && inside(*recent)) return recent;
     for (auto& region : regions)
         if (inside(*region)) return recent = region.get();
@@ -75,27 +76,29 @@ TWE_API u64 twe_extent(const u8* p) {
 TWE_API void twe_mark(u8* p, u64 bytes, int valid) {
     Shadow* region = region_of(p, bytes);
     if (!region) return;
-    if (valid) return set_valid(*region, p - region->begin, bytes);
-    u8* flags = &region->valid[p - region->begin];
-    region->invalid_bytes += std::count(flags, flags + bytes, 1);
-    std::memset(flags, 0, bytes);
-    std::memset(p, 0xff, bytes);
+    set_valid(*region, p - region->begin, bytes, valid != 0);
+    if (!valid) std::memset(p, 0xff, bytes);
 }
 
-void set_valid(Shadow& shadow, u64 offset, u64 bytes) {
-    if (!shadow.invalid_bytes) return;
-    u8* flags = &shadow.valid[offset];
-    for (u64 i = 0; i < bytes; ++i) {
-        shadow.invalid_bytes -= !flags[i];
-        flags[i] = 1;
+void set_valid(Shadow& shadow, u64 offset, u64 bytes, bool valid) {
+    if (shadow.invalid_bytes == (valid ? 0 : shadow.bytes)) return;
+    if (bytes == shadow.bytes) {
+        shadow.invalid_bytes = valid ? 0 : bytes;
+        shadow.valid.clear();
+        return;
     }
+    if (shadow.valid.empty()) shadow.valid.assign(shadow.bytes, shadow.invalid_bytes ? 0 : 1);
+    u8* flags = &shadow.valid[offset];
+    const u64 changed = std::count(flags, flags + bytes, valid ? 0 : 1);
+    shadow.invalid_bytes += valid ? 0 - changed : changed;
+    std::memset(flags, valid, bytes);
 }
 
 void require_valid(Shadow& shadow, u64 offset, u64 bytes, int line) {
     if (!shadow.invalid_bytes) return;
-    const u8* flags = &shadow.valid[offset];
+    const u8* flags = shadow.valid.empty() ? nullptr : &shadow.valid[offset];
     for (u64 i = 0; i < bytes; ++i)
-        if (!flags[i])
+        if (!flags || !flags[i])
             return fail_later(line, "%s reads %d bytes at offset %llu of a buffer, which nobody has written",
                               name(self()), (int)bytes, (unsigned long long)offset);
 }
@@ -129,8 +132,9 @@ void start_shared(u64 bytes, int blocks) {
 
 void require_aligned(const void* p, u64 alignment, int line, const char* what) {
     const u64 off = reinterpret_cast<u64>(p) & (alignment - 1);
-    if (__builtin_expect(off != 0, 0)) fail(Kind::alignment, line, 0, "%s %s at an address that is %llu bytes past a multiple of %llu", name(self()), what,
-                  (unsigned long long)off, (unsigned long long)alignment);
+    if (__builtin_expect(off != 0, 0))
+        fail(Kind::alignment, line, 0, "%s %s at an address that is %llu bytes past a multiple of %llu", name(self()),
+             what, (unsigned long long)off, (unsigned long long)alignment);
 }
 
 static bool in_arena(const void* p) {
@@ -143,7 +147,8 @@ Shadow& find_shared(const void* p, u64 bytes, int line, const char* what) {
     const u64 size = machine.request.shared_bytes;
     const long long offset = at - twe_self->shared;
     if (offset < 0 || (u64)offset + bytes > size) {
-        if (!in_arena(p)) fail(Kind::bounds, line, 0, "%s %s %d bytes that are not in shared memory", name(self()), what, (int)bytes);
+        if (!in_arena(p))
+            fail(Kind::bounds, line, 0, "%s %s %d bytes that are not in shared memory", name(self()), what, (int)bytes);
         fail(Kind::bounds, line, 0, "%s %s %d bytes at shared + %lld; the block has %llu bytes", name(self()), what,
              (int)bytes, offset, (unsigned long long)size);
     }
@@ -162,7 +167,8 @@ static Shadow& out_of_bounds(const void* p, u64 bytes, int line, const char* wha
     if (nearest)
         fail(Kind::bounds, line, 0, "%s %s %d bytes at offset %lld of a buffer of %llu bytes", name(self()), what,
              (int)bytes, (long long)(at - nearest->begin), (unsigned long long)nearest->bytes);
-    fail(Kind::bounds, line, 0, "%s %s %d bytes at address %p, which is in no buffer", name(self()), what, (int)bytes, p);
+    fail(Kind::bounds, line, 0, "%s %s %d bytes at address %p, which is in no buffer", name(self()), what, (int)bytes,
+         p);
 }
 
 Shadow& find(const void* p, u64 bytes, int line, const char* what) {
@@ -173,7 +179,10 @@ Shadow& find(const void* p, u64 bytes, int line, const char* what) {
 
 // -- sets of readers: chains that share their ends, so that equal histories are one number ----------------------------
 
-struct Step { u64 set_actor, clock_line; u32 to, epoch; };
+struct Step {
+    u64 set_actor, clock_line;
+    u32 to, epoch;
+};
 static std::vector<Step> steps(1 << 12);
 static u32 steps_used;
 
@@ -263,8 +272,9 @@ void Shadow::refine(u64 offset, u64 size) {
 
 static const char* place(const Shadow& shadow, u64 offset, u64 bytes) {
     static char text[96];
-    if (shadow.shared) snprintf(text, sizeof text, "%d bytes at shared + %llu", (int)bytes,
-                                (unsigned long long)(offset % machine.shared_stride));
+    if (shadow.shared)
+        snprintf(text, sizeof text, "%d bytes at shared + %llu", (int)bytes,
+                 (unsigned long long)(offset % machine.shared_stride));
     else snprintf(text, sizeof text, "%d bytes at offset %llu of a buffer", (int)bytes, (unsigned long long)offset);
     return text;
 }
@@ -295,12 +305,14 @@ static bool fenced(u32 actor, u32 clock, const Access& a) {
 static void fail_read(const Shadow& shadow, u64 offset, u64 bytes, const Cell& cell, const Access& a) {
     const char* where = place(shadow, offset, bytes);
     if (cell.write_epoch != machine.epoch)
-        fail(Kind::race, a.line, cell.write_line, "%s reads %s that another block of this launch has written", doer(a), where);
+        fail(Kind::race, a.line, cell.write_line, "%s reads %s that another block of this launch has written", doer(a),
+             where);
     if (!ordered(cell.writer, cell.write_clock, a))
-        fail(Kind::race, a.line, cell.write_line, "%s reads %s, written by %s, and nothing orders the two", doer(a), where,
-             name_actor(cell.writer));
+        fail(Kind::race, a.line, cell.write_line, "%s reads %s, written by %s, and nothing orders the two", doer(a),
+             where, name_actor(cell.writer));
     fail(Kind::protocol, a.line, cell.write_line,
-         "%s reads %s, written by %s without tw_fence_async before they were handed over", doer(a), where, name_actor(cell.writer));
+         "%s reads %s, written by %s without tw_fence_async before they were handed over", doer(a), where,
+         name_actor(cell.writer));
 }
 
 static void read_cell(Shadow& shadow, u64 offset, u64 bytes, Cell& cell, const Access& a) {
@@ -372,7 +384,8 @@ static void require_readers_done(const Shadow& shadow, u64 offset, u64 bytes, Ce
 
 static bool same_value(const Shadow& shadow, const Cell* cell, u64 offset, const void* value) {
     const u64 at = (u64)(cell - shadow.cells.data()) << shadow.shift;
-    return value && std::memcmp(shadow.begin + at, static_cast<const u8*>(value) + (at - offset), 1u << shadow.shift) == 0;
+    return value &&
+           std::memcmp(shadow.begin + at, static_cast<const u8*>(value) + (at - offset), 1u << shadow.shift) == 0;
 }
 
 // Threads may write the same value to one place without an order: the nest's loops over redundant threads mean that.
@@ -381,8 +394,8 @@ static void require_writer_done(const Shadow& shadow, u64 offset, u64 bytes, con
     if (cell.write_epoch < machine.first_epoch) return;
     if (cell.write_epoch != machine.epoch) {
         if (shadow.shared || same_value(shadow, &cell, offset, value)) return;
-        fail(Kind::race, a.line, cell.write_line, "%s writes %s, and another block of this launch writes another value", doer(a),
-             place(shadow, offset, bytes));
+        fail(Kind::race, a.line, cell.write_line, "%s writes %s, and another block of this launch writes another value",
+             doer(a), place(shadow, offset, bytes));
     }
     if (a.issuer->knows(cell.writer, cell.write_clock)) return;
     if (machine.actors[cell.writer].kind == ActorKind::thread && same_value(shadow, &cell, offset, value)) return;
@@ -424,7 +437,8 @@ TWE_API void twe_check_load_const(const void* p, int bytes, int line) {
     if (!shadow.tracked) return;
     shadow.const_line = line;
     if (shadow.store_line)
-        fail(Kind::race, line, shadow.store_line, "%s reads with tw_load_const a buffer that this launch writes", name(self()));
+        fail(Kind::race, line, shadow.store_line, "%s reads with tw_load_const a buffer that this launch writes",
+             name(self()));
 }
 
 TWE_API void twe_check_store(void* p, int bytes, const void* value, int line) {
@@ -435,15 +449,16 @@ TWE_API void twe_check_store(void* p, int bytes, const void* value, int line) {
     note_write(shadow, offset, bytes, by_thread(line), value);
     if (shadow.shared) return;
     if (shadow.const_line)
-        fail(Kind::race, line, shadow.const_line, "%s writes a buffer that this launch reads with tw_load_const", name(self()));
+        fail(Kind::race, line, shadow.const_line, "%s writes a buffer that this launch reads with tw_load_const",
+             name(self()));
     shadow.store_line = line;
     set_valid(shadow, offset, bytes);
 }
 
 TWE_API void twe_poisoned(int line) {
     fail_later(line,
-         "%s stores a value computed from memory never written, or from accumulators of a wgmma still in flight",
-         name(self()));
+               "%s stores a value computed from memory never written, or from accumulators of a wgmma still in flight",
+               name(self()));
 }
 
 }  // namespace tilewright

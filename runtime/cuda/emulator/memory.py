@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 
 from ....ir.errors import ArgumentError
-from .library import runtime
+from .library import LOCK, runtime
 
 
 def allocate(size_bytes: int) -> int:
@@ -15,7 +15,8 @@ def allocate(size_bytes: int) -> int:
 
     Raises MemoryError.
     """
-    address = runtime().twe_allocate(max(1, size_bytes))
+    with LOCK:
+        address = runtime().twe_allocate(max(1, size_bytes))
     if not address:
         raise MemoryError(f"no {size_bytes} bytes for a buffer of the emulated device")
     return address
@@ -23,7 +24,8 @@ def allocate(size_bytes: int) -> int:
 
 def free(address: int) -> None:
     """Give back what `allocate` gave; an address that it did not give is left alone."""
-    runtime().twe_free(address)
+    with LOCK:
+        runtime().twe_free(address)
 
 
 def upload(address: int, array: np.ndarray) -> None:

@@ -126,8 +126,8 @@ TWE_API void twe_barrier_cluster(int line) {
 TWE_API void twe_barrier_named(int id, int threads, int waits, int line) {
     if (id < 1 || id > 15) fail(Kind::protocol, line, 0, "there is no named barrier %d: they go from 1 to 15", id);
     if (threads % WARP || threads < WARP || threads > machine.threads)
-        fail(Kind::protocol, line, 0, "named barrier %d is for %d threads: not whole warps of a block of %d", id, threads,
-             machine.threads);
+        fail(Kind::protocol, line, 0, "named barrier %d is for %d threads: not whole warps of a block of %d", id,
+             threads, machine.threads);
     Barrier& barrier = block_of(self()).named[id];
     if (barrier.arrived && barrier.threads != threads)
         fail(Kind::divergence, line, barrier.line, "named barrier %d is for %d threads here, and for %d there", id,
@@ -179,12 +179,13 @@ static void act_shuffle(Collective& collective, int lanes) {
     }
     for (int lane = 0; lane < lanes; ++lane) {
         const auto& operand = *static_cast<Shuffled*>(collective.operand[lane]);
-        int source = operand.kind == 0 ? lane ^ operand.argument
-                     : operand.kind == 1 ? lane + operand.argument : operand.argument & (WARP - 1);
+        int source = operand.kind == 0   ? lane ^ operand.argument
+                     : operand.kind == 1 ? lane + operand.argument
+                                         : operand.argument & (WARP - 1);
         if (operand.kind != 2 && (source < 0 || source >= WARP)) source = lane;
         if (source >= lanes) {
-            fail(Kind::uninitialised, operand.line, 0, "lane %d takes a value from lane %d of a warp of %d threads", lane,
-                 source, lanes);
+            fail(Kind::uninitialised, operand.line, 0, "lane %d takes a value from lane %d of a warp of %d threads",
+                 lane, source, lanes);
         }
         std::memcpy(operand.value, before[source], operand.bytes);
     }

@@ -25,8 +25,10 @@ static float brain_to_float(u16 bits) {
 }
 
 static void widen(const u16* from, float* to, int count, bool brain) {
-    if (brain) for (int i = 0; i < count; ++i) to[i] = brain_to_float(from[i]);
-    else for (int i = 0; i < count; ++i) to[i] = half_to_float(from[i]);
+    if (brain)
+        for (int i = 0; i < count; ++i) to[i] = brain_to_float(from[i]);
+    else
+        for (int i = 0; i < count; ++i) to[i] = half_to_float(from[i]);
 }
 
 // -- ldmatrix, stmatrix -----------------------------------------------------------------------------------------------
@@ -38,7 +40,8 @@ struct Rows {
 };
 
 // Runs `act(lane, shadow, offset, access)` as the lane that gives the address of each row.
-template <class Act> static void for_rows(Collective& collective, int rows, const char* what, Act act) {
+template <class Act>
+static void for_rows(Collective& collective, int rows, const char* what, Act act) {
     Fiber& last = self();
     for (int lane = 0; lane < rows; ++lane) {
         const Rows& operand = *static_cast<Rows*>(collective.operand[lane]);
@@ -55,10 +58,11 @@ static void act_ldmatrix(Collective& collective, int lanes) {
     const Rows& any = *static_cast<Rows*>(collective.operand[0]);
     require_warp(lanes, any.line, "ldmatrix");
     u16 element[32][8];
-    for_rows(collective, 8 * any.matrices, "reads with ldmatrix", [&](int lane, Shadow& shadow, u64 offset, const Access& access) {
-        note_read(shadow, offset, 16, access);
-        std::memcpy(element[lane], shadow.begin + offset, 16);
-    });
+    for_rows(collective, 8 * any.matrices, "reads with ldmatrix",
+             [&](int lane, Shadow& shadow, u64 offset, const Access& access) {
+                 note_read(shadow, offset, 16, access);
+                 std::memcpy(element[lane], shadow.begin + offset, 16);
+             });
     for (int lane = 0; lane < WARP; ++lane) {
         const Rows& operand = *static_cast<Rows*>(collective.operand[lane]);
         const int i = lane / 4, j = lane % 4 * 2;
@@ -102,13 +106,15 @@ struct Fragments {
 };
 
 // d (16, 8) += a (16, depth) b (depth, 8) on plain arrays.
-template <class T> static void multiply(T (&d)[16][8], const T* a, const T* b, int depth) {
+template <class T>
+static void multiply(T (&d)[16][8], const T* a, const T* b, int depth) {
     for (int i = 0; i < 16; ++i)
         for (int k = 0; k < depth; ++k)
             for (int j = 0; j < 8; ++j) d[i][j] += a[i * depth + k] * b[k * 8 + j];
 }
 
-template <class T> static void move_results(Collective& collective, T (&d)[16][8], bool out) {
+template <class T>
+static void move_results(Collective& collective, T (&d)[16][8], bool out) {
     for (int lane = 0; lane < WARP; ++lane) {
         T* const own = static_cast<T*>(static_cast<Fragments*>(collective.operand[lane])->d);
         for (int e = 0; e < 4; ++e) {
@@ -120,7 +126,8 @@ template <class T> static void move_results(Collective& collective, T (&d)[16][8
 }
 
 // Each register of a holds `pack` neighbours along the depth, of rows g and g + 8 by turns; each of b, of column g.
-template <class E> static void unpack(Collective& collective, E* a, E* b) {
+template <class E>
+static void unpack(Collective& collective, E* a, E* b) {
     constexpr int pack = 4 / sizeof(E), half = 4 * pack, depth = 2 * half;
     for (int lane = 0; lane < WARP; ++lane) {
         const Fragments& own = *static_cast<Fragments*>(collective.operand[lane]);
@@ -180,8 +187,9 @@ TWE_API u64 twe_wgmma_desc(const u8* shared, int swizzle, int leading, int strid
     const Shadow& arena = find_shared(shared, 16, line, "describes an operand of wgmma in");
     (void)arena;
     if (leading % 16 || stride % 16)
-        fail(Kind::alignment, line, 0, "%s describes an operand of wgmma with steps of %d and %d bytes: no multiples of 16",
-             name(self()), leading, stride);
+        fail(Kind::alignment, line, 0,
+             "%s describes an operand of wgmma with steps of %d and %d bytes: no multiples of 16", name(self()),
+             leading, stride);
     const u64 mode = swizzle == 128 ? 1 : swizzle == 64 ? 2 : swizzle == 32 ? 3 : 0;
     return ((u64)(shared - self().shared) & 0x3ffff) >> 4 | ((u64)leading >> 4 & 0x3fff) << 16 |
            ((u64)stride >> 4 & 0x3fff) << 32 | mode << 62;
@@ -192,7 +200,9 @@ struct Operand {  // of wgmma: `extent` rows (or columns) along M or N, 16 eleme
     bool transposed;
 
     Operand(u64 d, bool is_transposed)
-        : start((d & 0x3fff) << 4), leading((d >> 16 & 0x3fff) << 4), stride((d >> 32 & 0x3fff) << 4),
+        : start((d & 0x3fff) << 4),
+          leading((d >> 16 & 0x3fff) << 4),
+          stride((d >> 32 & 0x3fff) << 4),
           transposed(is_transposed) {
         const int mode = (int)(d >> 62);
         span = mode == 1 ? 128 : mode == 2 ? 64 : mode == 3 ? 32 : 16;
@@ -211,7 +221,8 @@ struct Operand {  // of wgmma: `extent` rows (or columns) along M or N, 16 eleme
         }
         return offset ^ (offset >> 7 & mask) << 4;
     }
-    template <class Act> void for_pieces(int extent, Act act) const {  // act(along, k, offset)
+    template <class Act>
+    void for_pieces(int extent, Act act) const {  // act(along, k, offset)
         if (transposed) {
             for (int along = 0; along < extent; along += 8)
                 for (int k = 0; k < 16; ++k) act(along, k, piece(along, k));
@@ -281,7 +292,8 @@ static void note_operands(const Product& product, u32 actor) {
     Fiber& first = member(0, WARPGROUP);
     for (int i = 1; i < WARPGROUP; ++i) {
         const Base* base = member(i, WARPGROUP).base.get();
-        if (base != first.base.get() && std::find(others.begin(), others.end(), base) == others.end()) others.push_back(base);
+        if (base != first.base.get() && std::find(others.begin(), others.end(), base) == others.end())
+            others.push_back(base);
     }
     const Access access = {&first, actor, product.group, product.line, true, &others};
     const auto note = [&](int, int, u64 offset) {
@@ -298,7 +310,8 @@ static void set_aside(Warpgroup& group, const Product& product) {
     for (auto& [key, values] : group.saved)
         if (key == product.d[0]) {
             if (values.size() != each * WARPGROUP)
-                fail(Kind::protocol, product.line, 0, "a wgmma of %d columns meets accumulators of another shape in flight", product.n);
+                fail(Kind::protocol, product.line, 0,
+                     "a wgmma of %d columns meets accumulators of another shape in flight", product.n);
             return;
         }
     std::vector<float> values(each * WARPGROUP);
@@ -316,12 +329,13 @@ static void act_wgmma(Collective& collective, int index) {
     for (int i = 0; i < WARPGROUP; ++i) {
         const Issue& own = *static_cast<Issue*>(collective.operand[i]);
         if (own.a != first.a || own.b != first.b || own.scale_d != first.scale_d)
-            fail(Kind::divergence, first.line, 0, "%s and %s give one wgmma different operands", name(member(0, WARPGROUP)),
-                 name(member(i, WARPGROUP)));
+            fail(Kind::divergence, first.line, 0, "%s and %s give one wgmma different operands",
+                 name(member(0, WARPGROUP)), name(member(i, WARPGROUP)));
         product.d[i] = own.d;
     }
     if (!group.fenced)
-        fail(Kind::protocol, first.line, 0, "%s multiplies with wgmma without tw_wgmma_fence since its last wait", name(self()));
+        fail(Kind::protocol, first.line, 0, "%s multiplies with wgmma without tw_wgmma_fence since its last wait",
+             name(self()));
     if (group.actor == NOBODY) group.actor = new_actor(ActorKind::warpgroup, member(0, WARPGROUP).index);
     note_operands(product, group.actor);
     if (machine.request.latest) set_aside(group, product);
@@ -359,7 +373,8 @@ static void give_back(Warpgroup& group, const Product& product) {
         for (int i = 0; i < WARPGROUP; ++i) {
             const auto* bytes = reinterpret_cast<const u8*>(product.d[i]);
             if (std::any_of(bytes, bytes + each * 4, [](u8 byte) { return byte != 0xff; }))
-                fail(Kind::race, product.line, 0, "%s changes accumulators of a wgmma in flight", name(member(i, WARPGROUP)));
+                fail(Kind::race, product.line, 0, "%s changes accumulators of a wgmma in flight",
+                     name(member(i, WARPGROUP)));
             std::memcpy(product.d[i], &group.saved[s].second[i * each], each * 4);
         }
         group.saved.erase(group.saved.begin() + s);

@@ -48,7 +48,9 @@ def compiled(text: str, shared_bytes: int = 0) -> tuple[EmulatedImage, Launch]:
     return Emulator().compile(made), made.launches[0]
 
 
-def run(text: str, *arguments: Argument, grid: Sequence[int] = (1, 1, 1), shared_bytes: int = 0, outputs: str = "") -> None:
+def run(
+    text: str, *arguments: Argument, grid: Sequence[int] = (1, 1, 1), shared_bytes: int = 0, outputs: str = ""
+) -> None:
     """Run the one kernel in `text` once, in the first order."""
     image, launch = compiled(text, shared_bytes)
     image.run(launch, arguments, tuple(grid), outputs=outputs.split())

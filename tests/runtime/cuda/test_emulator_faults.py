@@ -56,11 +56,15 @@ def test_a_product_on_shared_memory_with(name: str) -> None:
 
 HGEMM: dict[str, tuple[Changes, type[EmulationFault]]] = {
     "no barrier": ((("        tw_barrier();\n", ""),), RaceFault),
-    "a barrier for all threads but one": ((("        tw_barrier();", "        if (t != 5) tw_barrier();"),), DivergenceFault),
+    "a barrier for all threads but one": (
+        (("        tw_barrier();", "        if (t != 5) tw_barrier();"),), DivergenceFault
+    ),
     "a wait for one group too few": ((("tw_cp_async_wait<1>", "tw_cp_async_wait<2>"),), RaceFault),
     "no wait": ((("        tw_cp_async_wait<1>();\n", ""),), RaceFault),
     "a stage filled while it is read": ((("fill = 2;", "fill = 1;"),), RaceFault),
-    "a group never committed": ((("            }\n        }\n        tw_cp_async_commit();", "            }\n        }\n"),), RaceFault),
+    "a group never committed": (
+        (("            }\n        }\n        tw_cp_async_commit();", "            }\n        }\n"),), RaceFault
+    ),
     "a copy to the middle of 16 bytes": ((("tw_cp_async<16>(s +", "tw_cp_async<16>(s + 8 +"),), AlignmentFault),
     "one row beyond the input": ((("A + (bm + row) * K + p * 32", "A + (bm + row + 1) * K + p * 32"),), BoundsFault),
     "one row beyond the result": ((("+ 8 * h) * N", "+ 8 * h + 1) * N"),), BoundsFault),
@@ -77,7 +81,13 @@ def test_a_product_by_mma_with(name: str) -> None:
 
 
 def test_a_wrong_swizzle_on_the_reading_side_gives_wrong_values() -> None:
-    text = text_of("hgemm", ("s + stage * 16384 + row * 64 + ((piece ^ (row / 2 % 4))", "s + stage * 16384 + row * 64 + ((piece ^ (row % 4))"))
+    text = text_of(
+        "hgemm",
+        (
+            "s + stage * 16384 + row * 64 + ((piece ^ (row / 2 % 4))",
+            "s + stage * 16384 + row * 64 + ((piece ^ (row % 4))",
+        ),
+    )
     image, launch = compiled(text, 49152)
     a, b = halves(128, 128), halves(128, 128, seed=1)
     (c,) = verify(image, launch, [np.zeros((128, 128), np.float32), a, b, 128, 128, 128], (1, 1, 1), ["C"])
@@ -95,8 +105,12 @@ WGEMM: dict[str, tuple[Changes, Kinds]] = {
     "no wait for a full stage": (
         (("            tw_mbar_wait(full + stage, phase);\n", ""),), (RaceFault, UninitialisedFault)
     ),
-    "fewer bytes expected than come": ((("expect_tx(full + stage, 32768)", "expect_tx(full + stage, 16384)"),), (RaceFault,)),
-    "more bytes expected than come": ((("expect_tx(full + stage, 32768)", "expect_tx(full + stage, 32784)"),), (DeadlockFault,)),
+    "fewer bytes expected than come": (
+        (("expect_tx(full + stage, 32768)", "expect_tx(full + stage, 16384)"),), (RaceFault,)
+    ),
+    "more bytes expected than come": (
+        (("expect_tx(full + stage, 32768)", "expect_tx(full + stage, 32784)"),), (DeadlockFault,)
+    ),
     "no bytes expected": ((("tw_mbar_expect_tx(full + stage, 32768)", "tw_mbar_arrive(full + stage)"),), (RaceFault,)),
     "a producer that never flips its phase": ((("phase ^= 1;", ""),), (RaceFault, ProtocolFault)),
     "a consumer that never flips its phase": (
@@ -111,7 +125,9 @@ WGEMM: dict[str, tuple[Changes, Kinds]] = {
     "no last wait": ((("        tw_wgmma_wait<0>();\n", ""),), (UninitialisedFault, ProtocolFault)),
     "no fence before the products": ((("            tw_wgmma_fence();\n", ""),), (ProtocolFault,)),
     "products that are never committed": ((("            tw_wgmma_commit();\n", ""),), (RaceFault,)),
-    "more arrivals expected than come": ((("tw_mbar_init(empty + i, 2)", "tw_mbar_init(empty + i, 3)"),), (DeadlockFault,)),
+    "more arrivals expected than come": (
+        (("tw_mbar_init(empty + i, 2)", "tw_mbar_init(empty + i, 3)"),), (DeadlockFault,)
+    ),
     "a copy 64 bytes off": ((("tw_tma_load_2d(s + stage", "tw_tma_load_2d(s + 64 + stage"),), (AlignmentFault,)),
     "copies that overlap": ((("* 32768 + 16384, &mapB", "* 32768 + 16384 - 128, &mapB"),), (RaceFault,)),
     "a fence for all threads but one": (
@@ -135,7 +151,9 @@ def test_a_product_by_wgmma_with(name: str) -> None:
 
 def test_fewer_arrivals_expected_than_come_is_found_in_some_order() -> None:
     # The first release of a stage comes early, and the second counts for the next phase: some orders meet no conflict.
-    image, launch = compiled(text_of("wgemm", ("tw_mbar_init(empty + i, 2)", "tw_mbar_init(empty + i, 1)")), 131072 + 64)
+    image, launch = compiled(
+        text_of("wgemm", ("tw_mbar_init(empty + i, 2)", "tw_mbar_init(empty + i, 1)")), 131072 + 64
+    )
     with pytest.raises((RaceFault, DeadlockFault)):
         verify(image, launch, wgemm_arguments(), (1, 1, 1), ["C"])
 
@@ -160,7 +178,9 @@ def test_a_wrong_descriptor_gives_wrong_values(change: tuple[str, str]) -> None:
 
 MULTICAST: dict[str, tuple[Changes, Kinds]] = {
     "no barrier at the end": ((("    tw_cluster_barrier();  //", "    //"),), (ProtocolFault,)),
-    "a barrier of the block at the start": ((("    tw_cluster_barrier();\n", "    tw_barrier();\n"),), (ProtocolFault,)),
+    "a barrier of the block at the start": (
+        (("    tw_cluster_barrier();\n", "    tw_barrier();\n"),), (ProtocolFault,)
+    ),
     "a stage released to its own block alone": (
         (("tw_mbar_arrive_cluster(empty + stage, t)", "tw_mbar_arrive(empty + stage)"),), (RaceFault,)
     ),
@@ -182,14 +202,20 @@ def test_a_product_of_clusters_with(name: str) -> None:
 # -- one statement each -------------------------------------------------------------------------------------------
 
 SMALL: dict[str, tuple[str, type[EmulationFault]]] = {
-    "a read after a write of another warp": ("tw_store(s + t, 1.0f); tw_store(C + t, tw_load(s + (t + 32) % 64));", RaceFault),
-    "a read after a write of the same warp": ("tw_store(s + t, 1.0f); tw_store(C + t, tw_load(s + (t ^ 1)));", RaceFault),
+    "a read after a write of another warp": (
+        "tw_store(s + t, 1.0f); tw_store(C + t, tw_load(s + (t + 32) % 64));", RaceFault
+    ),
+    "a read after a write of the same warp": (
+        "tw_store(s + t, 1.0f); tw_store(C + t, tw_load(s + (t ^ 1)));", RaceFault
+    ),
     "a write after a read": (
-        "tw_store(s + t, 1.0f); tw_barrier(); float x = tw_load(s + (t ^ 1)); tw_store(s + t, 2.0f); tw_store(C + t, x);",
+        "tw_store(s + t, 1.0f); tw_barrier();\n"
+        "float x = tw_load(s + (t ^ 1)); tw_store(s + t, 2.0f); tw_store(C + t, x);",
         RaceFault,
     ),
     "a shuffle in place of a barrier": (
-        "tw_store(s + t, 1.0f); float x = tw_shuffle_xor(1.0f, 1); tw_store(C + t, x + tw_load(s + (t ^ 1)));", RaceFault
+        "tw_store(s + t, 1.0f); float x = tw_shuffle_xor(1.0f, 1);\ntw_store(C + t, x + tw_load(s + (t ^ 1)));",
+        RaceFault,
     ),
     "a barrier of the warp in place of one of the block": (
         "tw_store(s + t, 1.0f); tw_warp_barrier(); tw_store(C + t, tw_load(s + (t + 32) % 64));", RaceFault
@@ -200,25 +226,39 @@ SMALL: dict[str, tuple[str, type[EmulationFault]]] = {
     "a block reads what another writes": (
         "if (tw_block_x()) tw_store(C + t, 1.0f); else tw_store(C + t + 64, tw_load(C + t));", RaceFault
     ),
-    "a global read after another thread's write": ("tw_store(C + t, 1.0f); tw_store(C + t + 64, tw_load(C + (t ^ 1)));", RaceFault),
+    "a global read after another thread's write": (
+        "tw_store(C + t, 1.0f); tw_store(C + t + 64, tw_load(C + (t ^ 1)));", RaceFault
+    ),
     "a read of what was never written": ("tw_store(C + t, tw_load(s + t));", UninitialisedFault),
     "a read of a result before its write": ("tw_store(C + t, tw_load(C + t) + 1.0f);", UninitialisedFault),
     "a value from a lane that is not there": (
         "if (t < 40) tw_store(C + t, tw_shuffle((float)t, 8));", DivergenceFault
     ),
     "a shuffle in part of a warp": ("if (t % 32 < 16) tw_shuffle_xor(t, 1); tw_store(C + t, 0.0f);", DivergenceFault),
-    "two barriers for one": ("if (t < 32)\n tw_barrier();\n else tw_barrier();\n tw_store(C + t, 0.0f);", DivergenceFault),
-    "a barrier after the end of a thread": ("if (t == 9) return; tw_barrier(); tw_store(C + t, 0.0f);", DivergenceFault),
-    "a named barrier that too few come to": ("if (t < 32) tw_barrier_named(1, 64); tw_store(C + t, 0.0f);", DeadlockFault),
-    "a named barrier of two sizes": ("tw_barrier_named(1, t / 16 % 2 ? 32 : 64); tw_store(C + t, 0.0f);", DivergenceFault),
+    "two barriers for one": (
+        "if (t < 32)\n tw_barrier();\n else tw_barrier();\n tw_store(C + t, 0.0f);", DivergenceFault
+    ),
+    "a barrier after the end of a thread": (
+        "if (t == 9) return; tw_barrier(); tw_store(C + t, 0.0f);", DivergenceFault
+    ),
+    "a named barrier that too few come to": (
+        "if (t < 32) tw_barrier_named(1, 64); tw_store(C + t, 0.0f);", DeadlockFault
+    ),
+    "a named barrier of two sizes": (
+        "tw_barrier_named(1, t / 16 % 2 ? 32 : 64); tw_store(C + t, 0.0f);", DivergenceFault
+    ),
     "a named barrier for half a warp": ("tw_barrier_named(1, 48); tw_store(C + t, 0.0f);", ProtocolFault),
     "a read one element beyond": ("tw_store(C + t, tw_load_const(A + t + 65));", BoundsFault),
     "a read one element before": ("tw_store(C + t, tw_load_const(A + t - 1));", BoundsFault),
     "a write one element beyond": ("tw_store(C + t + 65, 0.0f);", BoundsFault),
-    "a vector that ends one element beyond": ("if (t < 32) tw_load((const tw_vec<float, 2>*)(A + 2 * t + 66));", BoundsFault),
+    "a vector that ends one element beyond": (
+        "if (t < 32) tw_load((const tw_vec<float, 2>*)(A + 2 * t + 66));", BoundsFault
+    ),
     "shared memory one element beyond": ("tw_store(s + t + 1, 0.0f);", BoundsFault),
     "a vector at an odd element": ("tw_load((const tw_vec<float, 2>*)(A + 1));", AlignmentFault),
-    "a vector of shared memory at an odd element": ("tw_store((tw_vec<float, 4>*)(s + 2), tw_vec<float, 4>{});", AlignmentFault),
+    "a vector of shared memory at an odd element": (
+        "tw_store((tw_vec<float, 4>*)(s + 2), tw_vec<float, 4>{});", AlignmentFault
+    ),
     "a pointer followed without tw_load": ("tw_store(C + t, A[t + 128]);", CrashFault),
     "a division by zero": ("tw_store(C + t, (float)(t / (t - t)));", CrashFault),
     "an mbarrier that is read": (
@@ -226,7 +266,7 @@ SMALL: dict[str, tuple[str, type[EmulationFault]]] = {
     ),
     "an mbarrier that nobody initialised": ("tw_mbar_arrive((tw_mbar*)s);", ProtocolFault),
     "too many arrivals": (
-        "if (t == 0) { tw_mbar_init((tw_mbar*)s, 1); tw_mbar_expect_tx((tw_mbar*)s, 16); tw_mbar_arrive((tw_mbar*)s); }",
+        "tw_mbar* m = (tw_mbar*)s; if (t == 0) { tw_mbar_init(m, 1); tw_mbar_expect_tx(m, 16); tw_mbar_arrive(m); }",
         ProtocolFault,
     ),
     "a read through the constant cache of what is written": (

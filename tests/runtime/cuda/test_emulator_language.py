@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -23,16 +24,25 @@ LOAD_SHARED = """
 """
 
 
+def kernel(parameters: str, body: str, threads: int = 32) -> str:
+    """Give a kernel `k` of one warp or more, whose thread is `t`."""
+    return f"TW_KERNEL({threads}, 0) k({parameters}) {{\n    const int t = tw_thread_x();\n    {body}\n}}\n"
+
+
 # -- numbers ------------------------------------------------------------------------------------------------------
 
 
 def test_every_float16_is_widened_exactly() -> None:
     x = np.arange(65536, dtype=np.uint16).view(np.float16)
     y = np.zeros(65536, np.float32)
-    text = "TW_KERNEL(256, 0) k(float* y, const tw_f16* x) { int i = tw_block_x() * 256 + tw_thread_x(); tw_store(y + i, tw_f32(tw_load(x + i))); }"
-    keep = ~np.isnan(x)
-    run(text.replace("tw_store(y", "if (!tw_isnan(tw_f32(tw_load(x + i)))) tw_store(y"), y, x, grid=(256, 1, 1))
-    np.testing.assert_array_equal(y[keep], x[keep].astype(np.float32))
+    body = "const int i = tw_block_x() * 256 + t; const float v = tw_f32(tw_load(x + i));"
+    run(
+        kernel("float* y, const tw_f16* x", f"{body} if (!tw_isnan(v)) tw_store(y + i, v);", 256),
+        y,
+        x,
+        grid=(256, 1, 1),
+    )
+    np.testing.assert_array_equal(y, np.where(np.isnan(x), 0, x.astype(np.float32)))
 
 
 def floats(count: int) -> np.ndarray:
@@ -50,11 +60,9 @@ def converted(expression: str, dtype: type) -> tuple[np.ndarray, np.ndarray]:
     y = np.zeros(x.size, dtype)
     kind = {np.uint16: "unsigned short", np.uint32: "unsigned"}[dtype]
     names = {np.uint16: "tw_bf16", np.uint32: "unsigned"}
-    text = (
-        f"TW_KERNEL(256, 0) k({names[dtype]}* y, const float* x) {{ const int i = tw_block_x() * 256 + tw_thread_x();"
-        f" const float v = tw_load(x + i); tw_store(({kind}*)y + i, ({kind})({expression})); }}"
-    )
-    run(text, y, x, grid=(64, 1, 1))
+    body = "const int i = tw_block_x() * 256 + t; const float v = tw_load(x + i);"
+    store = f"tw_store(({kind}*)y + i, ({kind})({expression}));"
+    run(kernel(f"{names[dtype]}* y, const float* x", f"{body} {store}", 256), y, x, grid=(64, 1, 1))
     return x, y
 
 
@@ -91,13 +99,14 @@ def test_functions_of_one_number_are_those_of_the_interpreter(kind: str, dtype: 
     x = np.array([-2.5, -1.5, -1, -0.7, -0.5, -0.0, 0.3, 0.5, 1, 1.5, 2.5, 3.7, 20, np.inf, -np.inf, 1e-30], dtype)
     stores = "\n".join(f"tw_store(y + {i} * 16 + t, tw_{name}(v));" for i, name in enumerate(UNARY))
     y = np.zeros((len(UNARY), x.size), dtype)
-    text = f"TW_KERNEL(16, 0) k({kind}* y, const {kind}* x) {{ int t = tw_thread_x(); {kind} v = tw_load(x + t); {stores} }}"
-    run(text, y, x)
+    run(kernel(f"{kind}* y, const {kind}* x", f"const {kind} v = tw_load(x + t);\n{stores}", 16), y, x)
     with np.errstate(all="ignore"):
         for name, got in zip(UNARY, y, strict=True):
             function = intrinsic(name, (dtype_of(dtype),), dtype_of(dtype))
             expected = np.array([function(v) for v in x], dtype)
-            np.testing.assert_array_max_ulp(got[~np.isnan(expected)], expected[~np.isnan(expected)], 4 if kind == "double" else 1)
+            np.testing.assert_array_max_ulp(
+                got[~np.isnan(expected)], expected[~np.isnan(expected)], 4 if kind == "double" else 1
+            )
             assert (np.isnan(got) == np.isnan(expected)).all(), name
 
 
@@ -110,11 +119,8 @@ def test_functions_of_two_numbers_are_those_of_the_interpreter(kind: str, dtype:
     pairs = np.array([*product(values, values)][:32], dtype)
     stores = "\n".join(f"tw_store(y + {i} * 32 + t, tw_{name}(a, b));" for i, name in enumerate(BINARY))
     y = np.zeros((len(BINARY), 32), dtype)
-    text = (
-        f"TW_KERNEL(32, 0) k({kind}* y, const {kind}* x) {{ int t = tw_thread_x();"
-        f" {kind} a = tw_load(x + 2 * t), b = tw_load(x + 2 * t + 1); {stores} }}"
-    )
-    run(text, y, pairs)
+    loads = f"const {kind} a = tw_load(x + 2 * t), b = tw_load(x + 2 * t + 1);"
+    run(kernel(f"{kind}* y, const {kind}* x", f"{loads}\n{stores}"), y, pairs)
     with np.errstate(all="ignore"):
         for name, got in zip(BINARY, y, strict=True):
             function = intrinsic(name, (dtype_of(dtype),) * 2, dtype_of(dtype))
@@ -127,9 +133,17 @@ def test_integer_functions() -> None:
     a = np.array([-7, -6, -1, 0, 1, 5, 6, 7, -(2**31), 2**31 - 1, 12345, -12345, 3, -3, 100, 64], np.int32)
     b = np.array([3, 3, -2, 5, -4, -4, 6, 7, 3, -7, 100, 100, 2, 2, 7, 8], np.int32)
     y = np.zeros((6, 16), np.int32)
-    calls = ["tw_floordiv(p, q)", "tw_floormod(p, q)", "tw_popcount(p)", "tw_clz(p)", "tw_abs(p)", "(int)tw_floormod((long long)p, (long long)q)"]
+    calls = [
+        "tw_floordiv(p, q)",
+        "tw_floormod(p, q)",
+        "tw_popcount(p)",
+        "tw_clz(p)",
+        "tw_abs(p)",
+        "(int)tw_floormod((long long)p, (long long)q)",
+    ]
     stores = " ".join(f"tw_store(y + {16 * i} + t, {call});" for i, call in enumerate(calls))
-    run(f"TW_KERNEL(16, 0) k(int* y, const int* a, const int* b) {{ int t = tw_thread_x(); int p = tw_load(a + t), q = tw_load(b + t); {stores} }}", y, a, b)
+    loads = "const int p = tw_load(a + t), q = tw_load(b + t);"
+    run(kernel("int* y, const int* a, const int* b", f"{loads}\n{stores}", 16), y, a, b)
     bits = [int(v) & 0xFFFFFFFF for v in a]
     np.testing.assert_array_equal(y[0], a.astype(np.int64) // b)
     np.testing.assert_array_equal(y[1], a.astype(np.int64) % b)
@@ -148,11 +162,10 @@ def test_a_fused_multiply_add_is_rounded_once() -> None:
 def test_products_of_four_bytes() -> None:
     a, b = (np.random.default_rng(s).integers(-128, 128, (32, 4), np.int8) for s in (0, 1))
     y = np.zeros((2, 32), np.int32)
-    run(
-        "TW_KERNEL(32, 0) k(int* y, const int* a, const int* b) { const int t = tw_thread_x(), p = tw_load(a + t), q = tw_load(b + t);"
-        " tw_store(y + t, tw_dp4a_s8s8(p, q, 7)); tw_store(y + 32 + t, tw_dp4a_u8s8(p, q, t)); }",
-        y, a.view(np.int32).ravel(), b.view(np.int32).ravel(),
-    )  # fmt: skip
+    body = """const int p = tw_load(a + t), q = tw_load(b + t);
+        tw_store(y + t, tw_dp4a_s8s8(p, q, 7));
+        tw_store(y + 32 + t, tw_dp4a_u8s8(p, q, t));"""
+    run(kernel("int* y, const int* a, const int* b", body), y, a.view(np.int32).ravel(), b.view(np.int32).ravel())
     np.testing.assert_array_equal(y[0], (a.astype(int) * b).sum(1) + 7)
     np.testing.assert_array_equal(y[1], (a.view(np.uint8).astype(int) * b).sum(1) + np.arange(32))
 
@@ -170,10 +183,8 @@ def test_products_of_four_bytes() -> None:
 )
 @pytest.mark.parametrize(("kind", "dtype"), [("tw_f16", np.float16), ("float", np.float32), ("double", np.float64)])
 def test_shuffles_move_values_of_any_width(call: str, lanes: list[int], kind: str, dtype: type) -> None:
-    image, launch = compiled(
-        f"TW_KERNEL(32, 0) k({kind}* y, const {kind}* x) {{ const int t = tw_thread_x(); const {kind} v = tw_load(x + t);"
-        f" tw_store(y + t, {call}); }}"
-    )
+    body = f"const {kind} v = tw_load(x + t); tw_store(y + t, {call});"
+    image, launch = compiled(kernel(f"{kind}* y, const {kind}* x", body))
     x = np.random.rand(32).astype(dtype)
     (y,) = verify(image, launch, [np.zeros_like(x), x], (1, 1, 1), ["y"])
     np.testing.assert_array_equal(y, x[lanes])
@@ -209,13 +220,10 @@ def test_named_barriers_hand_a_buffer_from_warp_to_warp() -> None:
 
 
 def test_two_dimensional_blocks_and_grids_know_their_places() -> None:
-    text = (
-        "TW_KERNEL(32, 0) k(int* y) { const int t = (tw_thread_z() * 2 + tw_thread_y()) * 4 + tw_thread_x();"
-        " const int b = (tw_block_z() * tw_grid_y() + tw_block_y()) * tw_grid_x() + tw_block_x(); tw_store(y + b * 16 + t, b * 16 + t); }"
-    )
-    image, launch = compiled(text)
-    from dataclasses import replace
-
+    body = """const int thread = (tw_thread_z() * 2 + tw_thread_y()) * 4 + t;
+        const int block = (tw_block_z() * tw_grid_y() + tw_block_y()) * tw_grid_x() + tw_block_x();
+        tw_store(y + block * 16 + thread, block * 16 + thread);"""
+    image, launch = compiled(kernel("int* y", body))
     y = np.zeros(24 * 16, np.int32)
     image.run(replace(launch, block=(4, 2, 2)), [y], (2, 3, 4), outputs=["y"])
     np.testing.assert_array_equal(y, np.arange(y.size))
@@ -224,29 +232,29 @@ def test_two_dimensional_blocks_and_grids_know_their_places() -> None:
 # -- fragments ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("matrices", "transposed"), product((4, 2), (False, True)))
+@pytest.mark.parametrize(("matrices", "transposed"), [*product((4, 2), (False, True))])
 def test_ldmatrix_gives_each_lane_two_neighbours_of_a_row_or_a_column(matrices: int, transposed: bool) -> None:
     suffix = "_trans" if transposed else ""
-    text = (
-        f"TW_KERNEL(32, 0) k(unsigned* y, const tw_f16* x) {{ {LOAD_SHARED.format(words=128, threads=32)}"
-        f" const int t = tw_thread_x(); unsigned r[{matrices}]; tw_ldmatrix_x{matrices}{suffix}(r, tw_shared() + 16 * t);"
-        f" for (int i = 0; i < {matrices}; ++i) tw_store(y + i * 32 + t, r[i]); }}"
-    )
+    body = f"""{LOAD_SHARED.format(words=128, threads=32)}
+        unsigned r[{matrices}];
+        tw_ldmatrix_x{matrices}{suffix}(r, tw_shared() + 16 * t);
+        for (int i = 0; i < {matrices}; ++i) tw_store(y + i * 32 + t, r[i]);"""
     x = halves(4, 8, 8)
-    image, launch = compiled(text, 512)
+    image, launch = compiled(kernel("unsigned* y, const tw_f16* x", body), 512)
     (y,) = verify(image, launch, [np.zeros((matrices, 32), np.uint32), x], (1, 1, 1), ["y"])
     expected = x[:matrices].transpose(0, 2, 1) if transposed else x[:matrices]
     np.testing.assert_array_equal(y.view(np.float16).reshape(matrices, 8, 8), expected)
 
 
 def test_stmatrix_is_the_inverse_of_ldmatrix() -> None:
-    text = (
-        f"TW_KERNEL(32, 0) k(unsigned* y, const tw_f16* x) {{ {LOAD_SHARED.format(words=128, threads=32)}"
-        " const int t = tw_thread_x(); unsigned r[4]; tw_ldmatrix_x4(r, tw_shared() + 16 * t); tw_stmatrix_x4(tw_shared() + 512 + 16 * t, r);"
-        " tw_warp_barrier(); for (int i = 0; i < 4; ++i) tw_store(y + i * 32 + t, tw_load((unsigned*)(tw_shared() + 512) + i * 32 + t)); }"
-    )
+    body = f"""{LOAD_SHARED.format(words=128, threads=32)}
+        unsigned r[4];
+        tw_ldmatrix_x4(r, tw_shared() + 16 * t);
+        tw_stmatrix_x4(tw_shared() + 512 + 16 * t, r);
+        tw_warp_barrier();
+        for (int i = 0; i < 128; i += 32) tw_store(y + i + t, tw_load((unsigned*)(tw_shared() + 512) + i + t));"""
     x = halves(4, 8, 8)
-    image, launch = compiled(text, 1024)
+    image, launch = compiled(kernel("unsigned* y, const tw_f16* x", body), 1024)
     (y,) = verify(image, launch, [np.zeros((4, 32), np.uint32), x], (1, 1, 1), ["y"])
     np.testing.assert_array_equal(y.view(np.float16).reshape(4, 8, 8), x)
 
@@ -314,8 +322,11 @@ COPY = """TW_KERNEL(32, 0) k(const TW_GRID_CONSTANT tw_tensor_map map, unsigned*
 
 def boxed(x: np.ndarray, box: tuple[int, ...], at: tuple[int, ...]) -> np.ndarray:
     """Give the box at `at`, with zeros where it leaves the array."""
-    padded = np.pad(x, [(64, 64)] * x.ndim)
-    return padded[tuple(slice(64 + start, 64 + start + size) for start, size in zip(at, box, strict=True))]
+    places = [np.arange(start, start + size) for start, size in zip(at, box, strict=True)]
+    inside = np.ix_(*[(place >= 0) & (place < size) for place, size in zip(places, x.shape, strict=True)])
+    result = np.zeros(box, x.dtype)
+    result[inside] = x[np.ix_(*[p[(p >= 0) & (p < size)] for p, size in zip(places, x.shape, strict=True)])]
+    return result
 
 
 @pytest.mark.parametrize(
@@ -376,12 +387,20 @@ def test_a_tensor_store_leaves_out_what_lies_outside() -> None:
 
 def test_a_tensor_store_of_what_was_not_fenced_is_refused() -> None:
     with pytest.raises(ProtocolFault, match="without tw_fence_async"):
-        run(STORE.replace("    tw_fence_async();\n", ""), Tiled(np.zeros((12, 20), np.float32), (16, 16)), shared_bytes=1024)
+        run(
+            STORE.replace("    tw_fence_async();\n", ""),
+            Tiled(np.zeros((12, 20), np.float32), (16, 16)),
+            shared_bytes=1024,
+        )
 
 
 def test_a_thread_that_ends_before_its_tensor_store_has_read_is_refused() -> None:
     with pytest.raises(ProtocolFault, match="ends before its TMA stores have read"):
-        run(STORE.replace("        tw_tma_store_wait<0>();\n", ""), Tiled(np.zeros((12, 20), np.float32), (16, 16)), shared_bytes=1024)
+        run(
+            STORE.replace("        tw_tma_store_wait<0>();\n", ""),
+            Tiled(np.zeros((12, 20), np.float32), (16, 16)),
+            shared_bytes=1024,
+        )
 
 
 # -- products of a warpgroup --------------------------------------------------------------------------------------
@@ -439,7 +458,7 @@ def permuted(x: np.ndarray, swizzle: int) -> np.ndarray:
 
 @pytest.mark.parametrize("n", [8, 64, 256])
 @pytest.mark.parametrize("swizzle", [0, 32, 64, 128])
-@pytest.mark.parametrize(("trans_a", "trans_b"), product((0, 1), (0, 1)))
+@pytest.mark.parametrize(("trans_a", "trans_b"), [*product((0, 1), (0, 1))])
 def test_wgmma_reads_operands_in_all_layouts(n: int, swizzle: int, trans_a: int, trans_b: int) -> None:
     a, b = halves(64, 16), halves(n, 16, seed=1)
     lay = (k_major, mn_major)
@@ -451,11 +470,14 @@ def test_wgmma_reads_operands_in_all_layouts(n: int, swizzle: int, trans_a: int,
         a_leading=a_leading, a_stride=a_stride, b_leading=b_leading, b_stride=b_stride,
     )  # fmt: skip
     image, launch = compiled(text, x.nbytes)
-    y = np.zeros((64, n), np.float32)
-    for mode_outputs in (verify(image, launch, [y, x], (1, 1, 1), ["y"]),):
-        np.testing.assert_allclose(mode_outputs[0], 1 + a.astype(np.float64) @ b.T.astype(np.float64), rtol=0, atol=17 * 2.0**-22)
+    (y,) = verify(image, launch, [np.zeros((64, n), np.float32), x], (1, 1, 1), ["y"])
+    np.testing.assert_allclose(y, 1 + a.astype(np.float64) @ b.T.astype(np.float64), rtol=0, atol=17 * 2.0**-22)
 
 
 def test_a_descriptor_of_an_odd_address_is_refused() -> None:
     with pytest.raises(AlignmentFault, match="8 bytes past a multiple of 16"):
-        run("TW_KERNEL(128, 0) k(int* y) { tw_wgmma_desc(tw_shared() + 8, 128, 16, 1024); }", np.zeros(1, np.int32), shared_bytes=64)
+        run(
+            "TW_KERNEL(128, 0) k(int* y) { tw_wgmma_desc(tw_shared() + 8, 128, 16, 1024); }",
+            np.zeros(1, np.int32),
+            shared_bytes=64,
+        )

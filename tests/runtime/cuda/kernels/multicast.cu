@@ -24,7 +24,8 @@ multicast(const TW_GRID_CONSTANT tw_tensor_map mapA, const TW_GRID_CONSTANT tw_t
             tw_mbar_wait(empty + stage, phase ^ 1);
             tw_mbar_expect_tx(full + stage, 16384);
             tw_tma_load_2d(s + stage * 16384, &mapA, full + stage, k * 64, bm);
-            tw_tma_load_2d_multicast(s + stage * 16384 + 8192 + rank * 4096, &mapB, full + stage, k * 64, bn + rank * 32, 3);
+            tw_tma_load_2d_multicast(s + stage * 16384 + 8192 + rank * 4096, &mapB, full + stage, k * 64,
+                                     bn + rank * 32, 3);
         }
     }
     if (t < 128) {
