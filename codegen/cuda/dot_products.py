@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ...ir import arith
 from ...ir.dtype import int8, int32
 from ...ir.expr import Call, Const, Expr, Load, Var
+from ...ir.interval import Ranges
 from ...ir.stmt import For, Store
 from ...ir.target import Target
 from ...ir.visit import Node, of_kind, rewrite, substitute
@@ -46,7 +47,7 @@ class SelectDotProducts:
         return replace(kernel, body=rewrite(kernel.body, rule))
 
     @staticmethod
-    def word(load: Load, var: Var, ranges: dict) -> Expr:
+    def word(load: Load, var: Var, ranges: Ranges) -> Expr:
         """Give four elements as one word."""
         taps = [substitute(load, {var: Const(r)}) for r in range(TAPS)]
         whole = whole_word(load, var, TAPS, ranges)

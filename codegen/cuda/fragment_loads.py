@@ -161,13 +161,14 @@ class OperandLoads:
 
     def register(self, fill: Fill, group: Expr, member: Expr) -> tuple[Expr, ...]:
         """Give the place of a word, from its blocks counted from where the fill begins."""
-        fragment = fill.fragment
+        fragment, wanted = fill.fragment, (group, member)
         zeros: dict[Var, Expr] = {fill.group: Const(0), fill.member: Const(0)}
         base = [self.simple(substitute(i, zeros)) for i in fill.store.indices]
-        blocks = []
-        for (dim, side), block in zip(fragment.sides, (group, member), strict=True):
-            blocks.append(arith.add(self.simple(arith.floordiv(base[dim], side.period)), block))
-        return fragment.register(fragment.others(tuple(base)), *blocks, self.simple)
+        first, second = (
+            arith.add(self.simple(arith.floordiv(base[dim], side.period)), block)
+            for (dim, side), block in zip(fragment.sides, wanted, strict=True)
+        )
+        return fragment.register(fragment.others(tuple(base)), first, second, self.simple)
 
     def variable(self, stem: str, extent: int | None) -> Var:
         """Give a new variable from 0 on."""

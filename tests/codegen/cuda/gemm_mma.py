@@ -7,11 +7,13 @@ Read the schedule from the top: what a block computes, what a warp computes, how
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tilewright import te
+from tilewright.ir.dtype import dtype_of
 from tilewright.schedule import Schedule, create_schedule
-from tilewright.te import Tensor
+from tilewright.te import Axis, Tensor
 from tilewright.te.operators.tensor_cores import SHAPES, mma
 
 LANES = 32
@@ -90,24 +92,34 @@ def schedule_gemm(
     tile_a, tile_b, product, result = tensors
     bm, bn, bk = tiles.block
     wm, wn = tiles.warp
+    warps = (bm // wm, bn // wn)
     shape = SHAPES[dtype]
 
     # The result: a block's tile, in it the warps' tiles.  The lanes of a warp are not named: what is kept in scope
     # "warp" belongs to them together, and loops over it are spread over them.
+    written = s.cache_write(result, "shared") if tiles.staged else result
     rows, columns = s[result].op.axis
     block_y, rows = s[result].split(rows, factor=bm)
     block_x, columns = s[result].split(columns, factor=bn)
-    warp_y, rows = s[result].split(rows, factor=wm)
-    warp_x, columns = s[result].split(columns, factor=wn)
-    s[result].reorder(block_y, block_x, warp_y, warp_x, rows, columns)
-    for axis, thread in ((block_y, "blockIdx.y"), (block_x, "blockIdx.x")):
-        s[result].bind(axis, thread)
-    for axis, thread in ((warp_y, "threadIdx.z"), (warp_x, "threadIdx.y")):
-        s[result].bind(axis, thread)
+    s[result].reorder(block_y, block_x, rows, columns)
+    s[result].bind(block_y, "blockIdx.y")
+    s[result].bind(block_x, "blockIdx.x")
+    if tiles.staged:
+        s[written].compute_at(s[result], block_x)
+        rows, columns = s[written].op.axis
+        s[written].align_bounds(rows, bm)
+        s[written].align_bounds(columns, bn)
+        s[written].storage_align(rows, bn, 16 // dtype_of(result.dtype).bytes)
+        share_among_threads(s, result, s[result].leaf_iter_vars[2:], warps, tiles.vector)
+    warp_y, rows = s[written].split(rows, factor=wm)
+    warp_x, columns = s[written].split(columns, factor=wn)
+    s[written].reorder(warp_y, warp_x, rows, columns)
+    s[written].bind(warp_y, "threadIdx.z")
+    s[written].bind(warp_x, "threadIdx.y")
 
     # The product: one instruction for each m x n x k of a warp's tile.
     s[product].set_scope("warp")
-    s[product].compute_at(s[result], warp_x)
+    s[product].compute_at(s[written], warp_x)
     i, j = s[product].op.axis
     s[product].align_bounds(i, wm)  # whole tiles, also where the result is smaller than one
     s[product].align_bounds(j, wn)
@@ -131,18 +143,18 @@ def schedule_gemm(
         s[tile].compute_at(s[product], k_o)
         if tiles.swizzle:
             s[tile].swizzle(tiles.swizzle)
-        copy_by_all_threads(s, tile, (bm // wm, bn // wn), tiles.vector)
+        share_among_threads(s, tile, s[tile].op.axis, warps, tiles.vector)
     if tiles.stages > 1:
         s[product].pipeline(k_o, tiles.stages, tiles.transport)
 
 
-def copy_by_all_threads(s: Schedule, tile: Tensor, warps: tuple[int, int], vector: int) -> None:
-    """Share the elements of a stage among the threads of the block, `vector` neighbours at a time."""
-    fused = s[tile].fuse(*s[tile].op.axis)
-    fused, lane = s[tile].split(fused, factor=vector)
-    fused, x = s[tile].split(fused, factor=LANES)
-    fused, y = s[tile].split(fused, factor=warps[1])
-    _, z = s[tile].split(fused, factor=warps[0])
-    s[tile].vectorize(lane)
+def share_among_threads(s: Schedule, tensor: Tensor, axes: Sequence[Axis], warps: tuple[int, int], vector: int) -> None:
+    """Share the elements of two loops among the threads of the block, `vector` neighbours at a time."""
+    fused = s[tensor].fuse(*axes)
+    fused, lane = s[tensor].split(fused, factor=vector)
+    fused, x = s[tensor].split(fused, factor=LANES)
+    fused, y = s[tensor].split(fused, factor=warps[1])
+    _, z = s[tensor].split(fused, factor=warps[0])
+    s[tensor].vectorize(lane)
     for axis, thread in ((x, "threadIdx.x"), (y, "threadIdx.y"), (z, "threadIdx.z")):
-        s[tile].bind(axis, thread)
+        s[tensor].bind(axis, thread)

@@ -15,6 +15,7 @@ from tilewright.ir.stmt import Function
 from tilewright.runtime.cuda.compile import compile_cubin
 from tilewright.runtime.cuda.sass import disassemble
 from tilewright.schedule import Schedule, create_schedule, lower
+from tilewright.schedule.stage import Stage
 from tilewright.te import Tensor
 from tilewright.te.operators.tensor_cores import dp4a, mma
 
@@ -121,6 +122,15 @@ def test_layouts_of_shared_tiles(swizzle: str):
     inputs = operands(40, 24, 40, "float16")
     function = product(40, 24, 40, "float16", tiles=replace(SMALL, swizzle=swizzle))
     check(emulated(function, *inputs), "float32", inputs, "float16", False, 0.0)
+
+
+@pytest.mark.parametrize("out", ["float32", "float16"])
+@pytest.mark.parametrize("shape", [(32, 32, 32), (40, 24, 40), (70, 65, 33)], ids=str)
+def test_results_by_way_of_shared_memory(shape: tuple[int, int, int], out: str):
+    tiles = replace(SMALL, staged=True, vector=4)
+    inputs = operands(*shape, "float16")
+    result = emulated(product(*shape, "float16", out, tiles), *inputs)
+    check(result, out, inputs, "float16", False, 0.0)
 
 
 # -- what is emitted ------------------------------------------------------------------------------------------------
@@ -245,11 +255,11 @@ def test_an_operand_from_global_memory_is_loaded_word_by_word():
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
-def refused(change: Callable[[Schedule, Tensor, Tensor], None], part: str, advice: str, tiles: Tiles = SMALL) -> None:
+def refused(change: Callable[[Schedule, dict[str, Stage]], None], part: str, advice: str, tiles: Tiles = SMALL) -> None:
     """Check that the reference schedule with a change is refused with these words."""
     made = gemm(64, 64, 64, "float16", "float32", tiles)
     stages = {stage.state.id: stage for stage in made.schedule.stages}
-    change(made.schedule, stages)  # type: ignore[arg-type]
+    change(made.schedule, stages)
     with pytest.raises(CodegenError) as error:
         lower_cuda(lower(made.schedule, made.arguments), AMPERE)
     assert part in error.value.fact
@@ -258,7 +268,7 @@ def refused(change: Callable[[Schedule, Tensor, Tensor], None], part: str, advic
 
 
 def test_rows_off_16_bytes_are_refused_with_the_figure():
-    def pad(s: Schedule, stages) -> None:
+    def pad(s: Schedule, stages: dict[str, Stage]) -> None:
         stages["As"].storage_align(stages["As"].op.axis[0], 40, 36)
 
     refused(pad, "rows are 72 bytes apart", "multiple of 8 elements", replace(SMALL, swizzle="", vector=1))
@@ -273,35 +283,35 @@ def test_padding_by_whole_pieces_is_fine():
 
 
 def test_a_vectorized_loop_over_registers_is_refused():
-    def vectorize(s: Schedule, stages) -> None:
+    def vectorize(s: Schedule, stages: dict[str, Stage]) -> None:
         stages["D"].vectorize(stages["D"].leaf_iter_vars[-1])
 
     refused(vectorize, "runs over matrices in registers, and is vectorized", "serial or unrolled")
 
 
 def test_a_bound_loop_over_registers_is_refused():
-    def bind(s: Schedule, stages) -> None:
+    def bind(s: Schedule, stages: dict[str, Stage]) -> None:
         stages["D"].bind(stages["D"].leaf_iter_vars[-1], "threadIdx.x")
 
     refused(bind, "lanes that hold different columns", "loops over rows and columns")
 
 
 def test_a_loop_over_part_of_a_tile_is_refused():
-    def split(s: Schedule, stages) -> None:
+    def split(s: Schedule, stages: dict[str, Stage]) -> None:
         stages["D"].split(stages["D"].leaf_iter_vars[-1], factor=4)
 
     refused(split, "splits what one lane holds", "multiples of 8")
 
 
 def test_a_fused_loop_over_registers_is_refused():
-    def fuse(s: Schedule, stages) -> None:
+    def fuse(s: Schedule, stages: dict[str, Stage]) -> None:
         stages["D"].fuse(*stages["D"].leaf_iter_vars[-2:])
 
     refused(fuse, "splits what one lane holds", "loops over its rows and columns")
 
 
 def test_an_operand_that_is_kept_elsewhere_is_refused():
-    def keep(s: Schedule, stages) -> None:
+    def keep(s: Schedule, stages: dict[str, Stage]) -> None:
         stages["As_warp"].set_scope("local")
 
     made = gemm(64, 64, 64, "float16", "float32", SMALL)
