@@ -24,7 +24,7 @@ WORD_BYTES = 4
 BASE_REGISTERS = 24  # of a thread, for addresses and loop counters ...
 REGISTERS_PER_WORD = 1.3  # ... and of what its arrays hold, fitted to what ptxas reports of products of matrices
 LEAST_REGISTERS = 16  # that no kernel does without, besides its arrays
-HOT = 0.5  # an access is hot that is executed at least this share as often as the most frequent one
+HOT = 0.25  # an access is hot that takes at least this share of all turns of the banks
 MOST_CONFLICT = 2.0  # turns of a hot access to shared memory
 
 
@@ -100,15 +100,15 @@ class GpuScreens:
 
     @property
     def hot_conflict(self) -> float:
-        """Give the worst degree of bank conflicts of the accesses that are executed most."""
+        """Give the worst degree of bank conflicts of the accesses on which most turns of the banks are spent."""
         return max((access.waste for access in self.hot), default=1.0)
 
     @property
     def hot(self) -> tuple[AccessScreen, ...]:
-        """Give the accesses to shared memory that are executed most."""
+        """Give the accesses to shared memory on which most turns of the banks are spent."""
         shared = self.of("shared")
-        most = max((access.trips for access in shared), default=0.0)
-        return tuple(access for access in shared if access.trips >= HOT * most)
+        _, turns = _sums(shared)
+        return tuple(access for access in shared if access.trips * access.requests >= HOT * turns)
 
     @property
     def intensity(self) -> float:

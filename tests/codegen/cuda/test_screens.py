@@ -299,6 +299,14 @@ def test_conflicts_of_the_hot_loop_rule_a_kernel_out() -> None:
     assert failure.fact == "4 turns of the banks for each load of A, at most 2"
 
 
+def test_conflicts_that_cost_little_rule_nothing_out() -> None:
+    figures = screen(sgemm(pad=0), HOPPER)
+    stores = next(a for a in figures.accesses if (a.buffer, a.kind) == ("A_shared", "store"))
+    assert stores.waste == 4.0
+    assert stores not in figures.hot
+    assert screen_failures(figures, HOPPER) == []
+
+
 def test_what_does_not_fit_rules_a_kernel_out() -> None:
     figures = replace(screen(sgemm(), HOPPER), shared_bytes=300_000, local_bytes=1000.0)
     names = [failure.name for failure in screen_failures(figures, HOPPER)]
