@@ -9,7 +9,7 @@ from textwrap import indent
 from ..ir import arith
 from ..ir.arith import is_known
 from ..ir.buffer import Buffer
-from ..ir.errors import Error
+from ..ir.errors import Error, ScheduleError
 from ..ir.expr import Expr, Load, Var
 from ..ir.interval import Interval
 from ..ir.printer import stmt_text
@@ -197,6 +197,13 @@ class NestBuilder:
         leaves = derived.stage.leaves
         start = reduction_start(derived.stage)
         inner = start + sum(map(derived.stage.is_cross_thread, leaves))
+        for axis in leaves[start:]:
+            if is_loop(derived.loops[axis]) and not is_reduce_axis(axis):
+                fact = (
+                    f"threads share the reduction of {derived.stage.id} and give one result at a time, "
+                    f"but {axis.name} runs inside of it"
+                )
+                raise ScheduleError("bind", fact, advice=f"reorder {axis.name} outside of the reduction")
         parts = [
             Buffer(self._unused(f"{derived.stage.id}_part{c}"), (ONE,), body.dtype, "local")
             for c, body in enumerate(op.body)

@@ -110,6 +110,8 @@ class _Binder:
                 return self.bound(body, (*loops, (thread, extent)))
             case For(kind=ForKind.PARALLEL):
                 return self.bound(with_fields(stmt, {"kind": ForKind.SERIAL}), loops)
+            case For(body=body, kind=ForKind.VECTORIZED) if _has_own_threads(body):
+                return self.bound(with_fields(stmt, {"kind": ForKind.SERIAL}), loops)
             case Allocate(buffer, body):
                 self.depth[buffer] = len(loops)
                 if buffer.scope == "shared":
@@ -121,13 +123,13 @@ class _Binder:
                 self.check_private(buffer, body)
                 return _hoisted(Allocate(buffer, self.bound(body, loops)))
             case Store(buffer):
-                chosen = self.chosen(buffer, loops)
+                chosen = self.chosen(buffer, loops, stmt)
                 if any(load.buffer.scope == "warp" for load in of_kind(stmt.value, Load)):
                     chosen = self.chosen_warp(chosen)
                 return _under(chosen, stmt)
             case Evaluate():
                 targets = [a.buffer for a in of_kind(stmt, Address) if self.is_target(a.buffer)]
-                return _under(self.chosen(targets[0], loops), stmt) if targets else stmt
+                return _under(self.chosen(targets[0], loops, stmt), stmt) if targets else stmt
             case _:
                 return _hoisted(map_statements(stmt, lambda inner: self.bound(inner, loops)))
 
@@ -135,11 +137,12 @@ class _Binder:
         """Tell whether a call that is given the buffer's address may write there."""
         return buffer in self.depth or self.is_written(buffer)
 
-    def chosen(self, buffer: Buffer, loops: Loops) -> list[Expr]:
-        """Give the conditions under which a thread does what is stored to `buffer`.
+    def chosen(self, buffer: Buffer, loops: Loops, stmt: Stmt) -> list[Expr]:
+        """Give the conditions under which a thread does what `stmt` stores to `buffer`.
 
         Of the loops around the buffer's memory, every iteration would do the same: the threads share the work.  An
-        axis that no loop within it is bound to leaves it to the first thread; a register belongs to every thread.
+        axis that no loop within it is bound to leaves it to the first thread.  A register belongs to every thread,
+        which may fill it whatever its number is unless the value depends on that.
         """
         private = buffer.scope in PRIVATE
         own = loops if private else loops[self.depth.get(buffer, 0) :]
@@ -148,14 +151,13 @@ class _Binder:
             own = loops[self.depth.get(buffer, 0) :]
         found: list[Expr] = []
         for axis, launched in self.extents.items():
-            extents = [extent for thread, extent in own if thread == axis]
-            if not extents:
+            extent = next((extent for thread, extent in reversed(own) if thread == axis), None)
+            if extent is None:
                 leave = private or (buffer.scope == "shared" and axis in BLOCK_AXES)
                 if not leave and not arith.is_const(launched, 1):
                     found.append(arith.eq(AXIS_VARS[axis], 0))
-            for extent in extents:
-                if not same(extent, launched):
-                    found.append(Lt(AXIS_VARS[axis], arith.cast("int32", extent)))
+            elif not same(extent, launched) and (not private or AXIS_VARS[axis] in variables(stmt)):
+                found.append(Lt(AXIS_VARS[axis], arith.cast("int32", extent)))
         return found
 
     def chosen_warp(self, conditions: list[Expr]) -> list[Expr]:
@@ -229,6 +231,7 @@ class _Binder:
             self.depth[body.buffer] = len(inner)
             body = body.body
         assert type(body) is Seq
+        self.check_free(axes, merge_of(body), loops)
         *before, merge = substitute(body, values).body
         start, work = before[: len(parts)], before[len(parts) :]
         block = tuple(int(arith.int_value(self.extents.get(a, Const(1))) or 1) for a in THREAD_AXES)
@@ -239,6 +242,21 @@ class _Binder:
         for part in parts:
             made = Allocate(part, made)
         return made
+
+    def check_free(self, axes: list[str], merge: Stmt, loops: Loops) -> None:
+        """Refuse to share a reduction among threads that each need a result of their own."""
+        for store in of_kind(merge, Store):
+            own = loops if store.buffer.scope in PRIVATE else loops[self.depth.get(store.buffer, 0) :]
+            taken = [thread for thread, _ in own if thread in axes]
+            if taken:
+                fact = f"threads along {taken[0]} share the reduction of {store.buffer.name}, and each needs another part"
+                raise CodegenError("cuda", fact, advice="bind the reduction and the loop around it to different axes")
+
+
+def _has_own_threads(stmt: Stmt) -> bool:
+    """Tell whether threads of a block work together somewhere in `stmt`."""
+    inner = statements(stmt)
+    return any(s.kind is ForKind.THREAD if type(s) is For else type(s) is Allocate for s in inner)
 
 
 def _values(start: Stmt) -> dict[Buffer, Expr]:
