@@ -107,7 +107,11 @@ def _is_independent(
         other = does[id(item)]
         if id(item) == key:
             passed = True
-        elif id(item) not in moved:
+        elif id(item) in moved:
+            needed = other.writes & own.reads
+            if needed and (passed or any(buffer.scope != "local" for buffer in needed)):
+                return False
+        else:
             if other.writes & (own.reads | own.writes):
                 return False
             if other.reads & own.writes and (not passed or not all(map(is_target, own.writes))):

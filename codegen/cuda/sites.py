@@ -13,7 +13,7 @@ from ...ir.intrinsics import INTRINSICS, Effect
 from ...ir.linear import Affine, of_atom
 from ...ir.stmt import Allocate, Evaluate, For, If, Let, Seq, Stmt, Store
 from ...ir.visit import inner_statements, walk
-from .accesses import RUNS, Access, Place
+from .accesses import RUNS, Access, Place, moved
 
 MATRIX_ROW = 16  # bytes of a row of an 8x8 matrix of 16-bit elements, what one lane's address stands for
 ROW_CALLS = {"ldmatrix": False, "stmatrix": True}  # calls on rows of matrices, by stem: whether they write
@@ -107,12 +107,13 @@ class Sites:
         return Access(site.buffer, forms, site.writes, loops, place.known, stmt, site.collective)
 
     def _form(self, index: Expr, place: Place) -> Affine:
-        if place.lets:
-            return affine_of(place.resolved(index))
         found = self._forms.get(id(index))
         if found is None:
             found = self._forms[id(index)] = (index, affine_of(index))
-        return found[1]
+        form = found[1]
+        for var in place.lets.keys() & form.vars if place.lets else ():
+            form = moved(form, var, place.lets[var])
+        return form
 
 
 def _sites_of(stmt: Stmt, buffers: frozenset[Buffer]) -> Iterator[Site]:
