@@ -73,7 +73,7 @@ def build_cuda(task: Task, config: Config, options: BuildOptions, progress: Prog
         return Built(index, Status.SCREEN, steps=progress.steps, error="; ".join(slow))
     progress.step = Status.CODEGEN
     code = CudaCode(emit_programs([found.program]), task.target.arch)
-    kernel = GpuKernel(signature_of(found.nest), code)
+    kernel = GpuKernel(signature_of(found.nest), code, found.main.features())
     if options.device == EMULATED:
         Emulator().compile(code.source)  # the runner finds it in the cache
         return Built(index, Status.OK, b"", _hash(code, code.source.text.encode()), progress.steps, gpu=kernel)

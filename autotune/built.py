@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..ir.stmt import Function
 from ..runtime.cuda.code import CudaCode
@@ -17,10 +18,14 @@ KERNEL = "main"
 
 @dataclass(frozen=True, slots=True)
 class GpuKernel:
-    """Kernels of one function for a GPU, ready to be loaded on a device in another process."""
+    """Kernels of one function for a GPU, ready to be loaded on a device in another process.
+
+    figures  of the screens, for the kernel that has most to do
+    """
 
     signature: Signature
     code: CudaCode
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

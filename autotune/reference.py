@@ -49,21 +49,28 @@ class Reference:
 
 
 def make_reference(tensors: Sequence[Tensor], seed: int = 0) -> Reference:
-    """Give the reference of a call with `tensors`, on their real shapes.
-
-    Inputs are uniform in [-1, 1), or integers small enough for exact sums.
-    """
-    rng = np.random.default_rng(seed)
-    arrays = tuple(empty(_shape(t), t.dtype) for t in tensors)
+    """Give the reference of a call with `tensors`, on their real shapes."""
+    arrays = make_arrays(tensors, seed)
     given = [p for p, t in enumerate(tensors) if type(t.op) is PlaceholderOp]
-    for position in given:
-        arrays[position][...] = _random(rng, tensors[position].dtype, arrays[position].shape)
     computed = [p for p in range(len(tensors)) if p not in given]
     feeds = {tensors[p]: arrays[p] for p in given}
     values = evaluate([tensors[p] for p in computed], feeds, accumulate="float64", interpret=interpret)
     dtypes = {p: tensors[p].dtype for p in computed}
     expected = {p: _decoded(np.asarray(v), dtypes[p]) for p, v in zip(computed, values, strict=True)}
     return Reference(arrays, expected, {p: tolerance(tensors[p]) for p in computed}, dtypes)
+
+
+def make_arrays(tensors: Sequence[Tensor], seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Give the arrays of a call with `tensors`: the inputs random, the same for one seed; what is computed undefined.
+
+    Inputs are uniform in [-1, 1), or integers small enough for exact sums.
+    """
+    rng = np.random.default_rng(seed)
+    arrays = tuple(empty(_shape(t), t.dtype) for t in tensors)
+    for tensor, array in zip(tensors, arrays, strict=True):
+        if type(tensor.op) is PlaceholderOp:
+            array[...] = _random(rng, tensor.dtype, array.shape)
+    return arrays
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

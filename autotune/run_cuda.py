@@ -51,14 +51,14 @@ def cuda_stages(task: Task, answer: Reference) -> Stages:
         here = availability(task.target.arch)
         if not here.runs:
             raise DeviceError("tune", here.paragraph(), advice=f'device="{EMULATED}", or a machine with a GPU')
-    placed: list[_Placed] = []  # in the runner's process, at its first request
+    placed: list[Placed] = []  # in the runner's process, at its first request
 
     def build(request: BuildRequest) -> Built:
         return build_candidate(task, request.config, request.effort, request.max_spills, task.device)
 
     def run(device: Device, request: RunRequest | FinalRequest) -> Measured | list[Measured]:
         if not placed:
-            placed.append(_Placed(device, answer))
+            placed.append(Placed(device, answer))
         match request:
             case RunRequest(built, best_s):
                 return measure_on_device(placed[0], built, best_s)
@@ -69,7 +69,7 @@ def cuda_stages(task: Task, answer: Reference) -> Stages:
     return Stages(build, run, task.device, ("quick",), patience)
 
 
-class _Placed:
+class Placed:
     """A reference whose arrays lie on a device, where all candidates find them."""
 
     def __init__(self, device: Device, reference: Reference) -> None:
@@ -93,6 +93,15 @@ class _Placed:
             self.device.download(self.arrays[position].address, self.reference.arrays[position])
         return [self.reference.arrays[position].tobytes() for position in self.reference.expected]
 
+    def verdict(self) -> tuple[float, bool]:
+        """Give the largest relative error of the outputs that were fetched last, and whether all are near enough."""
+        return self.reference.verdict()
+
+    @property
+    def allowed(self) -> float:
+        """Give the largest relative error that any output may have."""
+        return max(self.reference.rtol.values())
+
     def situations(self, built: Built) -> Iterator[str]:
         """Put the device in each situation that a kernel has to be right in; a GPU has one, which nobody chooses."""
         if not isinstance(self.device, EmulatedDevice):
@@ -106,7 +115,7 @@ class _Placed:
         self.device.order, self.device.mode = ORDERS[0], MODES[0]
 
 
-def measure_on_device(placed: _Placed, built: Built, best_s: float = float("inf")) -> Measured:
+def measure_on_device(placed: Placed, built: Built, best_s: float = float("inf")) -> Measured:
     """Load, check against the reference on the real shape, then time by the device's clock, each run on a cold cache.
 
     On an emulated device it is checked in all orders of threads and with asynchronous operations early and late; its
@@ -116,7 +125,7 @@ def measure_on_device(placed: _Placed, built: Built, best_s: float = float("inf"
     """
     try:
         call = placed.bind(built)
-        found = _verdict(placed, built, call)
+        found = check_on_device(placed, built, call)
     except DeviceLost:
         raise
     except MemoryError as error:
@@ -130,7 +139,7 @@ def measure_on_device(placed: _Placed, built: Built, best_s: float = float("inf"
     return replace(found, seconds=tuple(_times(placed.device, call, best_s)))
 
 
-def _verdict(placed: _Placed, built: Built, call: BoundLaunches) -> Measured:
+def check_on_device(placed: Placed, built: Built, call: BoundLaunches) -> Measured:
     """Run a candidate in every situation: right in each, and the same bits in all."""
     first: list[bytes] = []
     worst = 0.0
@@ -138,11 +147,10 @@ def _verdict(placed: _Placed, built: Built, call: BoundLaunches) -> Measured:
         placed.poison()
         call()
         outputs = placed.outputs()
-        error, right = placed.reference.verdict()
+        error, right = placed.verdict()
         worst = max(worst, error)
         if not right:
-            allowed = max(placed.reference.rtol.values())
-            fact = f"largest relative error is {error:.3g}, allowed is {allowed:.3g}{situation}"
+            fact = f"largest relative error is {error:.3g}, allowed is {placed.allowed:.3g}{situation}"
             return Measured(built.index, Status.WRONG_RESULT, max_rel_error=error, error=fact)
         first = first or outputs
         if outputs != first:
@@ -164,7 +172,7 @@ def _times(device: Device, call: BoundLaunches, best_s: float) -> list[float]:
     return seconds
 
 
-def remeasure_on_device(placed: _Placed, candidates: Sequence[Built], rounds: int, budget_s: float) -> list[Measured]:
+def remeasure_on_device(placed: Placed, candidates: Sequence[Built], rounds: int, budget_s: float) -> list[Measured]:
     """Check candidates again, then time the right ones in turn: A B C A B C ...
 
     rounds    at most, and at least 5
@@ -173,7 +181,7 @@ def remeasure_on_device(placed: _Placed, candidates: Sequence[Built], rounds: in
     device = placed.device
     flush_bytes = 2 * device.limits.l2_bytes if device.is_gpu else 0
     calls = [placed.bind(built) for built in candidates]
-    results = [_verdict(placed, built, call) for built, call in zip(candidates, calls, strict=True)]
+    results = [check_on_device(placed, built, call) for built, call in zip(candidates, calls, strict=True)]
     samples: list[list[float]] = [[] for _ in candidates]
     began = time.perf_counter()
     for done in range(rounds if device.is_gpu else 1):
