@@ -22,7 +22,7 @@ from .traffic import Access, Traffic, traffic
 
 WORD_BYTES = 4
 BASE_REGISTERS = 24  # of a thread, for addresses and loop counters ...
-REGISTERS_PER_WORD = 1.3  # ... and of what its arrays hold, fitted to what ptxas reports of products of matrices
+REGISTERS_PER_WORD = 1.2  # ... and of what its arrays hold, fitted to what ptxas reports of products of matrices
 LEAST_REGISTERS = 16  # that no kernel does without, besides its arrays
 HOT = 0.25  # an access is hot that takes at least this share of all turns of the banks
 MOST_CONFLICT = 2.0  # turns of a hot access to shared memory

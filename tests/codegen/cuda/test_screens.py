@@ -8,17 +8,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tilewright.codegen.cuda.emit import emit_programs
 from tilewright.codegen.cuda.kernel import effect
+from tilewright.codegen.cuda.lower import lower_cuda
 from tilewright.codegen.cuda.screens import FEATURE_NAMES, AccessScreen, GpuScreens, screen, screen_failures
 from tilewright.ir.arith import const, lt
 from tilewright.ir.buffer import Buffer
 from tilewright.ir.expr import Address, Call, Const, Expr, IfThenElse
 from tilewright.ir.stmt import Allocate, Evaluate, ForKind, If, seq
 from tilewright.ir.target import Target
+from tilewright.runtime.cuda.compile import compile_cubin
+from tilewright.schedule import lower
 
+from .gemm_mma import Tiles, gemm
 from .hand_kernels import TX, TY, buffer, copy_kernel, kernel, load, loop, sgemm, store, vector_kernel
 
-HOPPER = Target("cuda", arch="sm_90a")
+AMPERE, HOPPER = Target("cuda", arch="sm_80"), Target("cuda", arch="sm_90a")
 Index = Callable[[Expr], Expr]
 IntIndex = Callable[[int], int]
 
@@ -281,6 +286,23 @@ def test_words_are_loads_of_four_bytes() -> None:
     word = Call("load_word", (Address(tile, (TX * 8,)),), kept.dtype)
     access = only(screen(kernel(Allocate(kept, store(kept, 0, value=word)), shared=[tile]), HOPPER))
     assert (access.kind, access.bytes, access.waste) == ("load_word", 4, 2)
+
+
+@pytest.mark.parametrize(
+    "tiles", [Tiles((64, 64, 32), (32, 32)), Tiles((128, 128, 32), (64, 32)), Tiles((32, 32, 32), (16, 16))], ids=str
+)
+def test_registers_are_estimated_within_a_fifth(tiles: Tiles) -> None:
+    made = gemm(512, 512, 512, "float16", "float32", tiles, False)
+    program = lower_cuda(lower(made.schedule, made.arguments), AMPERE)
+    (taken,) = compile_cubin(emit_programs([program]).text, "sm_80").resources.values()
+    assert screen(program.kernels[0], AMPERE).registers == pytest.approx(taken.registers, rel=0.2)
+
+
+def test_the_scheduled_products_copies_and_fragments_are_free_of_conflicts() -> None:
+    made = gemm(512, 512, 512, "float16", "float32", Tiles((128, 128, 32), (64, 32)), False)
+    figures = screen(lower_cuda(lower(made.schedule, made.arguments), AMPERE).kernels[0], AMPERE)
+    assert (figures.conflict, figures.coalescing) == (1.0, 1.0)
+    assert figures.flops * figures.blocks == pytest.approx(2 * 512**3, rel=0.01)  # and adding the bias
 
 
 def test_features_have_the_same_names_for_every_kernel() -> None:
