@@ -84,13 +84,15 @@ def taken_apart(body: Stmt, is_target: Callable[[Buffer], bool]) -> Parts | None
 
 
 def _items(stmt: Stmt) -> Iterator[Stmt]:
-    """Give the statements that follow each other, allocations taken apart."""
+    """Give the statements that follow each other, allocations and conditions on variables taken apart."""
     match stmt:
         case Seq(parts):
             for part in parts:
                 yield from _items(part)
         case Allocate(body=body):
             yield from _items(body)
+        case If(condition, then, None) if not touched(Evaluate(condition)).reads:
+            yield from _items(then)
         case _:
             yield stmt
 
@@ -127,6 +129,9 @@ def _projected(stmt: Stmt, keep: Callable[[Stmt], bool]) -> Stmt | None:
         case Allocate(body=body):
             inner = _projected(body, keep)
             return None if inner is None else with_fields(stmt, {"body": inner})
+        case If(condition, then, None) if not touched(Evaluate(condition)).reads:
+            inner = _projected(then, keep)
+            return None if inner is None else with_fields(stmt, {"then": inner})
         case _:
             return stmt if keep(stmt) else None
 

@@ -219,6 +219,24 @@ def test_register_tiles_are_loaded_one_iteration_ahead(steps: int) -> None:
     np.testing.assert_array_equal(result, expected)
 
 
+def test_a_condition_on_the_iteration_stays_with_both_halves() -> None:
+    plain = by_registers(8)
+
+    def rule(node):
+        match node:
+            case For(var=var, body=body) if var is k:
+                return with_fields(node, {"body": If(arith.lt(k * 2, 9), body)})
+            case _:
+                return None
+
+    guarded = replace(plain, body=rewrite(plain.body, rule))
+    results = [
+        b.emulated(planned(made), {"A": numbers(), "out": np.zeros(64, np.float32)})["out"]
+        for made in (guarded, by_registers(5))
+    ]
+    np.testing.assert_array_equal(*results)
+
+
 @each_transport
 def test_shared_tiles_outside_and_register_tiles_inside(transport: str, stages: int) -> None:
     """A product of two small matrices, the reduction in tiles of 8."""
