@@ -18,7 +18,7 @@ class Buffer:
 
     shape    extents, outermost first; constants, or expressions in parameters such as `n`
     scope    where it lives: "global" (heap or argument), "local" (stack or registers of one thread),
-             "shared" (a thread block's)
+             "shared" (a thread block's), "warp" (registers of a warp's lanes, as matrices of tensor cores)
     strides  distance in elements between neighbours along each dimension, or None for row-major without gaps
     align    alignment of the first element in bytes
     """

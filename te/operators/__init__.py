@@ -48,6 +48,7 @@ from .normalization import layer_norm, log_softmax, softmax
 from .pad import pad
 from .pooling import global_pool, pool2d
 from .reduction import argmax, argmin, max, mean, min, prod, sum
+from .tensor_cores import dp4a, mma
 from .transform import (
     broadcast_to,
     concatenate,
@@ -86,6 +87,7 @@ __all__ = [
     "divide",
     "dot4_s8s8_i32",
     "dot4_u8s8_i32",
+    "dp4a",
     "equal",
     "erf",
     "exp",
@@ -112,6 +114,7 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "mma",
     "multiply",
     "negative",
     "not_equal",

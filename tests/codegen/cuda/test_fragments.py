@@ -17,7 +17,7 @@ from tilewright.runtime.cuda.sass import disassemble
 from tilewright.schedule import Schedule, create_schedule, lower
 from tilewright.schedule.stage import Stage
 from tilewright.te import Tensor
-from tilewright.te.operators.tensor_cores import dp4a, mma
+from tilewright.te.operators.tensor_cores import mma
 
 from .gemm_mma import Tiles, gemm
 from .running import AMPERE, emulated, exact, interpreted, kernels_of, random_array
@@ -323,46 +323,8 @@ def test_an_operand_that_is_kept_elsewhere_is_refused():
 def test_types_without_an_instruction_are_refused():
     with pytest.raises(ExpressionError, match="no instruction for float64"):
         mma("float64")
-    with pytest.raises(ExpressionError, match="no instruction for int16"):
-        dp4a("int16")
 
 
 def test_tiles_that_are_not_full_are_refused():
     with pytest.raises(ScheduleError, match="has"):
         product(64, 64, 64, "float16", tiles=replace(SMALL, warp=(16, 4)))
-
-
-# -- dot products of bytes --------------------------------------------------------------------------------------------
-
-
-def bytes_product(m: int, n: int, k: int, left: str, transpose_b: bool) -> Function:
-    """C (m, n) = A (m, k) B, one element for each thread, four products at once."""
-    a = te.placeholder((m, k), left, "A")
-    b = te.placeholder((n, k) if transpose_b else (k, n), "int8", "B")
-    r = te.reduce_axis((0, k), "r")
-    c = te.compute(
-        (m, n),
-        lambda i, j: te.sum(a[i, r].astype("int32") * b[(j, r) if transpose_b else (r, j)].astype("int32"), axis=r),
-        name="C",
-    )
-    s = create_schedule(c.op)
-    _, taps = s[c].split(c.op.reduce_axis[0], factor=4)
-    s[c].bind(c.op.axis[0], "blockIdx.x")
-    s[c].bind(c.op.axis[1], "threadIdx.x")
-    s[c].tensorize(taps, dp4a(left))
-    return lower(s, [a, b, c])
-
-
-@pytest.mark.parametrize("left", ["int8", "uint8"])
-@pytest.mark.parametrize("transpose_b", [False, True])
-def test_dot_products_of_bytes(left: str, transpose_b: bool):
-    rng = np.random.default_rng(5)
-    a = rng.integers(0, 256, (5, 16)).astype(left)
-    b = rng.integers(-128, 128, (7, 16) if transpose_b else (16, 7)).astype(np.int8)
-    function = bytes_product(5, 7, 16, left, transpose_b)
-    expected = a.astype(np.int32) @ (b.T if transpose_b else b).astype(np.int32)
-    np.testing.assert_array_equal(interpreted(function, a, b), expected)
-    np.testing.assert_array_equal(emulated(function, a, b), expected)
-    text = kernels_of(function).text
-    assert f"tw_dp4a_{'u8' if left == 'uint8' else 's8'}s8(" in text
-    assert text.count("tw_load_word(") == (2 if transpose_b else 1)
