@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import _ctypes  # the only way to unload a library
 import ctypes
 import re
-from collections.abc import Collection, Sequence
-from functools import cache
+import weakref
+from collections.abc import Callable, Collection, Sequence
+from functools import cache, lru_cache
 
 import numpy as np
 
 from ....codegen.cuda.source import CudaSource, Launch, Triple
 from ....ir.dtype import dtype_of
 from ....ir.errors import ArgumentError
+from ....ir.settings import settings
 from ..packing import TENSOR_MAP_BYTES, packer
 from . import memory
 from .faults import fault
@@ -33,12 +36,12 @@ class Emulator:
 
         Raises TargetError where there is no C++ compiler, CompileError for text that it refuses.
         """
-        return _compile(source)
+        return _images()(source)
 
 
 @cache
-def _compile(source: CudaSource) -> EmulatedImage:
-    return EmulatedImage(source)
+def _images() -> Callable[[CudaSource], EmulatedImage]:
+    return lru_cache(maxsize=settings().cache_entries)(EmulatedImage)
 
 
 class EmulatedImage:
@@ -51,6 +54,7 @@ class EmulatedImage:
         entries = "".join(f"TWE_ENTRY({name})\n" for name in names)
         self.source = source
         self._library = ctypes.CDLL(str(kernel_library(f"{source.text}\n{entries}")))
+        weakref.finalize(self, _ctypes.dlclose, self._library._handle).atexit = False
 
     @property
     def asynchronous(self) -> bool:

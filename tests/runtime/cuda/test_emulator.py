@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -125,3 +129,33 @@ def test_tensor_maps_that_the_driver_refuses_are_refused(
 ) -> None:
     with pytest.raises(ArgumentError, match=fact):
         encode_tensor_map(2, 4096, (64, 64), strides, box, swizzle)
+
+
+# -- where the context switch is not written for the processor ----------------------------------------------------
+
+
+def test_the_fibers_of_the_c_library_do_the_same(tmp_path: Path) -> None:
+    program = f"""
+import subprocess, sys
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from pathlib import Path
+from tilewright.codegen.cuda.source import CudaSource, Launch, Parameter
+from tilewright.runtime.cuda.emulator import library, toolchain
+from tilewright.runtime.cuda.emulator.image import Emulator
+sources = map(str, toolchain.SOURCES.glob("*.cpp"))
+options = "-std=c++17 -DTWE_UCONTEXT -fno-exceptions -fno-rtti -fPIC -shared -fvisibility=hidden -U_FORTIFY_SOURCE -w"
+built = Path({str(tmp_path)!r}) / "runtime.so"
+subprocess.run([toolchain.toolchain().compiler, *options.split(), "-o", str(built), *sources], check=True)
+library.runtime_library = lambda: built
+params = Parameter("buffer", "y", "float32"), Parameter("buffer", "x", "float32"), Parameter("scalar", "n", "int32")
+launch = Launch("rowsum", params, ("3", "1", "1"), (128, 1, 1), 16)
+x, y = np.random.rand(3, 500).astype(np.float32), np.zeros(3, np.float32)
+Emulator().compile(CudaSource({text_of("rowsum")!r}, (launch,))).run(launch, [y, x, 500], (3, 1, 1), outputs=["y"])
+np.testing.assert_allclose(y, x.sum(1), rtol=500 * 2.0**-24)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
