@@ -14,6 +14,7 @@ from ...ir.linear import Affine, Opaque
 from ...ir.stmt import For, If, Let, Stmt, Store
 from ...ir.visit import substitute, walk
 from .kernel import THREAD_VARS, Kernel
+from .rings import ring_buffers
 
 # Elements that one call touches from its address on, by their number.
 RUNS = {count: Var(f"run{count}", minimum=0) for count in (2, 4, 8, 16)}
@@ -130,7 +131,7 @@ def moved(form: Affine, var: Var, value: Expr) -> Affine:
 def tracked(kernel: Kernel, exempt: frozenset[str]) -> frozenset[Buffer]:
     """Give the buffers whose accesses need an order: shared ones, and global ones that are read or stored to twice.
 
-    exempt  names of buffers that are synchronised otherwise
+    exempt  names of buffers that are synchronised otherwise, as those that bulk copies fill are
     """
     uses: dict[Buffer, list[bool]] = {}
     for node in walk(kernel.body):
@@ -139,6 +140,7 @@ def tracked(kernel: Kernel, exempt: frozenset[str]) -> frozenset[Buffer]:
                 uses.setdefault(buffer, []).append(False)
             case Store(buffer=buffer):
                 uses.setdefault(buffer, []).append(True)
+    exempt = exempt | ring_buffers(kernel.body)
     shared = {b for b in uses if b.scope == "shared"}
     written = {b for b in kernel.outputs if b.scope == "global" and len(uses.get(b, ())) > 1}
     return frozenset(b for b in shared | written if b.name not in exempt)

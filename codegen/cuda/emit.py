@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
-from ...ir.expr import Call, Expr, Var
+from ...ir.expr import Call, Var
 from ...ir.stmt import Function
 from ...ir.target import Target
 from ...ir.visit import variables, walk

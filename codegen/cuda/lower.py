@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ...ir.simplify import simplify
 from ...ir.stmt import Function, Stmt
 from ...ir.target import Target
-from ...ir.simplify import simplify
 from ..passes.unroll import UnrollByPragma, UnrollTiles
 from ..passes.widen import WidenGuards
 from .barriers import PlanBarriers
@@ -16,6 +16,8 @@ from .kernel import Kernel, KernelPass, Program
 from .pipelining import PipelineLoops
 from .split import split_kernels
 from .virtual_threads import ExpandVirtualThreads
+from .warp_roles import RealiseRings
+from .warpgroups import SpreadWarpgroups
 
 NEST_PASSES = (
     UnrollByPragma(),
@@ -44,11 +46,13 @@ class UnrollRegisterTiles:
 
 
 KERNEL_PASSES: tuple[KernelPass, ...] = (
+    SpreadWarpgroups(),
     DistributeFragments(),
     SelectDotProducts(),
     SimplifyIndices(),
     PipelineLoops(),
     PlanBarriers(),
+    RealiseRings(),
     UnrollRegisterTiles(),
 )
 

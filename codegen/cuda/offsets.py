@@ -55,6 +55,6 @@ def repeat_bytes(span: int) -> int:
     return max(1, span) * ROWS
 
 
-def at(indices: Sequence[Expr], values: Mapping[Var, int]) -> dict[Var, Expr]:
+def at(values: Mapping[Var, int]) -> dict[Var, Expr]:
     """Give values as constants, for substitution."""
     return {v: Const(n, v.dtype) for v, n in values.items()}

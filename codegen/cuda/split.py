@@ -14,6 +14,7 @@ from ...ir.gpu import WARP
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, Function, If, Let, Seq, Stmt, Store, seq
 from ...ir.visit import map_statements, of_kind, rewrite, same, statements, substitute, variables, walk, with_fields
 from ..passes.names import Names
+from .clusters import cluster_of
 from .cross_thread import is_cross_thread, merge_of, reduced
 from .kernel import AXIS_VARS, BLOCK_AXES, THREAD_AXES, Kernel, Program
 
@@ -92,7 +93,9 @@ class _Binder:
         stored = {s.buffer for s in statements(body) if type(s) is Store}
         stored |= {a.buffer for e in of_kind(body, Evaluate) for a in of_kind(e, Address)}
         outputs = tuple(p for p in params if isinstance(p, Buffer) and p in stored and self.is_written(p))
-        return Kernel(self.name, params, outputs, grid, block, body, tuple(self.shared), _min_blocks(self.nest))
+        cluster = cluster_of(self.nest, self.extents)
+        shared, min_blocks = tuple(self.shared), _min_blocks(self.nest)
+        return Kernel(self.name, params, outputs, grid, block, body, shared, min_blocks, cluster)
 
     def is_written(self, buffer: Buffer) -> bool:
         """Tell whether a parameter may be written: it is an output of the function, or a workspace."""
