@@ -127,9 +127,8 @@ class _Plan:
 
     def check_copies(self) -> None:
         """Refuse accesses to what an asynchronous copy may still be writing."""
-        copied = frozenset(access.buffer for access in self.landing())
-        if copied:
-            Copies(Sites(copied), self.conflicts, self.refusal).after(self.kernel.body, self._root, ())
+        if self.landing():
+            Copies(self.sites, self.conflicts, self.refusal).after(self.kernel.body, self._root, ())
 
     def refusal(self, stmt: Stmt, fact: str, advice: str) -> CodegenError:
         """Give the error for a statement of the kernel."""

@@ -17,7 +17,6 @@ from ...ir.expr import Call, Const, Expr, Var
 from ...ir.interval import Interval, negated
 from ...ir.linear import Affine
 from ...ir.stmt import Allocate, Evaluate, For, If, Let, Seq, Stmt
-from ...ir.visit import of_kind
 from .accesses import Access, Place, moved
 from .conflicts import Conflicts, Meeting
 from .kernel import is_effect
@@ -63,6 +62,12 @@ class Copies:
 
     def after(self, stmt: Stmt, place: Place, state: State) -> State:
         """Give what is pending after a statement.  Raises CodegenError for an access to what is pending."""
+        if not self.sites.use(stmt).touches:
+            return state
+        match stmt:
+            case Let() | If() | For():
+                for access in self.sites.own(stmt, place):
+                    self.check(access, place, state)
         match stmt:
             case Seq(parts):
                 for part in parts:
@@ -74,7 +79,7 @@ class Copies:
                 return self.after(body, place.binding(stmt), state)
             case If():
                 return self.branch(stmt, place, state)
-            case For() if _closes(stmt):
+            case For() if self.sites.use(stmt).groups:
                 return self.loop(stmt, place, state)
             case Evaluate(Call("cp_async_commit")):
                 return tuple(replace(p, age=p.age + 1) for p in state)
@@ -97,22 +102,22 @@ class Copies:
 
     def touched(self, stmt: Stmt, place: Place, state: State) -> State:
         """Give what is pending after a statement that closes no group and waits for none."""
-        depth = len(place.loops)
         issued: list[Pending] = []
         for access in self.sites.below(stmt, place):
-            for copy in (*state, *issued):
-                self.check(copy, access, min(depth, copy.depth))
+            self.check(access, place, (*state, *issued))
             if access.writes and is_effect(access.stmt, "cp_async"):
-                issued.append(Pending(access, -1, depth))
+                issued.append(Pending(access, -1, len(place.loops)))
         return (*state, *issued)
 
-    def check(self, copy: Pending, access: Access, depth: int) -> None:
+    def check(self, access: Access, place: Place, state: Sequence[Pending]) -> None:
         """Refuse an access to what a copy may still be writing; two copies in one statement are the same one."""
-        if copy.access.buffer is not access.buffer or (copy.access.stmt is access.stmt and copy.ago == 0):
-            return
-        if not self.conflicts.disjoint(copy.access, access, Meeting(depth)):
-            fact = f"an asynchronous copy may still be writing elements of {access.buffer.name} that are used here"
-            raise self.refuse(access.stmt, fact, "cp_async_commit and cp_async_wait before")
+        for copy in state:
+            if copy.access.buffer is not access.buffer or (copy.access.stmt is access.stmt and copy.ago == 0):
+                continue
+            meeting = Meeting(min(len(place.loops), copy.depth))
+            if not self.conflicts.disjoint(copy.access, access, meeting):
+                fact = f"an asynchronous copy may still be writing elements of {access.buffer.name} that are used here"
+                raise self.refuse(access.stmt, fact, "cp_async_commit and cp_async_wait before")
 
     def loop(self, stmt: For, place: Place, state: State) -> State:
         """Give what is pending after a loop that closes groups."""
@@ -205,8 +210,3 @@ def _merged(a: Sequence[Pending], b: Sequence[Pending]) -> State:
         if key not in found or copy.age < found[key].age:
             found[key] = copy
     return tuple(found.values())
-
-
-def _closes(stmt: Stmt) -> bool:
-    """Tell whether a statement closes groups of copies, or waits for them."""
-    return any(call.name in ("cp_async_commit", "cp_async_wait") for call in of_kind(stmt, Call))

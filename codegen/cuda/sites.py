@@ -17,7 +17,8 @@ from .accesses import RUNS, Access, Place, moved
 
 MATRIX_ROW = 16  # bytes of a row of an 8x8 matrix of 16-bit elements, what one lane's address stands for
 ROW_CALLS = {"ldmatrix": False, "stmatrix": True}  # calls on rows of matrices, by stem: whether they write
-ORDERING = frozenset({"barrier", "cp_async_commit", "cp_async_wait"})  # calls that decide when accesses happen
+GROUPS = frozenset({"cp_async_commit", "cp_async_wait"})  # calls on groups of asynchronous copies
+ORDERING = GROUPS | {"barrier"}  # calls that decide when accesses happen
 ANYWHERE = 0  # elements of a site that may be all
 
 
@@ -38,10 +39,12 @@ class Use:
 
     touches  whether it accesses the buffers, or decides when accesses happen
     writes   whether that is more than reading
+    groups   whether groups of asynchronous copies are closed or waited for
     """
 
     touches: bool
     writes: bool
+    groups: bool
 
 
 class Sites:
@@ -83,10 +86,11 @@ class Sites:
         if found is None:
             own = self._sites(stmt)
             inner = [self.use(child) for child in inner_statements(stmt)]
-            orders = _orders(stmt)
-            writes = orders or any(site.writes for site in own) or any(use.writes for use in inner)
+            called = _called(stmt)
+            writes = called in ORDERING or any(site.writes for site in own) or any(use.writes for use in inner)
             touches = writes or bool(own) or any(use.touches for use in inner)
-            found = self._uses[id(stmt)] = (stmt, Use(touches, writes))
+            groups = called in GROUPS or any(use.groups for use in inner)
+            found = self._uses[id(stmt)] = (stmt, Use(touches, writes, groups))
         return found[1]
 
     def _sites(self, stmt: Stmt) -> tuple[Site, ...]:
@@ -157,9 +161,10 @@ def _run(site: Site, size_bytes: int) -> Site:
     return replace(site, count=count if count in (1, *RUNS) else ANYWHERE)
 
 
-def _orders(stmt: Stmt) -> bool:
+def _called(stmt: Stmt) -> str:
+    """Give the name of the call that is all of a statement."""
     match stmt:
         case Evaluate(Call(name)):
-            return name in ORDERING
+            return name
         case _:
-            return False
+            return ""
