@@ -278,24 +278,34 @@ static bool same_group(const Fiber& a, const Fiber& b) {  // whether a waits for
          "%s waits %s, with %d more, and nothing can go on%s", name(shown), waiting_for(shown.wait), alike - 1, rest);
 }
 
-// Goes on with another fiber, or with none where none is left.
-static void run_next(void** save, int current) {
-    if (machine.live == 0) return twe_switch(save, main_stack);
+// Gives the fiber that goes on, once there is one.
+static Fiber& next_fiber(int current) {
     int next;
     while ((next = pick(current)) < 0)
         if (!finish_a_copy()) fail_stuck();
-    if (next == current && save != &main_stack) return;
-    twe_self = &machine.fibers[next];
-    twe_switch(save, machine.fibers[next].stack_pointer);
+    return machine.fibers[next];
 }
 
-void suspend(Wait wait, int line, u32 object) {
-    Fiber& fiber = self();
+static void run_thread();
+
+static void go_on_with(Fiber& fiber, void** save) {
+    if (!fiber.stack_pointer) fiber.stack_pointer = new_context(stack_top(fiber.index), (int)fiber.index, run_thread);
+    twe_self = &fiber;
+    twe_switch(save, fiber.stack_pointer);
+}
+
+static void stop(Fiber& fiber, Wait wait, int line, u32 object) {
     fiber.wait = wait;
     fiber.wait_line = last_line = line;
     fiber.wait_object = object;
     machine.ready[fiber.index >> 6] &= ~(1ull << (fiber.index & 63));
-    run_next(&fiber.stack_pointer, (int)fiber.index);
+}
+
+void suspend(Wait wait, int line, u32 object) {
+    Fiber& fiber = self();
+    stop(fiber, wait, line, object);
+    Fiber& next = next_fiber((int)fiber.index);
+    if (&next != &fiber) go_on_with(next, &fiber.stack_pointer);
 }
 
 void wake(u32 index) {
@@ -303,14 +313,22 @@ void wake(u32 index) {
     machine.ready[index >> 6] |= 1ull << (index & 63);
 }
 
+// Runs one thread to its end, and on the same stack those that come next and have none yet.
 static void run_thread() {
-    kernel(kernel_arguments);
-    Fiber& fiber = self();
-    --block_of(fiber).live;
-    --machine.live;
-    finish_thread(fiber);
-    suspend(Wait::done, 0);
-    std::abort();  // an ended thread is never woken
+    for (;;) {
+        kernel(kernel_arguments);
+        Fiber& fiber = self();
+        --block_of(fiber).live;
+        --machine.live;
+        finish_thread(fiber);
+        stop(fiber, Wait::done, 0, 0);
+        if (machine.live == 0) break;
+        Fiber& next = next_fiber((int)fiber.index);
+        if (next.stack_pointer) go_on_with(next, &fiber.stack_pointer);
+        next.stack_pointer = stack_top(fiber.index);  // not where it stands, but that it has begun
+        twe_self = &next;
+    }
+    twe_switch(&self().stack_pointer, main_stack);
 }
 
 // -- a cluster, and all of them ---------------------------------------------------------------------------------------
@@ -331,19 +349,16 @@ static void reset(Block& block, const int index[3], int rank) {
     block.ended = Gather();
 }
 
-static void reset(Fiber& fiber, u32 index, int thread, const Block& block, int rank, const Known& nothing) {
+static void reset(Fiber& fiber, u32 index, const int at[3], const Block& block, int rank, const Known& nothing) {
     const Request& request = machine.request;
     fiber = Fiber();
-    const int at[3] = {thread % request.block[0], thread / request.block[0] % request.block[1],
-                       thread / (request.block[0] * request.block[1])};
-    std::memcpy(fiber.thread, at, sizeof at);
+    std::memcpy(fiber.thread, at, sizeof fiber.thread);
     std::memcpy(fiber.block, block.index, sizeof fiber.block);
     std::memcpy(fiber.grid, request.grid, sizeof fiber.grid);
     fiber.rank = rank;
     fiber.shared = block.shared;
     fiber.index = index;
     fiber.base = fiber.fenced_base = nothing;
-    fiber.stack_pointer = new_context(stack_top(index), (int)index, run_thread);
     machine.actors.push_back({ActorKind::thread, index});
     wake(index);
 }
@@ -366,10 +381,12 @@ static void start_cluster(const int first[3]) {
         const int index[3] = {first[0] + rank % size[0], first[1] + rank / size[0] % size[1],
                               first[2] + rank / (size[0] * size[1])};
         reset(machine.cluster[rank], index, rank);
-        for (int thread = 0; thread < machine.threads; ++thread) {
-            const u32 fiber = rank * machine.threads + thread;
-            reset(machine.fibers[fiber], fiber, thread, machine.cluster[rank], rank, nothing);
-        }
+        u32 fiber = rank * machine.threads;
+        int at[3];
+        for (at[2] = 0; at[2] < machine.request.block[2]; ++at[2])
+            for (at[1] = 0; at[1] < machine.request.block[1]; ++at[1])
+                for (at[0] = 0; at[0] < machine.request.block[0]; ++at[0], ++fiber)
+                    reset(machine.fibers[fiber], fiber, at, machine.cluster[rank], rank, nothing);
     }
 }
 
@@ -380,7 +397,7 @@ static void run_cluster(u64 number) {
                           (int)(number / along[0] % along[1]) * request.cluster[1],
                           (int)(number / (along[0] * along[1])) * request.cluster[2]};
     start_cluster(first);
-    run_next(&main_stack, (int)machine.fibers.size() - 1);
+    go_on_with(next_fiber((int)machine.fibers.size() - 1), &main_stack);
     if (machine.fault->kind == 0 && !machine.in_flight.empty()) {
         machine.fault->kind = (int)Kind::protocol;
         machine.fault->line = machine.in_flight[0].line;
