@@ -8,12 +8,13 @@ from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
 from ...ir.expr import Call, Var
+from ...ir.gpu import WARP
 from ...ir.stmt import Function
 from ...ir.target import Target
 from ...ir.visit import variables, walk
 from .body import Writer
 from .expressions import Expressions, dense_strides
-from .kernel import AXIS_VARS, BLOCK_AXES, TENSOR_MAP, BoxMap, Kernel, Program
+from .kernel import AXIS_VARS, BLOCK_AXES, TENSOR_MAP, THREAD_AXES, BoxMap, Kernel, Program
 from .limits import check_limits
 from .lower import lower_cuda
 from .names import identifier, stored_type
@@ -89,7 +90,8 @@ def _kernel_text(kernel: Kernel) -> str:
     for axis, var in AXIS_VARS.items():
         if var in used:
             function = f"tw_{'block' if axis in BLOCK_AXES else 'thread'}_{axis[-1]}"
-            writer.line(f"const int {identifier(var)} = {function}();")
+            alike = f"tw_shuffle({function}(), 0)" if _is_alike(kernel, axis) else f"{function}()"
+            writer.line(f"const int {identifier(var)} = {alike};")
     offsets, _ = shared_layout(kernel)
     for buffer, offset in offsets.items():
         kind = stored_type(buffer.dtype)
@@ -100,6 +102,11 @@ def _kernel_text(kernel: Kernel) -> str:
     maps = [f"const TW_GRID_CONSTANT tw_tensor_map {identifier(m.handle)}" for m in kernel.maps]
     params = ",\n    ".join([*maps, *(_parameter(p, p in written) for p in kernel.params)])
     return "\n".join([f"{head}\n    {params}) {{", *writer.lines, "}", ""])
+
+
+def _is_alike(kernel: Kernel, axis: str) -> bool:
+    """Tell whether to show the compiler that the threads of a warp have one index: for roles and for descriptors."""
+    return bool(kernel.maps) and axis in THREAD_AXES[1:] and kernel.block[0] % WARP == 0
 
 
 def _parameter(param: Buffer | Var, written: bool) -> str:

@@ -141,6 +141,8 @@ class Expressions:
         match value:
             case e.Load(buffer) if buffer.dtype == dtype:
                 return self.load(value)
+            case e.Cast(source) if value.dtype == dtype and source.dtype not in HALVES:
+                return f"tw_to_{'f16' if dtype.kind is Kind.FLOAT else 'bf16'}((float){self.value(source)})"
             case _:
                 return f"tw_to_{'f16' if dtype.kind is Kind.FLOAT else 'bf16'}({self.value(value)})"
 
