@@ -215,6 +215,8 @@ class NestBuilder:
         crossing = [g for p in range(start, inner) for g in guards.outside.pop(p, [])]
         update = _guarded(held + crossing, self._combined(derived, reduce, places))
         body = self._wrapped(derived, guards, range(inner, len(leaves)), update)
+        for position in reversed(range(start, inner)):
+            body = self._with_attached(derived.stage, leaves[position], body)
         assert body is not None
         zero = seq(*(StoreStmt(p.buffer, p.indices, x) for p, x in zip(places, identity, strict=True)))
         merge = _merge(derived.stage.id, reduce.reducer, self._places(derived, op), list(places))
