@@ -109,7 +109,7 @@ def schedule_gemm(
         rows, columns = s[written].op.axis
         s[written].align_bounds(rows, bm)
         s[written].align_bounds(columns, bn)
-        s[written].storage_align(rows, bn, 16 // dtype_of(result.dtype).bytes)
+        s[written].storage_align(rows, bn + 16 // dtype_of(result.dtype).bytes, 0)  # 16 bytes behind each row
         share_among_threads(s, result, s[result].leaf_iter_vars[2:], warps, tiles.vector)
     warp_y, rows = s[written].split(rows, factor=wm)
     warp_x, columns = s[written].split(columns, factor=wn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -131,6 +132,29 @@ def test_results_by_way_of_shared_memory(shape: tuple[int, int, int], out: str):
     inputs = operands(*shape, "float16")
     result = emulated(product(*shape, "float16", out, tiles), *inputs)
     check(result, out, inputs, "float16", False, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_tiles(seed: int):
+    rng = random.Random(seed)
+    dtype = rng.choice(["float16", "bfloat16", "float32", "int8"])
+    vector = {"float16": 8, "bfloat16": 4, "float32": 4, "int8": 16}[dtype]
+    warp = rng.choice([16, 32, 48]), rng.choice([16, 32] if dtype == "int8" else [16, 24, 32])
+    depth = {"float32": 16, "int8": 64}.get(dtype, 32)
+    tiles = Tiles(
+        block=(warp[0] * rng.choice([1, 2, 3]), warp[1] * rng.choice([2, 4]), depth * rng.choice([1, 2])),
+        warp=warp,
+        stages=rng.choice([1, 2, 3, 4]),
+        vector=vector,
+        swizzle=rng.choice(["xor", ""]),
+        staged=rng.random() < 0.3,
+    )
+    m, n, k = rng.randint(1, 150), vector * rng.randint(1, 9), vector * rng.randint(1, 30)
+    out = "int32" if dtype == "int8" else rng.choice(["float32", "float16", "bfloat16"])
+    transpose_b = rng.random() < 0.5
+    inputs = operands(m, n, k, dtype, transpose_b)
+    result = emulated(product(m, n, k, dtype, out, tiles, transpose_b), *inputs)
+    check(result, out, inputs, dtype, transpose_b, ROUNDED[dtype])
 
 
 # -- what is emitted ------------------------------------------------------------------------------------------------
