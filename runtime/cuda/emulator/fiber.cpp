@@ -1,6 +1,5 @@
 // Threads as fibers: switching between them, the order in which they run, and what ends a run.
 #include <csignal>
-#include <cstdarg>
 #include <cstdlib>
 #include <sys/mman.h>
 #include <utility>
@@ -45,12 +44,14 @@ static void* new_context(char* top, int, void (*start)()) {
     stack[7] = nullptr;
     return stack;
 }
+static void start_on_main() {}
 #else
 #include <ucontext.h>
 static std::vector<std::unique_ptr<ucontext_t>> contexts;
+static ucontext_t main_context;
+static ucontext_t* running;
+static void start_on_main() { running = &main_context; }  // whatever the last run was left in
 static void twe_switch(void** save, void* load) {
-    static ucontext_t main_context;
-    static ucontext_t* running = &main_context;
     *save = running;
     ucontext_t* from = running;
     running = static_cast<ucontext_t*>(load);
@@ -75,7 +76,7 @@ Machine machine;
 static void (*kernel)(void* const*);
 static void* const* kernel_arguments;
 static void* main_stack;
-static sigjmp_buf signalled;
+sigjmp_buf end_of_run;
 static int last_line;  // at which a thread was suspended
 
 // -- stacks: each with a page below that nobody may touch -------------------------------------------------------------
@@ -93,53 +94,23 @@ static char* stack_top(size_t index) {
     return stacks[index] + STACK - (index % 16) * 1088;  // apart in the cache
 }
 
-// -- faults -----------------------------------------------------------------------------------------------------------
+// -- signals ----------------------------------------------------------------------------------------------------------
 
-static bool deferred;
-
-static void describe(Kind kind, int line, int other_line, const char* format, va_list values) {
-    Fault& fault = *machine.fault;
-    fault.kind = static_cast<int>(kind);
-    fault.line = line;
-    fault.other_line = other_line;
-    if (twe_self) {
-        std::memcpy(fault.block, twe_self->block, sizeof fault.block);
-        std::memcpy(fault.thread, twe_self->thread, sizeof fault.thread);
-    }
-    vsnprintf(fault.fact, sizeof fault.fact, format, values);
-}
-
-void fail(Kind kind, int line, int other_line, const char* format, ...) {
-    if (!deferred || kind == Kind::race) {  // what follows from a value never written is no news
-        va_list values;
-        va_start(values, format);
-        describe(kind, line, other_line, format, values);
-        va_end(values);
-    }
-    siglongjmp(signalled, -1);
-}
-
-void fail_later(int line, const char* format, ...) {
-    if (deferred) return;
-    deferred = true;
-    va_list values;
-    va_start(values, format);
-    describe(Kind::uninitialised, line, 0, format, values);
-    va_end(values);
-}
-
-static void on_signal(int number) { siglongjmp(signalled, number); }
+static void on_signal(int number) { siglongjmp(end_of_run, number); }
 
 static constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 static struct sigaction previous[4];
 
 static void catch_signals(bool on) {
     static char alternate[64 << 10];
+    static stack_t previous_stack;
     if (on) {
         stack_t stack = {};
         stack.ss_sp = alternate;
         stack.ss_size = sizeof alternate;
-        sigaltstack(&stack, nullptr);
+        sigaltstack(&stack, &previous_stack);
+    } else {
+        sigaltstack(&previous_stack, nullptr);
     }
     for (int i = 0; i < 4; ++i) {
         struct sigaction action = {};
@@ -148,39 +119,6 @@ static void catch_signals(bool on) {
         if (on) sigaction(SIGNALS[i], &action, &previous[i]);
         else sigaction(SIGNALS[i], &previous[i], nullptr);
     }
-}
-
-const char* name(const Fiber& f) {
-    static char texts[4][96];
-    static int next = 0;
-    char* text = texts[next++ % 4];
-    snprintf(text, sizeof texts[0], "thread (%d, %d, %d) of block (%d, %d, %d)", f.thread[0], f.thread[1], f.thread[2],
-             f.block[0], f.block[1], f.block[2]);
-    return text;
-}
-
-const char* name_actor(u32 index) {
-    static char text[160];
-    const Actor& actor = machine.actors[index];
-    switch (actor.kind) {
-        case ActorKind::thread: return name(machine.fibers[actor.owner]);
-        case ActorKind::copies: snprintf(text, sizeof text, "cp.async of %s", name(machine.fibers[actor.owner])); break;
-        case ActorKind::stores:
-            snprintf(text, sizeof text, "TMA store of %s", name(machine.fibers[actor.owner]));
-            break;
-        case ActorKind::mbarrier: {
-            const Mbarrier& m = machine.mbarriers[actor.owner];
-            snprintf(text, sizeof text, "TMA load that signals the mbarrier at shared + %d", m.offset);
-            break;
-        }
-        case ActorKind::warpgroup: {
-            const Fiber& first = machine.fibers[actor.owner];
-            snprintf(text, sizeof text, "wgmma of the warpgroup of %s", name(first));
-            break;
-        }
-        case ActorKind::barrier_object: snprintf(text, sizeof text, "the mbarrier that lies there"); break;
-    }
-    return text;
 }
 
 // -- order ------------------------------------------------------------------------------------------------------------
@@ -226,56 +164,6 @@ static int pick(int current) {
         case LOW_WARPS: return next_from(0);
         default: return last_to(count - 1);
     }
-}
-
-static const char* waiting_for(Wait wait) {
-    switch (wait) {
-        case Wait::block: return "at a barrier of the block";
-        case Wait::named: return "at a named barrier";
-        case Wait::warp: return "for its warp";
-        case Wait::cluster: return "at a barrier of the cluster";
-        case Wait::mbarrier: return "for a phase of an mbarrier";
-        case Wait::warpgroup: return "for its warpgroup";
-        default: return "nowhere";
-    }
-}
-
-static bool same_group(const Fiber& a, const Fiber& b) {  // whether a waits for b, too
-    switch (a.wait) {
-        case Wait::block: return a.rank == b.rank;
-        case Wait::warp: return a.rank == b.rank && warp_of(a) == warp_of(b);
-        case Wait::warpgroup: return a.rank == b.rank && warp_of(a) / 4 == warp_of(b) / 4;
-        case Wait::cluster: return true;
-        default: return false;
-    }
-}
-
-[[noreturn]] static void fail_stuck() {
-    const Fiber *first = nullptr, *counted = nullptr;
-    for (const Fiber& fiber : machine.fibers) {
-        if (fiber.wait == Wait::done) continue;
-        if (!first) first = &fiber;
-        if (!counted && (fiber.wait == Wait::mbarrier || fiber.wait == Wait::named)) counted = &fiber;
-        for (const Fiber& other : machine.fibers)
-            if (other.wait == Wait::done && same_group(fiber, other)) {
-                twe_self = const_cast<Fiber*>(&fiber);
-                fail(Kind::divergence, fiber.wait_line, 0, "%s waits %s, and %s has ended", name(fiber),
-                     waiting_for(fiber.wait), name(other));
-            }
-    }
-    const Fiber& shown = counted ? *counted : *first;
-    twe_self = const_cast<Fiber*>(&shown);
-    const Fiber* other = nullptr;
-    int alike = 0;
-    for (const Fiber& fiber : machine.fibers) {
-        if (fiber.wait == shown.wait && fiber.wait_line == shown.wait_line) ++alike;
-        else if (fiber.wait != Wait::done && (!other || (!same_group(shown, *other) && same_group(shown, fiber))))
-            other = &fiber;
-    }
-    char rest[200] = "";
-    if (other) snprintf(rest, sizeof rest, "; %s waits %s", name(*other), waiting_for(other->wait));
-    fail(counted ? Kind::deadlock : Kind::divergence, shown.wait_line, other ? other->wait_line : 0,
-         "%s waits %s, with %d more, and nothing can go on%s", name(shown), waiting_for(shown.wait), alike - 1, rest);
 }
 
 // Gives the fiber that goes on, once there is one.
@@ -417,7 +305,7 @@ static void run_clusters() {
         for (u64 i = count; i > 1; --i) std::swap(order[i - 1], order[next_random() % i]);
     for (u64 number : order) {
         run_cluster(number);
-        if (machine.fault->kind && !deferred) return;
+        if (machine.fault->kind && !machine.deferred) return;
     }
 }
 
@@ -443,14 +331,15 @@ TWE_API int twe_run(void (*entry)(void* const*), void* const* arguments, const R
     machine.blocks = request->cluster[0] * request->cluster[1] * request->cluster[2];
     machine.random = request->seed * 0x9e3779b97f4a7c15ull + 0x2545f4914f6cdd1dull;
     machine.first_epoch = machine.epoch + 1;
-    deferred = false;
+    machine.deferred = false;
     kernel = entry;
     kernel_arguments = arguments;
     start_shared(request->shared_bytes, machine.blocks);
     start_memory(written, written_count);
+    start_on_main();
     catch_signals(true);
-    if (const int number = sigsetjmp(signalled, 1)) {
-        if (!deferred && number > 0) {
+    if (const int number = sigsetjmp(end_of_run, 1)) {
+        if (!machine.deferred && number > 0) {
             fault->kind = (int)Kind::crash;
             fault->line = last_line;
             snprintf(fault->fact, sizeof fault->fact, "%s met %s (signal %d)", twe_self ? name(self()) : "the emulator",

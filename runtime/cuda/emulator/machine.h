@@ -65,6 +65,9 @@ struct Fault {  // as Python reads it
 // Ends the run: control goes back to the caller of twe_run.
 [[noreturn]] void fail(Kind kind, int line, int other_line, const char* format, ...)
     __attribute__((format(printf, 4, 5)));
+[[noreturn]] void fail_stuck();
+extern sigjmp_buf end_of_run;
+
 // Remembers a read of what was never written, reported at the end unless a race turns out to be the reason.
 void fail_later(int line, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -310,6 +313,7 @@ struct Machine {  // one launch
     int threads = 0, blocks = 0, live = 0;  // of a block; of a cluster; fibers of the cluster that have not ended
     u32 epoch = 0, first_epoch = 1;         // number of the cluster, over all launches; the first of this launch
     Fault* fault = nullptr;
+    bool deferred = false;  // the fault so far is a read of what nobody has written
     std::vector<Fiber> fibers;
     std::vector<u64> ready;  // one bit a fiber
     std::vector<Block> cluster;

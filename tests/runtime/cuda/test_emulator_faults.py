@@ -327,3 +327,13 @@ def test_the_emulator_goes_on_after_a_crash() -> None:
     c, a = np.zeros(4, np.float32), np.ones(4, np.float32)
     run(text_of("add"), c, a, a.copy(), 4)
     assert (c == 2).all()
+
+
+def test_a_deadlock_tells_what_the_barrier_lacks() -> None:
+    text = (
+        "TW_KERNEL(32, 0) stuck(int* n) {\n    tw_mbar* const m = (tw_mbar*)tw_shared();\n"
+        "    if (tw_thread_x() == 0) {\n        tw_mbar_init(m, 3);\n        tw_mbar_expect_tx(m, 64);\n    }\n"
+        "    tw_barrier();\n    tw_mbar_wait(m, 0);\n}\n"
+    )
+    with pytest.raises(DeadlockFault, match=r"the one at shared \+ 0 lacks 2 of 3 arrivals and 64 bytes"):
+        run(text, np.zeros(1, np.int32), shared_bytes=8)
