@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
+from ..autotune.builder import BUILDERS
 from ..ir.errors import Error
 from ..ir.target import Target
 
@@ -96,16 +97,22 @@ def seed(text: str) -> int:
     return int(text)
 
 
-def cpu_target(text: str) -> str:
+def target(text: str) -> str:
     """Read a target for which there is code."""
     try:
         kind = Target.parse(text).kind
     except Error as error:
         raise argparse.ArgumentTypeError(f"{error.fact}; {error.advice}") from None
-    if kind != "llvm":
-        raise argparse.ArgumentTypeError(
-            f"there is no tuning for {kind!r}; there is for llvm, as in 'llvm -mcpu=znver4'"
-        )
+    if kind not in BUILDERS:
+        known = "llvm or cuda, as in 'llvm -mcpu=znver4' and 'cuda -arch=sm_90a'"
+        raise argparse.ArgumentTypeError(f"there is no tuning for {kind!r}; there is for {known}")
+    return text
+
+
+def device(text: str) -> str:
+    """Read what shall run kernels for a GPU."""
+    if not re.fullmatch(r"gpu(:[0-9]+)?|emulate", text):
+        raise argparse.ArgumentTypeError(f"there is no device {text!r}; gpu, gpu:1 for the second, or emulate")
     return text
 
 

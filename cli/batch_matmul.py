@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .operators import Operator
+from .operators import FLOATS, Operator
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
@@ -25,4 +25,5 @@ BATCH_MATMUL = Operator(
     notes="C (B, M, N) = A (B, M, K) times B (B, N, K) transposed, for each of the batch",
     arguments=_arguments,
     add_flags=_add_flags,
+    dtypes=(*FLOATS, "int8"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .operators import Operator
+from .operators import FLOATS, Operator
 
 
 def _arguments(shape: tuple[int, ...], _: argparse.Namespace) -> tuple[Any, ...]:
@@ -18,4 +18,5 @@ DENSE = Operator(
     form=("M", "N", "K"),
     notes="Y (M, N) = X (M, K) times W (N, K) transposed",
     arguments=_arguments,
+    dtypes=(*FLOATS, "int8"),
 )

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from .arguments import count
-from .operators import Operator, check_window
+from .operators import FLOATS, Operator, check_window
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
@@ -30,4 +30,5 @@ DEPTHWISE_CONV2D = Operator(
     notes="batch, channels, height, width, kernel, stride, padding; whatever the layout",
     arguments=_arguments,
     add_flags=_add_flags,
+    dtypes=(*FLOATS, "int8"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .operators import Operator
+from .operators import FLOATS, Operator
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
@@ -24,4 +24,5 @@ MATMUL = Operator(
     notes="C (M, N) = A (M, K) times B (K, N), row-major; packing, if any, is part of the kernel",
     arguments=_arguments,
     add_flags=_add_flags,
+    dtypes=(*FLOATS, "int8"),
 )

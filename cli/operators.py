@@ -12,7 +12,8 @@ from ..autotune.strategies.grid import GridStrategy
 from ..autotune.strategies.random import RandomStrategy
 from ..autotune.strategies.xgb import XgbStrategy
 from ..autotune.tuner import MakeStrategy
-from .arguments import Parser, UsageError, count, cpu_target, duration_s, one_of, read_shape, seed
+from ..ir.target import Target
+from .arguments import Parser, UsageError, count, device, duration_s, one_of, read_shape, seed, target
 from .layers import Layer, find_layer
 
 TUNERS: Mapping[str, MakeStrategy] = {
@@ -22,10 +23,12 @@ TUNERS: Mapping[str, MakeStrategy] = {
     "grid": GridStrategy,
 }
 DEFAULT_TIME_S = 60.0
+FLOATS = ("float32", "float16", "bfloat16")
 
 EXIT_CODES = """exit status:
-  0  a kernel was found that is valid: checked against the operator's meaning on its real shape
-  1  none was found, or the search could not go on; what was measured is in the database
+  0  a kernel was found that is valid: checked against the operator's meaning on its real shape; with --build-only,
+     there is a bundle with at least one candidate
+  1  none was found, or the search could not go on, such as for want of a GPU; what was measured is in the database
   2  the command line means nothing
 """
 
@@ -40,6 +43,7 @@ class Operator:
     notes      what the names mean
     arguments  gives the template's arguments from a shape and the operator's own flags
     add_flags  adds those flags
+    dtypes     data types of its inputs, the default one first
     """
 
     name: str
@@ -48,6 +52,7 @@ class Operator:
     notes: str
     arguments: Callable[[tuple[int, ...], argparse.Namespace], tuple[Any, ...]]
     add_flags: Callable[[argparse.ArgumentParser], None] = lambda _: None
+    dtypes: tuple[str, ...] = FLOATS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,10 @@ class Request:
     layer         name of the layer, or "" for a shape of the user's own
     template_args of the operator's template
     layout        of the data, or "" where the operator has only one
+    dtype         of the inputs
+    device        what runs kernels for a GPU; "" for a processor
     threads       that the kernel may use, or 0 for all processors
+    bundle        folder for candidates that are built and not run, or ""
     trials        limit, or None
     time_s        limit, or None
     db            path of the record database, or "" for the one of the settings
@@ -69,8 +77,11 @@ class Request:
     shape: tuple[int, ...]
     template_args: tuple[Any, ...]
     layout: str
+    dtype: str
     target: str
+    device: str
     threads: int
+    bundle: str
     tuner: str
     seed: int
     trials: int | None
@@ -86,17 +97,22 @@ def add_operator(commands: Any, operator: Operator, run: Callable[[argparse.Name
     parser: Parser = commands.add_parser(
         operator.name, help=f"tune {operator.summary}", description=description, epilog=EXIT_CODES
     )
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--layer", metavar="NAME", help="a known layer, such as those of `autotune list`")
     what.add_argument("--shape", metavar=form, help="any shape")
     operator.add_flags(parser)
+    dtype = one_of("data type", operator.dtypes)
+    known = ", ".join(operator.dtypes)
+    parser.add_argument("--dtype", type=dtype, default=operator.dtypes[0], metavar="NAME", help=f"of the data: {known}")
     _add_search_flags(parser)
+    _add_gpu_flags(parser)
     parser.set_defaults(run=run, operator=operator)
 
 
 def _add_search_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--target", type=cpu_target, default="llvm", help="what to compile for (default: llvm, this processor)")
+    what = "what to compile for: llvm (default: this processor), cuda, 'cuda -arch=sm_90a'"
+    add("--target", type=target, default="llvm", help=what)
     add("--threads", type=count, metavar="N", help="threads of the kernel (default: one per processor)")
     add("--trials", type=count, metavar="N", help="stop after N trials in all, those in the database included")
     add("--time", type=duration_s, metavar="TIME", help="stop after 60s, 10m, 1h (default: 60s, if no --trials)")
@@ -107,21 +123,35 @@ def _add_search_flags(parser: argparse.ArgumentParser) -> None:
     add("--json", default="", metavar="FILE", help="write the result as JSON; - is standard output")
 
 
+def _add_gpu_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("for --target cuda").add_argument
+    what = "gpu (default), gpu:1 for the second, or emulate: on the CPU, which checks results and says nothing of times"
+    add("--device", type=device, metavar="NAME", help=what)
+    what = "compile --trials candidates (default: 64) into a bundle, for `autotune measure` on a machine with a GPU"
+    add("--build-only", action="store_true", help=what)
+    add("-o", "--output", default="", metavar="BUNDLE", help="folder of the bundle; tasks are added to what is there")
+
+
 def understand(options: argparse.Namespace) -> Request:
-    """Give the request that parsed flags mean.  Raises UsageError for an unknown layer or a wrong shape."""
+    """Give the request that parsed flags mean.  Raises UsageError for flags that mean nothing together."""
     operator: Operator = options.operator
+    check_flags(options)
     layer = find_layer(options.layer, operator.name) if options.layer else None
     shape = layer.shape if layer else read_shape(options.shape, operator.form)
     _take_flags(options, layer)
     limited = options.trials is not None or options.time is not None
+    dtype = () if options.dtype == operator.dtypes[0] else (options.dtype,)  # the templates' last argument
     return Request(
         operator=operator,
         layer=options.layer or "",
         shape=shape,
-        template_args=operator.arguments(shape, options),
+        template_args=operator.arguments(shape, options) + dtype,
         layout=getattr(options, "layout", ""),
+        dtype=options.dtype,
         target=options.target,
-        threads=options.threads or 0,
+        device=options.device or "gpu" if is_for_gpu(options) else "",
+        threads=1 if is_for_gpu(options) else options.threads or 0,
+        bundle=options.output if options.build_only else "",
         tuner=options.tuner,
         seed=options.seed,
         trials=options.trials,
@@ -129,6 +159,29 @@ def understand(options: argparse.Namespace) -> Request:
         db=options.db,
         json=options.json,
     )
+
+
+def is_for_gpu(options: argparse.Namespace) -> bool:
+    """Tell whether the flags ask for kernels of a GPU."""
+    return Target.parse(options.target).kind == "cuda"
+
+
+def check_flags(options: argparse.Namespace) -> None:
+    """Refuse what is missing, and flags of one target with the other."""
+    if not options.layer and not options.shape:
+        command = f"autotune {options.operator.name}"
+        raise UsageError("one of the arguments --layer --shape is required", f"{command} --help")
+    gpu = is_for_gpu(options)
+    if gpu and options.threads:
+        raise UsageError("--threads is for processors, not for --target cuda", "no --threads")
+    if not gpu and (options.device or options.build_only or options.output):
+        given = "--device" if options.device else "--build-only" if options.build_only else "--output"
+        raise UsageError(f"{given} is for a GPU, not for --target {options.target}", "--target cuda")
+    if options.build_only != bool(options.output):
+        missing = "-o BUNDLE" if options.build_only else "--build-only"
+        raise UsageError("--build-only and -o BUNDLE go together", missing)
+    if options.build_only and options.device:
+        raise UsageError("--device says what runs candidates, and --build-only runs none", "autotune measure --device")
 
 
 def _take_flags(options: argparse.Namespace, layer: Layer | None) -> None:

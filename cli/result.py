@@ -9,9 +9,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ..autotune.build_cuda import EMULATED
 from ..autotune.task import Task
 from ..autotune.trial import Status, Trial
 from ..autotune.tuner import TuneResult
+from ..runtime.cuda.availability import availability
 from ..runtime.host import machine
 from .operators import Request
 from .progress import outcomes
@@ -28,8 +30,11 @@ def as_json(request: Request, task: Task, result: TuneResult) -> dict[str, Any]:
         "layer": request.layer or None,
         "shape": list(request.shape),
         "layout": request.layout or None,
+        "dtype": request.dtype,
         "target": str(task.target),
-        "machine": str(machine()),
+        "machine": machine_name(task),
+        "device": task.device or None,
+        "gpu_times": bool(task.device) and task.device != EMULATED,
         "threads": task.threads,
         "tuner": request.tuner,
         "seed": request.seed,
@@ -77,12 +82,32 @@ def as_table(request: Request, task: Task, result: TuneResult, database: str) ->
     lines = [
         f"{len(result.history)} trials: {outcomes(result.counts)}",
         f"{result.valid} distinct valid kernels; {result.new} trials are new, in {seconds}",
-        f"peak {result.peak_gflops:.1f} GFLOP/s, {task.threads} thread{'s' * (task.threads > 1)}",
+        *_about_times(task, result),
         f"record {result.key} in {database}",
     ]
     if result.best is None:
         lines.append("no valid kernel was found")
     return Group(table, *(Text(line, overflow="fold") for line in lines))
+
+
+def machine_name(task: Task) -> str:
+    """Name the machine that runs the candidates of a task."""
+    if task.device == EMULATED:
+        return "CPU emulation (not a GPU)"
+    return str(availability(task.target.arch).gpu) if task.device else str(machine())
+
+
+def runner(task: Task) -> str:
+    """Name the machine and, of a processor, how much of it a candidate uses."""
+    threads = "" if task.device else f", {task.threads} thread{'s' * (task.threads > 1)}"
+    return machine_name(task) + threads
+
+
+def _about_times(task: Task, result: TuneResult) -> list[str]:
+    if task.device == EMULATED:
+        return [f"{runner(task)}: the results are right; the times are this processor's, and say nothing of a GPU"]
+    peak = f"peak {result.peak_gflops:.1f} GFLOP/s, " if result.peak_gflops else ""
+    return [f"{peak}{runner(task)}"]
 
 
 def _cells(trial: Trial | None, peak_gflops: float) -> tuple[str, ...]:

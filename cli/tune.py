@@ -10,32 +10,60 @@ from pathlib import Path
 from rich.console import Console
 
 from ..autotune import templates  # noqa: F401  registers the templates that tasks are made of
+from ..autotune.build_cuda import EMULATED
+from ..autotune.emulation import check_seconds, require_emulable
+from ..autotune.measure import MeasureOptions
 from ..autotune.records import Records
 from ..autotune.task import Task, create
 from ..autotune.tuner import Tuner
-from ..ir.errors import Error
+from ..ir.errors import DeviceError, Error
 from ..ir.settings import settings
-from ..runtime.host import cpu_count, machine
+from ..ir.target import Target
+from ..runtime.cuda.availability import availability
+from ..runtime.cuda.emulator.orders import ORDERS
+from ..runtime.host import cpu_count, resolve
 from .arguments import UsageError
+from .build_only import build_only
 from .database import open_records
-from .operators import TUNERS, Request, understand
+from .operators import TUNERS, Request, is_for_gpu, understand
 from .progress import Display
-from .result import as_json, as_table
+from .result import as_json, as_table, runner
 from .terminal import console
+
+GPU_BUILD_S = 30.0  # for one candidate at most: two compilers, one of them of C++
 
 
 def run(options: argparse.Namespace) -> int:
-    """Tune what the flags say; give the exit status.
+    """Tune what the flags say, or build a bundle of it; give the exit status.
 
     Progress goes to standard error; the table to standard output, unless the JSON result goes there.
+    Raises DeviceError where a GPU is asked for and there is none.
     """
+    if is_for_gpu(options) and not options.build_only and options.device != EMULATED:
+        require_gpu(options.target)  # before anything else is asked for: no flag makes up for it
     request = understand(options)
-    _check_writable(request.json)
+    check_writable(request.json)
     task = make_task(request)
+    if request.bundle:
+        return build_only(request, task)
+    if task.device == EMULATED:
+        require_emulable(task)
+    return _tune(request, task)
+
+
+def require_gpu(target: str) -> None:
+    """Raise DeviceError, with what is missing and what works without, where no GPU runs code for a target."""
+    here = availability(resolve(Target.parse(target)).arch)
+    if not here.runs:
+        raise DeviceError("device", here.paragraph(), advice="--device emulate, or --build-only -o bundle/")
+
+
+def _tune(request: Request, task: Task) -> int:
     errors = console(stderr=True)
     with open_records(request.db, create=True) as records:
         _introduce(errors, request, task, records)
-        tuner = Tuner(task, TUNERS[request.tuner], records=records, seed=request.seed)
+        options = MeasureOptions(build_timeout_s=GPU_BUILD_S) if task.device else MeasureOptions()
+        tuner = Tuner(task, TUNERS[request.tuner], options, records=records, seed=request.seed)
         with Display(errors, request.trials, request.time_s) as display:
             result = tuner.tune(request.trials, request.time_s, [display.show])
         text = json.dumps(as_json(request, task, result), indent=1, allow_nan=False)
@@ -51,25 +79,37 @@ def run(options: argparse.Namespace) -> int:
 def make_task(request: Request) -> Task:
     """Give the task of a request.  Raises UsageError where the template refuses the shape, layout or target."""
     threads = request.threads or settings().num_threads or cpu_count()
+    device = request.device or "gpu"
     try:
-        return create(request.operator.name, request.template_args, request.target, threads=threads)
+        return create(request.operator.name, request.template_args, request.target, threads=threads, device=device)
     except Error as error:
         raise UsageError(f"{error.step}: {error.fact}", error.advice) from None
 
 
 def _introduce(out: Console, request: Request, task: Task, records: Records) -> None:
-    shape = ",".join(map(str, request.shape))
-    what = " ".join(filter(None, (request.operator.name, request.layer, shape, request.layout)))
-    out.print(f"{what}: {len(task.config_space):,} configurations, {task.flop:.3g} operations", soft_wrap=True)
-    threads = "1 thread" if task.threads == 1 else f"{task.threads} threads"
-    out.print(f"{machine()}, {threads}", soft_wrap=True)
+    out.print(f"{what(request)}: {len(task.config_space):,} configurations, {task.flop:.3g} operations", soft_wrap=True)
+    out.print(runner(task), soft_wrap=True)
+    if task.device == EMULATED:
+        seconds = check_seconds(task)
+        out.print(
+            f"each candidate is checked in {len(ORDERS)} orders of its threads, about {seconds:.1f} s for one; "
+            "times are this processor's and kept apart from a GPU's",
+            soft_wrap=True,
+        )
     known = len(records.known(task.key))
     if known:
         out.print(f"{known} trials are known from {records.path}", soft_wrap=True)
 
 
-def _check_writable(path: str) -> None:
-    """Refuse a file that cannot be written before an hour is spent on its content."""
+def what(request: Request) -> str:
+    """Name what is tuned."""
+    shape = ",".join(map(str, request.shape))
+    dtype = request.dtype if request.dtype != request.operator.dtypes[0] else ""
+    return " ".join(filter(None, (request.operator.name, request.layer, shape, request.layout, dtype)))
+
+
+def check_writable(path: str) -> None:
+    """Refuse a file that cannot be written before an hour is spent on its content.  Raises UsageError."""
     if path in ("", "-"):
         return
     try:

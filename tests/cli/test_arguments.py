@@ -59,7 +59,17 @@ USAGE = [  # words, what is wrong, what is advised
     ("matmul --shape 8,8,8 --threads many", "'many' is not an integer of at least 1", "--help"),
     ("matmul --shape 8,8,8 --seed -1", "'-1' is not an integer of at least 0", "--help"),
     ("matmul --shape 8,8,8 --tuner xgd", "there is no tuner 'xgd'; xgb", "--help"),
-    ("matmul --shape 8,8,8 --target cuda", "there is no tuning for 'cuda'", "--help"),
+    ("matmul --shape 8,8,8 --target hip", "unknown kind in 'hip'", "--help"),
+    ("matmul --shape 8,8,8 --dtype float8", "there is no data type 'float8'", "--help"),
+    ("softmax --shape 8,8 --dtype int8", "there is no data type 'int8'", "--help"),
+    ("matmul --shape 8,8,8 --target cuda --device tpu", "there is no device 'tpu'", "--help"),
+    ("matmul --shape 8,8,8 --device emulate", "--device is for a GPU, not for --target llvm", "--target cuda"),
+    ("matmul --shape 8,8,8 --build-only -o b", "--build-only is for a GPU", "--target cuda"),
+    ("matmul --shape 8,8,8 --target cuda --build-only", "--build-only and -o BUNDLE go together", "-o BUNDLE"),
+    ("matmul --shape 8,8,8 --target cuda --device emulate -o b", "go together", "--build-only"),
+    ("matmul --target cuda --device emulate", "one of the arguments --layer --shape is required", "matmul --help"),
+    ("matmul --shape 8,8,8 --target cuda --device emulate --threads 2", "--threads is for processors", "no --threads"),
+    ("matmul --shape 8,8,8 --target cuda --device gpu --build-only -o b", "--build-only runs none", "measure"),
     ("matmul --shape 8,8,8 --target lvm", "unknown kind in 'lvm'", "--help"),
     ("matmul --shape 8,8,8 --json /nowhere/a.json", "/nowhere/a.json cannot be written", "--json"),
     ("records exprt", "invalid choice: 'exprt'", "--help"),
@@ -119,6 +129,20 @@ def test_template_arguments_follow_the_shape_and_the_flags() -> None:
     assert request_of("dense", "--shape", "1,2,3").template_args == (1, 2, 3)
     assert request_of("batch_matmul", "--shape", "4,1,2,3").template_args == (4, 1, 2, 3, True)
     assert request_of("batch_matmul", "--shape", "4,1,2,3", "--no-transpose-b").template_args == (4, 1, 2, 3, False)
+
+
+def test_a_data_type_is_the_last_argument_of_the_template() -> None:
+    assert request_of("dense", "--shape", "1,2,3", "--dtype", "int8").template_args == (1, 2, 3, "int8")
+    words = ("conv2d", "--shape", "1,8,4,4,8,1,1,0", "--dtype", "float16")
+    assert request_of(*words).template_args == ((1, 8, 4, 4), (8, 1, 1), 1, 0, 1, 1, "NCHW", "float16")
+    assert request_of("reduction", "--shape", "4,5", "--dtype", "bfloat16").template_args == (
+        4,
+        5,
+        1,
+        "sum",
+        "bfloat16",
+    )
+    assert request_of("dense", "--shape", "1,2,3", "--dtype", "float32").template_args == (1, 2, 3)
 
 
 def test_a_layer_brings_its_own_flags() -> None:
