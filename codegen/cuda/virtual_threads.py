@@ -13,6 +13,7 @@ from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
 from ...ir.visit import Node, inner_statements, map_statements, of_kind, rewrite, statements, walk, with_fields
 from ..passes.names import Names
+from .cross_thread import is_cross_thread
 
 VIRTUAL = ("vthread", "cthread")
 
@@ -107,6 +108,8 @@ class _Expansion:
                 return seq(*map(self.pushed, parts))
             case Allocate():
                 return map_statements(stmt, self.pushed)
+            case For() if is_cross_thread(stmt):  # its parts are combined at once
+                return self.repeated(stmt)
             case For(extent=extent) if self.goes_inside(stmt) and not self.depends(extent):
                 return map_statements(stmt, self.pushed)
             case If(condition) if not self.depends(condition):
