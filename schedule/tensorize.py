@@ -117,7 +117,7 @@ class _Matcher:
         bases: dict[Var, Expr] = {}
         sizes: dict[Axis, int] = {}
         for axis in (*op.axis, *op.reduce_axis):
-            value = self.derived.index[axis.var]
+            value = self.builder.simple(self.derived.index[axis.var])
             bases[axis.var] = self.builder.simple(substitute(value, zeros))
             low, high = const_bounds(arith.sub(value, bases[axis.var]), ranges)
             if low != 0 or high is None:

@@ -135,8 +135,8 @@ class Ring:
 
     # -- statements -----------------------------------------------------------------------------------------------
 
-    def prepared(self, readers: int) -> Stmt:
-        """Set the mbarriers up, by one thread, for so many arrivals that empty a slot."""
+    def prepared(self, readers: int, block: tuple[int, int, int]) -> Stmt:
+        """Set the mbarriers up, by the first thread of the block, for so many arrivals that empty a slot."""
         var = Var(self.names.fresh("s"), int32, 0)
         arrivals = readers * self.cluster.blocks
         init = seq(
@@ -145,7 +145,7 @@ class Ring:
         )
         loop = For(var, Const(self.stages), init, ForKind.UNROLLED)
         meeting = effect("cluster_barrier" if self.cluster.blocks > 1 else "barrier")
-        return seq(If(first_thread(self.kernel), seq(loop, effect("mbar_fence_init"))), meeting)
+        return seq(If(first_thread(block), seq(loop, effect("mbar_fence_init"))), meeting)
 
     def fill(self, turn: Turn, iteration: Expr) -> Stmt:
         """Issue the copies of an iteration, by one thread, once the slot is empty."""
@@ -226,9 +226,9 @@ IN_SLOT = Var("in_slot", int32, 0)  # stands for the slot while indices are rewr
 PRODUCTS = ("wgmma_f16", "wgmma_bf16")
 
 
-def first_thread(kernel: Kernel) -> Expr:
+def first_thread(block: tuple[int, int, int]) -> Expr:
     """Give the condition of the first thread of a block."""
-    used = [v for v, n in zip(THREAD_VARS, kernel.block, strict=True) if n > 1]
+    used = [v for v, n in zip(THREAD_VARS, block, strict=True) if n > 1]
     return arith.logical_and(*(arith.eq(v, 0) for v in used))
 
 

@@ -63,7 +63,7 @@ def _together(kernel: Kernel, ring: Ring) -> Kernel:
     issue, use, loop = ring.turn(), ring.turn(), ring.loop
     ahead = ring.stages - 1
     first = Var(ring.names.fresh("first"), loop.var.dtype, 0)
-    elected = first_thread(kernel)
+    elected = first_thread(kernel.block)
     known = If(arith.lt(first, loop.extent), ring.fill(issue, first))
     before = If(elected, For(first, Const(ahead), known))
     later = arith.add(loop.var, ahead)
@@ -71,7 +71,7 @@ def _together(kernel: Kernel, ring: Ring) -> Kernel:
     body = seq(ring.used(use), more)
     rings = seq(before, For(loop.var, loop.extent, body), ring.ended(use))
     body = _with(kernel.body, loop, rings)
-    body = seq(ring.prepared(ring.readers(kernel.threads)), body, _end(ring))
+    body = seq(ring.prepared(ring.readers(kernel.threads), kernel.block), body, _end(ring))
     return replace(kernel, body=issue.started(use.started(body)))
 
 
@@ -93,8 +93,9 @@ def _apart(kernel: Kernel, ring: Ring) -> Kernel:
         producer = seq(effect("setmaxnreg_dec", few), producer)
         consumer = seq(effect("setmaxnreg_inc", many), consumer)
     roles = If(arith.eq(THREAD_VARS[1], y), producer, consumer)
-    body = seq(ring.prepared(ring.readers(kernel.threads)), roles, _end(ring))
-    return replace(kernel, block=(x, y + 1, z), body=turn.started(body))
+    block = (x, y + 1, z)
+    body = seq(ring.prepared(ring.readers(kernel.threads), block), roles, _end(ring))
+    return replace(kernel, block=block, body=turn.started(body))
 
 
 def _end(ring: Ring) -> Stmt | None:
