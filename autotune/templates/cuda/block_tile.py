@@ -21,8 +21,12 @@ PIECE = 4  # neighbouring elements of a thread: one access of 16 bytes for float
 MOST_BLOCK = 256  # elements of a block along one dimension
 MOST_SUMS = 128  # of a thread
 BASE_REGISTERS = 28  # of a thread, for addresses and counters
+EXPOSED = 0.2  # share of the time to move operands that nothing hides
+AT_BARRIERS = 0.1  # share of its time that a block waits for all its threads, while others run
+RESIDENT = (1, 2, 3, 4)  # blocks of a multiprocessor at a time, for which the compiler has to make do with registers
+SPARE_REGISTERS = 6  # that make sure of a default configuration without spills
 CORES = 128  # multiply-adds of a multiprocessor in one cycle
-SHARED_BYTES_PER_CYCLE = 128
+SHARED_BYTES = 128  # that shared memory gives in one cycle
 L2_BYTES_PER_CYCLE = 24  # of a multiprocessor
 BUSY_WARPS = 1.5  # of a multiprocessor, that keep half of its cores busy
 CLOCK_HZ = 1.7e9
@@ -68,25 +72,42 @@ class Workload:
         return (m.size[2] * n.size[2] == WARP) & (threads_of(m, n) <= MOST_THREADS)
 
     def registers(self, m: SplitColumn, n: SplitColumn, block_k: Any = 16) -> Any:
-        """Estimate the registers of a thread: sums, two fragments of each operand, and a staged tile."""
+        """Estimate the registers that a thread cannot do without: sums, fragments of both operands, a staged tile."""
         tm, tn = m.size[3], n.size[3]
         staged = (block_of(m) + block_of(n)) * block_k // threads_of(m, n) * self.element_bytes // 4
-        return BASE_REGISTERS + tm * tn + 2 * (tm + tn) + staged
+        return BASE_REGISTERS + tm * tn + tm + tn + staged
 
     def shared_bytes(self, m: SplitColumn, n: SplitColumn, block_k: Any, stages: Any) -> Any:
         """Give the shared memory of a block, rows padded."""
         return (block_of(m) + block_of(n) + 2 * PIECE) * block_k * stages * self.element_bytes
 
-    def fits(self, m: SplitColumn, n: SplitColumn, block_k: Any, stages: Any) -> Any:
-        """Tell whether a block can run: its registers and its shared memory are there."""
-        registers = self.registers(m, n, block_k)
-        sums = m.size[3] * n.size[3]
+    def fits(self, m: SplitColumn, n: SplitColumn, block_k: Any, stages: Any, blocks: Any = 1, spare: int = 0) -> Any:
+        """Tell whether a multiprocessor has the registers and the shared memory for so many blocks at a time.
+
+        spare  registers of a thread that shall be left
+        """
+        registers, shared = self.registers(m, n, block_k) + spare, self.shared_bytes(m, n, block_k, stages)
         return (
             (registers <= MOST_REGISTERS)
-            & (registers * threads_of(m, n) <= REGISTERS)
-            & (sums <= MOST_SUMS)
-            & (self.shared_bytes(m, n, block_k, stages) <= self.gpu.shared_bytes)
+            & (registers * threads_of(m, n) * blocks <= REGISTERS)
+            & (m.size[3] * n.size[3] <= MOST_SUMS)
+            & (shared <= self.gpu.shared_bytes)
+            & ((shared + self.gpu.reserved_bytes) * blocks <= self.gpu.sm_shared_bytes)
+            & (threads_of(m, n) * blocks <= self.gpu.warps * WARP)
         )
+
+    def depth_and_blocks(self, m: Size, n: Size, depths: Sequence[int], stages: int) -> tuple[int, int]:
+        """Give the depth of tiles with which most blocks fit on a multiprocessor, and how many.
+
+        Of depths that are equal in this it is the greatest.
+        """
+        columns = [SplitColumn(tuple(np.array([f]) for f in tile)) for tile in (m, n)]
+
+        def room(depth: int) -> int:
+            return max(b for b in RESIDENT if b == 1 or self.fits(*columns, depth, stages, b, SPARE_REGISTERS)[0])
+
+        depth = max(depths, key=lambda d: (room(d), d))
+        return depth, room(depth)
 
     def estimate(self, m: SplitColumn, n: SplitColumn, parts: Any = 1) -> Any:
         """Estimate the rate in multiply-adds per second.
@@ -99,13 +120,14 @@ class Workload:
         each = np.ceil(blocks / self.gpu.multiprocessors)  # blocks of the busiest multiprocessor
         warps, registers = threads_of(m, n) // WARP, np.minimum(self.registers(m, n), MOST_REGISTERS)
         resident = np.minimum(REGISTERS // (registers * threads_of(m, n)), self.gpu.warps // warps)
-        present = np.minimum(np.maximum(resident, 1), each) * warps
-        busy = present / (present + BUSY_WARPS)
+        present = np.minimum(np.maximum(resident, 1), each)  # blocks at a time
+        busy = present * warps / (present * warps + BUSY_WARPS) * (1 - AT_BARRIERS / present)
+        turns = [-(-t.size[3] // PIECE) * np.maximum(1, t.size[2] * PIECE * 4 / SHARED_BYTES) for t in (m, n)]
         pieces = -(-tm // PIECE) + -(-tn // PIECE)
         issued = (tm * tn + pieces + 2 + (bm + bn) / threads_of(m, n)) * warps * WARP / CORES
-        served = 2 * pieces * warps * WARP * PIECE * self.element_bytes / 4 / SHARED_BYTES_PER_CYCLE
+        served = 2 * (turns[0] + turns[1]) * warps  # a warp's loads of both operands
         fetched = (bm + bn) * self.element_bytes / L2_BYTES_PER_CYCLE
-        cycles = np.maximum(np.maximum(issued, served) / busy, fetched) * depth * each
+        cycles = (np.maximum((issued + EXPOSED * served) / busy, fetched) + EXPOSED * fetched) * depth * each
         results = self.batch * self.rows * self.columns * 4.0
         extra = np.where(np.asarray(parts) > 1, (2 * parts + 1) * results / MEMORY_BYTES_PER_S + LAUNCH_S, 0)
         return self.batch * float(self.rows) * self.columns * self.depth / (cycles / CLOCK_HZ + extra)

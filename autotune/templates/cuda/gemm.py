@@ -31,13 +31,14 @@ from ....te.tensor import Tensor
 from ...space import Knobs
 from ...template import get_target
 from ..register_tile import size
-from .block_tile import PIECE, Size, Workload, sizes_of, threads_of
+from .block_tile import PIECE, RESIDENT, Size, Workload, sizes_of, threads_of
 from .cooperative import Team, copy_lanes
 
 DEPTHS = (8, 16, 32)  # of the tiles in shared memory
-UNROLLS = (4, 8, 16, 32)  # steps of the sum that are written out
+UNROLLS = (8, 32)  # steps of the sum that are written out, at most
 RASTERS = (1, 2, 4, 8, 16)  # rows of blocks that run together, so that they find their operands in the L2 cache
 PARTS = (1, 2, 4, 8, 16)  # of the sum, for results too small to fill a GPU
+LEAST_PART = 32  # steps of the sum for one of them
 TRANSPORTS = ("none", "register", "cp_async")
 STAGES = (2, 3, 4)
 
@@ -106,29 +107,26 @@ def define(cfg: Knobs, work: Workload) -> None:
     """Define the knobs of a product; their default is what promises most for the shape."""
     rows, columns = sizes_of(work.rows, work.columns), sizes_of(work.columns, work.rows)
     depths = [d for d in DEPTHS if d == DEPTHS[0] or d < 2 * work.depth]
-    depth = depths[min(1, len(depths) - 1)]
-    parts = [p for p in PARTS if p == 1 or (work.depth % p == 0 and work.depth >= 4 * depth * p)]
-    m, n, part = work.best(rows, columns, parts, depth)
+    parts = [p for p in PARTS if p == 1 or (work.depth % p == 0 and work.depth >= LEAST_PART * p)]
+    m, n, part = work.best(rows, columns, parts, DEPTHS[0])
+    depth, resident = work.depth_and_blocks(m, n, depths[:2], STAGES[0])
     cfg.define_split("tile_m", work.rows, "candidate", num_outputs=4, candidate=rows, default=m)
     cfg.define_split("tile_n", work.columns, "candidate", num_outputs=4, candidate=columns, default=n)
     cfg.define_knob("tile_k", depths, default=depth)
-    cfg.define_knob("unroll", [u for u in UNROLLS if u <= depths[-1]], default=depth)
+    cfg.define_knob("unroll", list(UNROLLS), default=UNROLLS[-1])
     cfg.define_knob("transport", list(TRANSPORTS), default="register" if work.depth > depth else "none")
     cfg.define_knob("stages", list(STAGES))
     cfg.define_knob("raster", list(RASTERS), default=4)
     cfg.define_knob("parts", parts, default=part)
+    cfg.define_knob("resident", list(RESIDENT), default=resident)
+    memory = ("tile_m", "tile_n", "tile_k", "stages")
     cfg.restrict(work.is_warp, "tile_m", "tile_n")
-    cfg.restrict(lambda m, n, k, c: work.fits(m, n, k.val, c.val), "tile_m", "tile_n", "tile_k", "stages")
-    cfg.restrict(lambda u, k: u.val <= k.val, "unroll", "tile_k")
+    cfg.restrict(lambda m, n, k, c, b: work.fits(m, n, k.val, c.val, b.val), *memory, "resident")
     cfg.restrict(lambda t, c: (t.val == "cp_async") | (c.val == STAGES[0]), "transport", "stages")
     cfg.define_estimate(lambda m, n, p: work.estimate(m, n, p.val), "tile_m", "tile_n", "parts")
     cfg.define_feature("threads", threads_of, "tile_m", "tile_n")
     cfg.define_feature("registers", lambda m, n, k: work.registers(m, n, k.val), "tile_m", "tile_n", "tile_k")
-    cfg.define_feature(
-        "shared_bytes",
-        lambda m, n, k, c: work.shared_bytes(m, n, k.val, c.val),
-        "tile_m", "tile_n", "tile_k", "stages",
-    )  # fmt: skip
+    cfg.define_feature("shared_bytes", lambda m, n, k, c: work.shared_bytes(m, n, k.val, c.val), *memory)
 
 
 def apply(cfg: Knobs, s: Schedule, plan: Plan) -> None:
@@ -195,10 +193,11 @@ def _cut_sum(s: Schedule, stage: Stage, out: Stage, parts: int) -> Stage:
     part, _ = stage.split(stage.op.reduce_axis[0], nparts=parts)
     partial = s.rfactor(stage.op.output(0), part)
     assert isinstance(partial, Tensor)
+    if stage.state.id == out.state.id:
+        stage = s[s.cache_write(stage.op.output(0), "local")]
     bind_to_gpu(out)
-    if stage.state.id != out.state.id:
-        thread = next(a for a in reversed(out.leaf_iter_vars) if out.state.loop(a).thread)
-        stage.compute_at(out, thread)
+    thread = next(a for a in reversed(out.leaf_iter_vars) if out.state.loop(a).thread)
+    stage.compute_at(out, thread)
     return s[partial]
 
 
@@ -228,7 +227,9 @@ def _tile(cfg: Knobs, out: Stage, batch: list[Axis], rows: Axis, columns: Axis) 
     m, n = Levels.of(out, rows, cfg["tile_m"].size), Levels.of(out, columns, cfg["tile_n"].size)
     group, row = out.split(m.block, factor=cfg["raster"].val)
     out.reorder(*batch, group, n.block, row, m.warp, n.warp, m.piece, n.piece, m.lane, n.lane, m.element, n.element)
-    out.bind(out.fuse(*batch, group, n.block, row), "blockIdx.x")
+    blocks = out.fuse(*batch, group, n.block, row)
+    out.bind(blocks, "blockIdx.x")
+    out.pragma(blocks, "min_blocks", cfg["resident"].val)
     out.bind(out.fuse(m.warp, n.warp), "threadIdx.y")
     out.bind(m.piece, "vthread")
     out.bind(n.piece, "vthread")

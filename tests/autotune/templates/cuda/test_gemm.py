@@ -1,18 +1,32 @@
-"""Products of matrices on GPUs, by the emitted kernels on the emulator."""
+"""Products of matrices on GPUs: values of the emitted kernels on the emulator, and the instructions they become."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import tilewright.autotune.templates  # noqa: F401
 from tilewright.autotune.task import create
+from tilewright.codegen.cuda.emit import emit_programs
+from tilewright.codegen.cuda.screens import screen
+from tilewright.runtime.cuda.compile import compile_cubin
+from tilewright.runtime.cuda.sass import disassemble
 
-from .running import assert_close, configured, emulated, uniform
+from .running import assert_close, configured, emulated, program_of, uniform
 
 SHAPES = [
     (64, 64, 64), (128, 128, 32), (1, 128, 32), (7, 13, 5), (33, 65, 17), (100, 48, 20), (3, 300, 64), (129, 40, 100),
     (65, 67, 33),
 ]  # fmt: skip
+CHOICES = {
+    "no pipeline": {"transport": "none"},
+    "3 asynchronous tiles": {"transport": "cp_async", "stages": 3},
+    "4 asynchronous tiles": {"transport": "cp_async", "stages": 4, "tile_k": 8},
+    "a sum in 2 parts": {"parts": 2},
+    "16 by 8 results a thread": {"tile_m": (-1, 1, 4, 16), "tile_n": (-1, 1, 8, 8), "resident": 1},
+    "a loop in the tile": {"unroll": 8, "tile_k": 16},
+    "warps along both": {"tile_m": (-1, 2, 8, 2), "tile_n": (-1, 2, 4, 4), "resident": 1},
+}
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -21,3 +35,60 @@ def test_matmul_gives_the_product_by_default(shape):
     task = create("matmul", shape, "cuda -arch=sm_80")
     a, b = uniform(m, (m, k), (k, n))
     assert_close(emulated(task, configured(task), [a, b]), a.astype(float) @ b, k)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_matmul_gives_the_product_with_other_knobs(choice):
+    m, n, k = 66, 72, 160
+    task = create("matmul", (m, n, k), "cuda -arch=sm_80")
+    a, b = uniform(m, (m, k), (k, n))
+    assert_close(emulated(task, configured(task, **CHOICES[choice]), [a, b]), a.astype(float) @ b, k)
+
+
+@pytest.mark.parametrize("transposes", [(True, False), (False, True), (True, True)], ids=str)
+def test_matmul_takes_transposed_operands(transposes):
+    m, n, k = 40, 36, 20
+    task = create("matmul", (m, n, k, *transposes), "cuda -arch=sm_80")
+    a, b = uniform(m, (k, m) if transposes[0] else (m, k), (n, k) if transposes[1] else (k, n))
+    exact = (a.T if transposes[0] else a).astype(float) @ (b.T if transposes[1] else b)
+    assert_close(emulated(task, configured(task), [a, b]), exact, k)
+
+
+@pytest.mark.parametrize("shape", [(3, 30, 36, 20), (2, 33, 20, 70, False)], ids=str)
+def test_batch_matmul_gives_each_product(shape):
+    batch, m, n, k, *plain = shape
+    task = create("batch_matmul", shape, "cuda -arch=sm_80")
+    a, b = uniform(m, (batch, m, k), (batch, k, n) if plain else (batch, n, k))
+    exact = a.astype(float) @ (b if plain else b.transpose(0, 2, 1))
+    assert_close(emulated(task, configured(task), [a, b]), exact, k)
+
+
+def test_dense_sums_halves():
+    task = create("dense", (20, 24, 16, "float16"), "cuda -arch=sm_80")
+    x, w = (a.astype(np.float16) for a in uniform(1, (20, 16), (24, 16)))
+    got = emulated(task, configured(task), [x, w])
+    np.testing.assert_allclose(got, x.astype(float) @ w.T.astype(float), rtol=0, atol=16 * 2.0**-10 * 4)
+
+
+@pytest.mark.parametrize("name", ["matmul", "dense"])
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+def test_the_hot_loop_multiplies_and_adds(name, arch):
+    task = create(name, (2048, 2048, 2048), f"cuda -arch={arch}")
+    program = program_of(task, configured(task))
+    cubin = compile_cubin(emit_programs([program]).text, arch)
+    assert not cubin.faults
+    sass = disassemble(cubin.code)["main_kernel0"]
+    assert sass.share("FFMA") >= 0.85
+    assert set(sass.widths("LDS")) == {128}
+    assert set(sass.widths("LDG")) == {128}
+    assert screen(program.kernels[0], task.target).hot_conflict <= 2
+
+
+@pytest.mark.parametrize(
+    "shape", [(4096, 4096, 4096), (512, 512, 512), (1, 1000, 2048), (64, 64, 4096), (77, 1001, 333)]
+)
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+def test_no_default_spills(shape, arch):
+    task = create("matmul", shape, f"cuda -arch={arch}")
+    assert task.config_space.is_valid_index(task.config_space.default)
+    assert not compile_cubin(emit_programs([program_of(task, configured(task))]).text, arch).faults
