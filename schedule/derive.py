@@ -42,7 +42,7 @@ class Derived:
 
     region     what the stage computes of its tensor
     extents    extent of every axis, the operator's own and the split and fused ones
-    loops      value of each leaf: a loop variable, or 0 where the extent is 1
+    loops      value of each leaf: a loop variable, or 0 where the extent is 1 and the loop says no more
     local      value of each spatial axis counted from the region's start
     index      value of each of the operator's own variables
     guards     conditions under which an iteration is one of the stage's, for splits that overshoot
@@ -278,7 +278,8 @@ def _loops_over(
     extents = extents_of(stage.relations, roots)
     loops: dict[Axis, Expr] = {}
     for axis in stage.leaves:
-        loops[axis] = ZERO if _is_one(extents[axis]) else _loop_variable(axis, names)
+        alone = _is_one(extents[axis]) and not stage.loop(axis).is_ring
+        loops[axis] = ZERO if alone else _loop_variable(axis, names)
     for axis, var in loops.items():
         if is_loop(var):
             result.ranges[var] = Interval(ZERO, affine_of(arith.sub(extents[axis], 1)).to_expr())

@@ -76,6 +76,11 @@ class Loop:
         """Give how many iterations of a pipelined loop are under way at once, 0 for other loops."""
         return next((int(a.value) for a in self.annotations if a.name == "stages"), 0)
 
+    @property
+    def is_ring(self) -> bool:
+        """Tell whether bulk copies fill what is computed in the loop, be it of one step alone."""
+        return any(a.name == "transport" and a.value == "tma" for a in self.annotations)
+
     def __str__(self) -> str:
         if self.intrinsic is not None:
             return f"tensorized by {self.intrinsic.name}"
