@@ -20,6 +20,8 @@ from .expressions import offset_of
 from .kernel import effect
 from .sites import ROW_CALLS
 
+ADDS_TO_FIRST = ("mma_", "wgmma_f16", "wgmma_bf16")  # calls that add to the registers at their first address
+FIRST_IS_WRITTEN = (*ROW_CALLS, *ADDS_TO_FIRST)  # and these write there alone
 COPY_BYTES = (16, 8, 4)  # of one asynchronous copy, the best first
 
 
@@ -46,11 +48,20 @@ def touched(stmt: Stmt) -> Touched:
                 if name == "cp_async" or any(name.startswith(stem) for stem in ROW_CALLS):
                     writes.add(given[0])
                     reads.update(given[1:])
+                elif name.startswith("mma_"):  # the first matrix += the product of the others
+                    writes.add(given[0])
+                    reads.update(given)
                 else:
                     known = INTRINSICS.get(name)
                     reads.update(given)
                     writes.update(given if known is None or known.effect is Effect.WRITES else ())
     return Touched(frozenset(reads), frozenset(writes))
+
+
+def _touched_around(stmt: Stmt) -> Touched:
+    """Give the buffers that a statement reads, and those that it writes, without those that live within it."""
+    found, own = touched(stmt), {n.buffer for n in walk(stmt) if type(n) is Allocate}
+    return Touched(found.reads - own, found.writes - own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ def taken_apart(body: Stmt, is_target: Callable[[Buffer], bool]) -> Parts | None
     A statement that computes private values for such statements alone goes with them.
     """
     items = list(_items(body))
-    does = {id(item): touched(item) for item in items}
+    does = {id(item): _touched_around(item) for item in items}
     fills = {id(i) for i in items if (own := does[id(i)]).writes and all(map(is_target, own.writes))}
     private = {id(i) for i in items if (own := does[id(i)]).writes and all(b.scope == "local" for b in own.writes)}
     moved = {id(item) for item in items} & (fills | private)

@@ -163,7 +163,7 @@ class _Pipeline:
             raise Unfit(loop, fact, "a constant extent")
         if steps == 1:
             return _serial(loop, loop.body)
-        filled = touched(parts.copies).writes
+        filled = touched(parts.copies).writes & touched(parts.rest).reads
         double = {b: replace(b, name=self.names.fresh(b.name), shape=(Const(2), *b.shape)) for b in filled}
         version = arith.floormod(loop.var, 2)
         copies, rest = (_versioned(s, double, version) for s in (parts.copies, parts.rest))

@@ -29,6 +29,7 @@ class Tiles:
     vector   elements of one copy into shared memory
     swizzle  of the shared tiles, or "" for none
     staged   whether results go through shared memory
+    prefetch whether a warp loads its operands of the next step before it multiplies those of this one
     """
 
     block: tuple[int, int, int] = (64, 64, 32)
@@ -38,6 +39,7 @@ class Tiles:
     vector: int = 8
     swizzle: str = "xor"
     staged: bool = False
+    prefetch: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,12 @@ def schedule_gemm(
     k_m, k_i = s[product].split(k, factor=shape.k)
     s[product].reorder(k_o, k_m, i_o, j_o, i_i, j_i, k_i)
     s[product].tensorize(i_i, mma(dtype, transpose_b=transpose_b))
-    for axis in (k_m, i_o, j_o):
+    for axis in (i_o, j_o):
         s[product].unroll(axis)
+    if tiles.prefetch:
+        s[product].pipeline(k_m, 2, "register")
+    else:
+        s[product].unroll(k_m)
 
     # Its operands: a slice of the depth in shared memory, of which a warp holds what one step multiplies.
     for tile, shape_of_tile in ((tile_a, (bm, bk)), (tile_b, (bn, bk) if transpose_b else (bk, bn))):

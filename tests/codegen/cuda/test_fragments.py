@@ -109,6 +109,15 @@ def test_a_pipelined_product(k: int, transport: str):
     check(emulated(product(40, 24, k, "float16", tiles=tiles), *inputs), "float32", inputs, "float16", False, 0.0)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8"])
+@pytest.mark.parametrize("stages", [1, 3])
+def test_operands_of_the_next_step_are_loaded_ahead(dtype: str, stages: int):
+    tiles = replace(BYTES if dtype == "int8" else SMALL, warp=(32, 32), stages=stages, vector=4, prefetch=True)
+    inputs = operands(40, 24, 72, dtype)
+    result = emulated(product(40, 24, 72, dtype, tiles=tiles), *inputs)
+    check(result, "int32" if dtype == "int8" else "float32", inputs, dtype, False, ROUNDED[dtype])
+
+
 @pytest.mark.parametrize("warp", [(32, 16), (16, 32), (32, 32), (16, 8)])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "int8"])
 def test_tiles_of_a_warp(warp: tuple[int, int], dtype: str):
@@ -148,6 +157,7 @@ def test_random_tiles(seed: int):
         vector=vector,
         swizzle=rng.choice(["xor", ""]),
         staged=rng.random() < 0.3,
+        prefetch=rng.random() < 0.3,
     )
     m, n, k = rng.randint(1, 150), vector * rng.randint(1, 9), vector * rng.randint(1, 30)
     out = "int32" if dtype == "int8" else rng.choice(["float32", "float16", "bfloat16"])
