@@ -20,6 +20,7 @@ from .kernel import AXIS_VARS, BLOCK_AXES, THREAD_AXES, Kernel, Program
 
 MIN_BLOCKS = "min_blocks"
 PRIVATE = ("local", "warp", "warpgroup")  # scopes of registers
+HELD_BY = {"warp": WARP, "warpgroup": 4 * WARP}  # threads that hold what is in a scope together
 _NOTHING: Mapping[Buffer, Expr] = MappingProxyType({})
 
 
@@ -127,9 +128,8 @@ class _Binder:
                 return _hoisted(Allocate(buffer, self.bound(body, loops)))
             case Store(buffer):
                 chosen = self.chosen(buffer, loops, stmt)
-                if any(load.buffer.scope == "warp" for load in of_kind(stmt.value, Load)):
-                    chosen = self.chosen_warp(chosen)
-                return _under(chosen, stmt)
+                held = max((HELD_BY.get(load.buffer.scope, 0) for load in of_kind(stmt.value, Load)), default=0)
+                return _under(self.chosen_together(chosen, held) if held else chosen, stmt)
             case Evaluate():
                 targets = [a.buffer for a in of_kind(stmt, Address) if self.is_target(a.buffer)]
                 return _under(self.chosen(targets[0], loops, stmt), stmt) if targets else stmt
@@ -163,12 +163,12 @@ class _Binder:
                 found.append(Lt(AXIS_VARS[axis], arith.cast("int32", extent)))
         return found
 
-    def chosen_warp(self, conditions: list[Expr]) -> list[Expr]:
-        """Give conditions under which a warp, all of its lanes, stores what it holds together."""
+    def chosen_together(self, conditions: list[Expr], threads: int) -> list[Expr]:
+        """Give conditions under which a warp or a warpgroup, all of its threads, stores what it holds together."""
         x = THREAD_AXES[0]
         kept = [c for c in conditions if AXIS_VARS[x] not in variables(c)]
         launched = arith.int_value(self.extents.get(x, Const(1)))
-        return kept if launched is None or launched <= WARP else [*kept, Lt(AXIS_VARS[x], Const(WARP))]
+        return kept if launched is None or launched <= threads else [*kept, Lt(AXIS_VARS[x], Const(threads))]
 
     def check_within_block(self, buffer: Buffer, loops: Loops) -> None:
         """Refuse memory of one block, or one thread, that several blocks would have to fill."""
