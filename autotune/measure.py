@@ -31,7 +31,7 @@ _BUILD_STATUS = {
     Outcome.TIMEOUT: Status.COMPILE_TIMEOUT,
     Outcome.MEMORY: Status.MEMORY,
 }
-_RUN_STATUS = {
+RUN_STATUS = {
     Outcome.ERROR: Status.CRASH,
     Outcome.CRASH: Status.CRASH,
     Outcome.TRAP: Status.CRASH,
@@ -141,7 +141,7 @@ class Measurer:
                 else:
                     yield _failed(config, built)
             for config, built, result in self._poll_runs(flight):
-                trial = _measured_trial(config, built, result)
+                trial = measured_trial(config.to_json(), built, result)
                 measured[built.code_hash] = trial
                 best_s = min(best_s, trial.cost_s)
                 yield trial
@@ -168,7 +168,7 @@ class Measurer:
             return [], 0.0
         results: list[Measured] = reply.value
         pairs = zip(kept, results, strict=True)
-        trials = [replace(_measured_trial(c, b, m), phase="final", effort=e) for (c, b, e), m in pairs]
+        trials = [replace(measured_trial(c.to_json(), b, m), phase="final", effort=e) for (c, b, e), m in pairs]
         return trials, max((m.peak_gflops for m in results), default=0.0)
 
     # -- the two queues -----------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def _built(config: Config, reply: Reply) -> Built:
 def _measured(config: Config, reply: Reply) -> Measured:
     if reply.ok:
         return reply.value
-    return Measured(config.index or 0, _RUN_STATUS[reply.outcome], error=reply.text)
+    return Measured(config.index or 0, RUN_STATUS[reply.outcome], error=reply.text)
 
 
 def _failed(config: Config, built: Built) -> Trial:
@@ -243,8 +243,8 @@ def _take_duplicates(flight: _Flight, measured: Mapping[str, Trial]) -> list[tup
     return same
 
 
-def _measured_trial(config: Config, built: Built, result: Measured) -> Trial:
-    entities: Any = config.to_json()
+def measured_trial(entities: Any, built: Built, result: Measured) -> Trial:
+    """Give the trial of a configuration, whose decisions are `entities`, that was built and run."""
     timing = Timing(result.seconds) if result.seconds else None
     return Trial(
         built.index,
