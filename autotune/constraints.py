@@ -47,6 +47,28 @@ class Constraint:
         return np.array(answers, dtype=bool)[where.ravel()]
 
 
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Knobs that matter only where another one has a certain value; elsewhere they stay at their defaults.
+
+    knob    the other one's column in a matrix of candidate numbers
+    number  of the value
+    places  the columns of the knobs
+    """
+
+    knob: int
+    number: int
+    places: tuple[int, ...]
+
+    def settle(self, matrix: np.ndarray, defaults: np.ndarray) -> None:
+        """Put the knobs at their defaults where they do not matter, in place.
+
+        defaults  candidate number of each knob of the space
+        """
+        rows, columns = np.ix_(matrix[:, self.knob] != self.number, self.places)
+        matrix[rows, columns] = defaults[columns]
+
+
 @dataclass(frozen=True)
 class Component:
     """Knobs tied together by constraints, or one free knob.

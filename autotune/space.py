@@ -14,7 +14,7 @@ import numpy as np
 
 from ..ir.errors import TuneError
 from ..ir.expr import Const
-from .constraints import Component, Constraint, components_of
+from .constraints import Component, Constraint, Domain, components_of
 from .entities import Entity, Json, OtherOptionEntity, SplitEntity
 from .fragments import (
     AnnotateFragment,
@@ -137,6 +137,13 @@ class Knobs:
         single values (`if`, `and`) is called once per distinct combination instead.
         """
 
+    def matter_where(self, knob: str, value: object, *names: str) -> None:
+        """Let the knobs `names` matter only where the option `knob` is `value`; elsewhere they keep their defaults.
+
+        So one template can choose between algorithms with knobs of their own.  Knobs that constraints tie to one of
+        `names` must be among them.
+        """
+
     def add_flop(self, flop: float) -> None:
         """Add to the floating-point operations of the whole program; one fused multiply-add counts 2."""
 
@@ -155,6 +162,7 @@ class ConfigSpace(Knobs):
     def __init__(self) -> None:
         self.fragments: dict[str, Fragment] = {}
         self.constraints: list[Constraint] = []
+        self.domains: list[Domain] = []
         self.derived: list[DerivedFeature] = []
         self.flop = 0.0
         self._chosen: dict[str, Entity] = {}
@@ -216,6 +224,15 @@ class ConfigSpace(Knobs):
         self._known("restrict", names)
         self.constraints.append(Constraint(predicate, names))
         self.__dict__.pop("components", None)
+
+    def matter_where(self, knob: str, value: object, *names: str) -> None:
+        """Let knobs matter only for a value of another; see `Knobs.matter_where`."""
+        self._known("matter_where", (knob, *names))
+        number = self.fragments[knob].find(OtherOptionEntity(value))
+        if number is None:
+            raise TuneError("matter_where", f"{value!r} is no value of knob {knob!r}", advice="one of its candidates")
+        places = self.places
+        self.domains.append(Domain(places[knob], number, tuple(places[name] for name in names)))
 
     def add_flop(self, flop: float) -> None:
         """Add to the floating-point operations of the whole program."""
@@ -330,10 +347,20 @@ class ConfigSpace(Knobs):
 
     def valid(self, matrix: np.ndarray) -> np.ndarray:
         """Tell for each row whether it meets every constraint."""
-        keep = np.ones(len(matrix), dtype=bool)
+        keep = (matrix == self.settled(matrix)).all(axis=1) if self.domains else np.ones(len(matrix), dtype=bool)
         for component in self.components:
             keep &= component.valid(matrix)
         return keep
+
+    def settled(self, matrix: np.ndarray) -> np.ndarray:
+        """Give rows of candidate numbers with the knobs that do not matter at their defaults."""
+        if not self.domains:
+            return matrix
+        result = matrix.copy()
+        defaults = np.array([f.default for f in self.fragments.values()])
+        for domain in self.domains:
+            domain.settle(result, defaults)
+        return result
 
     @cached_property
     def components(self) -> tuple[Component, ...]:
@@ -343,16 +370,24 @@ class ConfigSpace(Knobs):
     @property
     def valid_count(self) -> int | None:
         """Give how many configurations meet the constraints, or None where counting would take too long."""
-        counts = [component.count for component in self.components]
-        known = [c for c in counts if c is not None]
-        return prod(known) if len(known) == len(counts) else None
+        counts = {component.places: component.count for component in self.components}
+        known = {places: count for places, count in counts.items() if count is not None}
+        choosers = {domain.knob for domain in self.domains}
+        if len(known) < len(counts) or len(choosers) > 1:
+            return None
+        numbers = range(len(self.fragments[list(self.fragments)[min(choosers)]])) if choosers else range(1)
+        total = 0
+        for number in numbers:
+            settled = choosers.union(*(d.places for d in self.domains if d.number != number))
+            total += prod(count for places, count in known.items() if not settled.intersection(places))
+        return total
 
     def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Give `count` rows of candidate numbers, uniform over the valid configurations, with repetitions."""
         rows = np.empty((count, len(self.fragments)), dtype=np.int64)
         for component in self.components:
             rows[:, component.places] = component.draw(count, rng)
-        return rows
+        return self.settled(rows)
 
     def valid_indices(self, chunk: int = 1 << 14) -> Iterator[np.ndarray]:
         """Give all valid configuration numbers in ascending order, in arrays of at most `chunk`."""
@@ -370,6 +405,7 @@ class ConfigSpace(Knobs):
             rows = self._mutate_one_knob(matrix[open_rows], rng)
             if rng.random() < TWO_KNOBS:
                 rows = self._mutate_one_knob(rows, rng)
+            rows = self.settled(rows)
             good = (rows != matrix[open_rows]).any(axis=1) & self.valid(rows)
             result[open_rows[good]] = rows[good]
             open_rows = open_rows[~good]

@@ -288,6 +288,39 @@ def test_impossible_constraints_are_refused() -> None:
         space.sample(1, np.random.default_rng(0))
 
 
+def space_of_two_algorithms() -> ConfigSpace:
+    space = ConfigSpace()
+    space.define_knob("algorithm", ["direct", "gemm"])
+    space.define_knob("rows", [1, 2, 4])
+    space.define_knob("columns", [1, 2, 4, 8], default=2)
+    space.define_knob("depth", [8, 16], default=16)
+    space.define_knob("unroll", [False, True])
+    space.restrict(lambda r, c: r.val * c.val <= 8, "rows", "columns")
+    space.matter_where("algorithm", "direct", "rows", "columns")
+    space.matter_where("algorithm", "gemm", "depth")
+    return space
+
+
+def test_knobs_that_do_not_matter_stay_at_their_defaults() -> None:
+    space = space_of_two_algorithms()
+    found = [space.get(int(i)) for chunk in space.valid_indices() for i in chunk]
+    direct = {(c["rows"].val, c["columns"].val) for c in found if c["algorithm"].val == "direct"}
+    assert direct == {(r, c) for r in (1, 2, 4) for c in (1, 2, 4, 8) if r * c <= 8}
+    assert {(c["rows"].val, c["columns"].val) for c in found if c["algorithm"].val == "gemm"} == {(1, 2)}
+    assert {c["depth"].val for c in found if c["algorithm"].val == "direct"} == {16}
+    assert space.valid_count == len(found) == 2 * (9 + 2)
+
+
+def test_draws_and_mutations_keep_what_does_not_matter() -> None:
+    space, rng = space_of_two_algorithms(), np.random.default_rng(0)
+    rows = space.sample(500, rng)
+    assert space.valid(rows).all()
+    assert len(np.unique(space.indices(rows))) == space.valid_count
+    changed = space.mutate(rows, rng)
+    assert space.valid(changed).all()
+    assert (changed[:, 0] != rows[:, 0]).any()
+
+
 def test_mutations_are_valid_and_change_one_or_two_knobs() -> None:
     space = make_space()
     space.restrict(lambda m, n: m.size[-1] * n.size[-1] <= 32, "m", "n")
