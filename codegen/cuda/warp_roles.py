@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
-from ...ir.expr import Address, Const, Load, Var
+from ...ir.expr import Address, Call, Const, Load, Var
 from ...ir.simplify import simplify
 from ...ir.stmt import Allocate, For, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
@@ -15,7 +15,7 @@ from ...ir.visit import Node, of_kind, rewrite, walk, with_fields
 from ..passes.names import Names
 from .clusters import Cluster
 from .kernel import THREAD_VARS, BoxMap, Kernel, effect, is_effect
-from .rings import Ring, first_thread, mark, rings_in
+from .rings import Ring, first_thread, mark, ring_buffers, rings_in
 from .tma import Boxes
 from .warpgroups import WARPGROUP, require_sm_90a
 
@@ -44,6 +44,7 @@ class RealiseRings:
     def __call__(self, kernel: Kernel, target: Target) -> Kernel:
         """Give the kernel without pipelined loops of this kind."""
         loops = rings_in(kernel.body)
+        check_products(kernel, loops)
         if not loops:
             return kernel
         require_sm_90a(target, f"loop {loops[0].var.name} is filled by bulk copies")
@@ -56,6 +57,18 @@ class RealiseRings:
         shared = _aligned_first((*kernel.shared, ring.full, ring.empty))
         made = replace(made, shared=shared, maps=tuple(_used_maps(ring, made.body)))
         return _without_unused(replace(made, body=simplify(made.body, made.ranges)))
+
+
+def check_products(kernel: Kernel, loops: list[For]) -> None:
+    """Refuse products of warpgroups of what no bulk copy fills."""
+    filled = {name for loop in loops for name in ring_buffers(loop)}
+    inside = {id(call) for loop in loops for call in of_kind(loop, Call)}
+    for call in of_kind(kernel.body, Call):
+        if call.name == "wgmma_desc":
+            operand = next(of_kind(call, Address)).buffer
+            if operand.name not in filled or id(call) not in inside:
+                fact = f"wgmma reads {operand.name} outside of a loop whose bulk copies fill it"
+                raise CodegenError("cuda", fact, advice='pipeline(..., transport="tma") the loop around the product')
 
 
 def _together(kernel: Kernel, ring: Ring) -> Kernel:

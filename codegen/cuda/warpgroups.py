@@ -13,7 +13,7 @@ from ...ir.expr import Address, Call, Const, Expr, Load, Var
 from ...ir.gpu import WARP
 from ...ir.interval import Ranges
 from ...ir.linear import Affine
-from ...ir.stmt import Allocate, Evaluate, For, Stmt, Store
+from ...ir.stmt import Allocate, Evaluate, For, If, Stmt, Store
 from ...ir.target import Target
 from ...ir.visit import Node, map_children, of_kind, rewrite, substitute, with_fields
 from ..passes.names import Names
@@ -54,7 +54,7 @@ class SpreadWarpgroups:
             fact = f"the block has {x} threads along x, and {held[0].name} belongs to the {WARPGROUP} of a warpgroup"
             raise CodegenError("cuda", fact, advice=f"bind loops of {WARPGROUP} to threadIdx.x, or none")
         kernel = replace(kernel, block=(WARPGROUP, y, z), min_blocks=max(1, kernel.min_blocks))
-        spread = _Spread({b: _of_warp(b) for b in held}, kernel.ranges, Names(kernel.body))
+        spread = _Spread({b: _of_warp(b) for b in held}, kernel.ranges, Names(kernel.body), x == 1)
         return replace(kernel, body=spread.stmt(kernel.body, {}))
 
 
@@ -81,15 +81,20 @@ Rows = dict[Var, tuple[Expr, Expr]]  # variable of a loop over rows -> the warpg
 class _Spread:
     """Rewrites the body of one kernel.
 
-    own  for each buffer of the warpgroup the part of a warp
+    own    for each buffer of the warpgroup the part of a warp
+    alone  whether the block had one thread along x, which what no warpgroup holds is left to
     """
 
     own: dict[Buffer, Buffer]
     ranges: Ranges
     names: Names
+    alone: bool
 
     def stmt(self, stmt: Stmt, rows: Rows) -> Stmt:
         """Give what one warp does at `stmt`, within the loops over rows that are spread over warps."""
+        if not rows and not self.is_together(stmt):
+            shares = any(s.buffer.scope in ("global", "shared") for s in of_kind(stmt, Store))
+            return If(arith.eq(THREAD_VARS[0], 0), stmt) if self.alone and shares else stmt
         match stmt:
             case For():
                 product = product_of(stmt, "wgmma")
@@ -99,7 +104,8 @@ class _Spread:
             case Store(buffer, indices, value):
                 place = self.place(buffer, indices, rows, stmt)
                 made = with_fields(stmt, {"buffer": self.own.get(buffer, buffer), "indices": place})
-                return substitute(with_fields(made, {"value": self.value(value, rows, stmt)}), _rows_of_group(rows))
+                made = with_fields(made, {"value": self.value(value, rows, stmt)})
+                return substitute(made, _rows_of_group(rows))
             case _:
                 return map_children(stmt, lambda n: self.part(n, rows, stmt))
 
@@ -108,6 +114,10 @@ class _Spread:
         if isinstance(node, Stmt):
             return self.stmt(node, rows)
         return substitute(self.value(node, rows, stmt), _rows_of_group(rows))
+
+    def is_together(self, stmt: Stmt) -> bool:
+        """Tell whether the warpgroup holds something that `stmt` uses."""
+        return any(n.buffer in self.own for n in of_kind(stmt, Load, Store, Allocate))
 
     def value(self, node: Expr, rows: Rows, stmt: Stmt) -> Expr:
         """Give an expression with a warp's part of the buffers; rows elsewhere are still those of the loops."""

@@ -27,8 +27,9 @@ class Tiles:
     stages      iterations of the depth under way at once
     registers   of a thread of the producer and of the consumers; None without a producer of its own
     blocks      that walk over all tiles; None for a block for each tile
-    cluster     blocks that share their columns, one below the other
+    cluster     blocks of a cluster, below and beside each other
     swizzle     of the shared tiles
+    staged      whether results go through shared memory
     """
 
     block: tuple[int, int, int] = (128, 256, 64)
@@ -37,8 +38,9 @@ class Tiles:
     stages: int = 4
     registers: tuple[int, int] | None = (40, 232)
     blocks: int | None = None
-    cluster: int = 1
+    cluster: tuple[int, int] = (1, 1)
     swizzle: str = "128B"
+    staged: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def gemm(
     b = te.placeholder((n, k) if transpose_b else (k, n), dtype, "B")
     bias = te.placeholder((n,), "float32", "bias")
     bm, bn, bk = tiles.block
-    bm *= tiles.cluster
+    bm, bn = bm * tiles.cluster[0], bn * tiles.cluster[1]
     tile_a = padded(a, *((bk, bm) if transpose_a else (bm, bk)), "As")
     tile_b = padded(b, *((bn, bk) if transpose_b else (bk, bn)), "Bs")
     r = te.reduce_axis((0, tile_a.shape[0 if transpose_a else 1]), "k")
@@ -96,25 +98,25 @@ def schedule_gemm(
     # The result: the tiles of a block, and in each those of its warpgroups.  The 128 threads of a warpgroup are not
     # named: what is kept in scope "warpgroup" belongs to them together.
     rows, columns = s[result].op.axis
-    tile_y, rows = s[result].split(rows, factor=bm * tiles.cluster)
-    peer, rows = s[result].split(rows, factor=bm)
-    tile_x, columns = s[result].split(columns, factor=bn)
-    warpgroup, rows = s[result].split(rows, factor=bm // tiles.warpgroups)
-    s[result].reorder(tile_y, tile_x, peer, warpgroup, rows, columns)
+    below, beside = tiles.cluster
+    tile_y, rows = s[result].split(rows, factor=bm * below)
+    peer_y, rows = s[result].split(rows, factor=bm)
+    tile_x, columns = s[result].split(columns, factor=bn * beside)
+    peer_x, columns = s[result].split(columns, factor=bn)
+    s[result].reorder(tile_y, tile_x, peer_y, peer_x, rows, columns)
     tile = s[result].fuse(tile_y, tile_x)
     if tiles.blocks is not None:
-        _, block = s[result].split(tile, factor=tiles.blocks // tiles.cluster)
-        s[result].bind(block, "blockIdx.y")
-    else:
-        s[result].bind(tile, "blockIdx.y")
-    s[result].bind(peer, "blockIdx.x")
-    s[result].bind(warpgroup, "threadIdx.y")
-    if tiles.cluster > 1:
-        s[result].cluster(peer)
+        _, tile = s[result].split(tile, factor=tiles.blocks // (below * beside))
+    s[result].bind(tile, "blockIdx.z")
+    for axis, thread, peers in ((peer_y, "blockIdx.x", below), (peer_x, "blockIdx.y", beside)):
+        s[result].bind(axis, thread)
+        if peers > 1:
+            s[result].cluster(axis)
+    host, warpgroup = (staged if tiles.staged else direct)(s, tensors, tiles, peer_x)
 
     # The product: one instruction for each 64 x width x 16 of a warpgroup's tile.
     s[product].set_scope("warpgroup")
-    s[product].compute_at(s[result], warpgroup)
+    s[product].compute_at(s[host], warpgroup)
     i, j = s[product].op.axis
     (k,) = s[product].op.reduce_axis
     i_o, i_i = s[product].split(i, factor=ROWS)
@@ -134,3 +136,34 @@ def schedule_gemm(
     s[product].pipeline(k_o, tiles.stages, "tma")
     if tiles.registers is not None:
         s[product].warp_specialize(k_o, *tiles.registers)
+
+
+def direct(s: Schedule, tensors: tuple[Tensor, ...], tiles: Tiles, block: te.Axis) -> tuple[Tensor, te.Axis]:
+    """Let each warpgroup store its rows from registers; give what it computes them for, and where."""
+    result = tensors[-1]
+    rows, columns = s[result].leaf_iter_vars[-2:]
+    warpgroup, rows = s[result].split(rows, factor=tiles.block[0] // tiles.warpgroups)
+    s[result].reorder(warpgroup, rows, columns)
+    s[result].bind(warpgroup, "threadIdx.y")
+    return result, warpgroup
+
+
+def staged(s: Schedule, tensors: tuple[Tensor, ...], tiles: Tiles, block: te.Axis) -> tuple[Tensor, te.Axis]:
+    """Let the warpgroups meet in shared memory, from which all threads store neighbouring elements."""
+    product, result = tensors[-2:]
+    vector = 4
+    rows, columns = s[result].leaf_iter_vars[-2:]
+    columns, lane = s[result].split(columns, factor=vector)
+    rest = s[result].fuse(rows, columns)
+    rest, x = s[result].split(rest, factor=128)
+    rest, y = s[result].split(rest, factor=tiles.warpgroups)
+    s[result].bind(x, "threadIdx.x")
+    s[result].bind(y, "threadIdx.y")
+    s[result].vectorize(lane)
+    tile = s.cache_read(product, "shared", [result])
+    s[tile].compute_at(s[result], block)
+    rows, columns = s[tile].op.axis
+    warpgroup, rows = s[tile].split(rows, factor=tiles.block[0] // tiles.warpgroups)
+    s[tile].bind(warpgroup, "threadIdx.y")
+    s[tile].storage_align(s[tile].op.axis[0], 8, 4)
+    return tile, warpgroup
