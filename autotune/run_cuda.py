@@ -126,17 +126,25 @@ def measure_on_device(placed: Placed, built: Built, best_s: float = float("inf")
     try:
         call = placed.bind(built)
         found = check_on_device(placed, built, call)
-    except DeviceLost:
-        raise
-    except MemoryError as error:
-        return Measured(built.index, Status.MEMORY, error=str(error))
-    except EmulationFault as fault:
-        return Measured(built.index, _STATUS_OF_FAULT.get(type(fault), Status.CRASH), error=str(fault))
-    except Error as error:
-        return Measured(built.index, Status.CODEGEN, error=str(error))
+    except (MemoryError, Error) as error:
+        return failure(built, error)
     if found.status is not Status.OK:
         return found
     return replace(found, seconds=tuple(_times(placed.device, call, best_s)))
+
+
+def failure(built: Built, error: MemoryError | Error) -> Measured:
+    """Give what an error means for the candidate that was loaded or run.  Raises one that broke the device again."""
+    match error:
+        case DeviceLost():
+            raise error
+        case MemoryError():
+            status = Status.MEMORY
+        case EmulationFault():
+            status = _STATUS_OF_FAULT.get(type(error), Status.CRASH)
+        case _:
+            status = Status.CODEGEN
+    return Measured(built.index, status, error=str(error))
 
 
 def check_on_device(placed: Placed, built: Built, call: BoundLaunches) -> Measured:

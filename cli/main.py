@@ -13,6 +13,7 @@ from .dense import DENSE
 from .depthwise_conv2d import DEPTHWISE_CONV2D
 from .list import add_list
 from .matmul import MATMUL
+from .measure import add_measure
 from .operators import Operator, add_operator
 from .records import add_records
 from .rows import ELEMENTWISE, LAYER_NORM, REDUCTION, SOFTMAX
@@ -62,6 +63,7 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND")
     for operator in OPERATORS:
         add_operator(commands, operator, tune)
+    add_measure(commands)
     add_list(commands, OPERATORS)
     add_records(commands)
     return parser
