@@ -24,7 +24,7 @@ from ...ir.stmt import Allocate, Evaluate, For, If, Let, Seq, Stmt, Store
 from ...ir.visit import children, substitute, walk
 from .accesses import tracked
 from .kernel import BLOCK_VARS, THREAD_VARS, Kernel
-from .sites import MATRIX_ROW, ROW_CALLS
+from .sites import MATRIX_ROW, ROW_CALLS, WORD
 
 Values = Any  # a number, or one for each thread
 NOBODY, SEVERAL = -1, -2
@@ -232,6 +232,9 @@ class _Run:
                 self.reads(then, stmt, active if taken is None else active & taken)
                 self.reads(otherwise, stmt, active if taken is None else active & np.logical_not(taken))
                 return
+            case Call("load_word", (Address(buffer, indices),)) if buffer in self.memory and active.any():
+                elements = self.elements(buffer, indices, active, WORD // buffer.dtype.bytes)
+                self.read(buffer, self.number(stmt), *elements)
             case Load(buffer, indices) | Address(buffer, indices):
                 if buffer in self.memory and active.any():
                     self.read(buffer, self.number(stmt), *self.elements(buffer, indices, active))

@@ -17,6 +17,7 @@ from .accesses import RUNS, Access, Place, moved
 
 MATRIX_ROW = 16  # bytes of a row of an 8x8 matrix of 16-bit elements, what one lane's address stands for
 ROW_CALLS = {"ldmatrix": False, "stmatrix": True}  # calls on rows of matrices, by stem: whether they write
+WORD = 4  # bytes that load_word reads
 GROUPS = frozenset({"cp_async_commit", "cp_async_wait"})  # calls on groups of asynchronous copies
 ORDERING = GROUPS | {"barrier"}  # calls that decide when accesses happen
 ANYWHERE = 0  # elements of a site that may be all
@@ -148,6 +149,8 @@ def _of_call(call: Call, buffers: frozenset[Buffer]) -> Iterator[Site]:
             case Address(buffer, indices) if buffer in buffers:
                 if call.name == "cp_async":
                     yield _run(Site(buffer, indices, position == 0), arith.int_value(call.args[2]) or 0)
+                elif call.name == "load_word":
+                    yield _run(Site(buffer, indices, False), WORD)
                 elif row is not None:
                     yield _run(Site(buffer, indices, row, collective=True), MATRIX_ROW)
                 else:

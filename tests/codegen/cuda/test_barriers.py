@@ -19,12 +19,13 @@ from tilewright.codegen.cuda.kernel import Kernel, effect, is_effect
 from tilewright.codegen.cuda.races import check_barriers
 from tilewright.codegen.cuda.sites import Sites
 from tilewright.ir import arith
+from tilewright.ir.dtype import int8
 from tilewright.ir.errors import CodegenError
-from tilewright.ir.expr import Address, Const, Expr, Load, Var
+from tilewright.ir.expr import Address, Call, Const, Expr, Load, Var
 from tilewright.ir.stmt import Allocate, For, If, Let, Seq, Stmt, seq
 
 from . import blocks as b
-from .blocks import barriers, barriers_in, i, j, k, kernel, load, loop, planned, shared, store, tensor, tx, ty
+from .blocks import barriers, barriers_in, i, j, k, kernel, load, loop, planned, shared, store, tensor, tx, ty, v
 
 A, B, OUT = tensor("A", 64, 64), tensor("B", 64, 64), tensor("out", 64)
 S, T = shared("S", 64), shared("T", 64)
@@ -594,6 +595,17 @@ def test_calls_in_the_language_of_devices_are_known_to_the_check() -> None:
     fragment = tensor("fragment", 4, scope="local", dtype=NUMBERS.dtype)
     take = Allocate(fragment, effect("ldmatrix_x4", Address(fragment, (Const(0),)), row))
     made = planned(kernel(seq(store(S, tx, load(A, 0, tx)), take), [A], []))
+    assert barriers(made.body) == 1
+    assert check_barriers(made) == []
+    assert check_barriers(replace(made, body=b.without_barrier(made.body, 0))) != []
+
+
+def test_words_are_read_from_one_version_of_a_tile() -> None:
+    two = shared("S", 2, 256, dtype=int8)
+    source, out = tensor("source", 8, 256, dtype=int8), tensor("out", 8, 64, dtype=NUMBERS.dtype)
+    fill = loop(v, 4, store(two, k % 2, tx * 4 + v, load(source, k, tx * 4 + v)), kind=b.VECTOR)
+    word = Call("load_word", (Address(two, (k % 2, (63 - tx) * 4)),), NUMBERS.dtype)
+    made = planned(kernel(loop(k, 8, fill, store(out, k, tx, word)), [source, out], [out]))
     assert barriers(made.body) == 1
     assert check_barriers(made) == []
     assert check_barriers(replace(made, body=b.without_barrier(made.body, 0))) != []
