@@ -73,6 +73,7 @@ class _Binder:
 
     extents  of the launch, by thread axis
     depth    how many thread loops are around the memory of a buffer; the caller's is at 0
+    sources  what the values of lets and registers seen so far depend on
     """
 
     function: Function
@@ -82,6 +83,7 @@ class _Binder:
     extents: dict[str, Expr] = field(default_factory=dict)
     depth: dict[Buffer, int] = field(default_factory=dict)
     shared: list[Buffer] = field(default_factory=list)
+    sources: dict[Var | Buffer, set[Var]] = field(default_factory=dict)
 
     def kernel(self) -> Kernel:
         """Give the kernel."""
@@ -133,6 +135,9 @@ class _Binder:
             case Evaluate():
                 targets = [a.buffer for a in of_kind(stmt, Address) if self.is_target(a.buffer)]
                 return _under(self.chosen(targets[0], loops, stmt), stmt) if targets else stmt
+            case Let(var, value):
+                self.sources[var] = self.sources_of(value)
+                return _hoisted(map_statements(stmt, lambda inner: self.bound(inner, loops)))
             case _:
                 return _hoisted(map_statements(stmt, lambda inner: self.bound(inner, loops)))
 
@@ -159,8 +164,19 @@ class _Binder:
                 leave = private or (buffer.scope == "shared" and axis in BLOCK_AXES)
                 if not leave and not arith.is_const(launched, 1):
                     found.append(arith.eq(AXIS_VARS[axis], 0))
-            elif not same(extent, launched) and (not private or AXIS_VARS[axis] in variables(stmt)):
+            elif not same(extent, launched) and (not private or AXIS_VARS[axis] in self.sources_of(stmt)):
                 found.append(Lt(AXIS_VARS[axis], arith.cast("int32", extent)))
+        if private:
+            self.sources.setdefault(buffer, set()).update(self.sources_of(stmt))
+        return found
+
+    def sources_of(self, node: Stmt | Expr) -> set[Var]:
+        """Give the variables that `node` depends on, be it through lets and registers."""
+        found = variables(node)
+        for var in list(found):
+            found |= self.sources.get(var, set())
+        for load in of_kind(node, Load):
+            found |= self.sources.get(load.buffer, set())
         return found
 
     def chosen_together(self, conditions: list[Expr], threads: int) -> list[Expr]:
@@ -232,6 +248,7 @@ class _Binder:
         while type(body) is Allocate:
             parts.append(body.buffer)
             self.depth[body.buffer] = len(inner)
+            self.sources[body.buffer] = {AXIS_VARS[a] for a in axes}
             body = body.body
         assert type(body) is Seq
         self.check_free(axes, merge_of(body), loops)
@@ -252,7 +269,9 @@ class _Binder:
             own = loops if store.buffer.scope in PRIVATE else loops[self.depth.get(store.buffer, 0) :]
             taken = [thread for thread, _ in own if thread in axes]
             if taken:
-                fact = f"threads along {taken[0]} share the reduction of {store.buffer.name}, and each needs another part"
+                fact = (
+                    f"threads along {taken[0]} share the reduction of {store.buffer.name}, and each needs another part"
+                )
                 raise CodegenError("cuda", fact, advice="bind the reduction and the loop around it to different axes")
 
 

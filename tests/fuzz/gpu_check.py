@@ -7,6 +7,7 @@ from random import Random
 
 import numpy as np
 
+from tilewright import te
 from tilewright.codegen.cuda.emit import emit
 from tilewright.codegen.cuda.source import CudaSource
 from tilewright.ir.errors import Error
@@ -17,7 +18,7 @@ from tilewright.te.evaluate import evaluate
 
 from .check import Outcome
 from .gpu_schedules import TARGET, GpuDrawn, random_gpu_schedule
-from .programs import Program, random_program
+from .programs import Program, extent, random_program
 
 MIN_STEPS, MAX_STEPS = 3, 9
 
@@ -33,10 +34,36 @@ def run_gpu(seeds: range) -> Outcome:
 def gpu_pair(seed: int) -> tuple[Program, GpuDrawn]:
     """Give the program and the GPU schedule of a seed."""
     rng = Random(seed)
+    program = _random_program(rng)
+    return program, random_gpu_schedule(rng, program, rng.randint(MIN_STEPS, MAX_STEPS))
+
+
+def _random_program(rng: Random) -> Program:
+    """Give a program with dimensions that GPUs want, or one of those that every backend gets."""
+    if rng.random() < 0.25:
+        return rng.choice((long_reduction, halved))(rng)
     program = random_program(rng)
     while program.family == "scan":  # an attached update may compute a step ahead, from a state that is not there yet
         program = random_program(rng)
-    return program, random_gpu_schedule(rng, program, rng.randint(MIN_STEPS, MAX_STEPS))
+    return program
+
+
+def long_reduction(rng: Random) -> Program:
+    """A sum or a maximum over as many elements as a warp has threads, or more."""
+    rows, columns = extent(rng), rng.choice((32, 33, 64, 75, 100, 128))
+    a = te.placeholder((rows, columns), rng.choice(("float32", "int32", "float64")), name="A")
+    r = te.reduce_axis((0, columns), name="r")
+    reducer = rng.choice((te.sum, te.max, te.min))
+    b = te.compute((rows,), lambda i: reducer(a[i, r] * 2, axis=r), name="B")
+    return Program("long_reduction", [a], [b])
+
+
+def halved(rng: Random) -> Program:
+    """Elements found by floor division and remainder of numbers below 0."""
+    n, back = rng.choice((8, 13, 30)), rng.choice((3, 5, 7))
+    a = te.placeholder((n + back,), "float32", name="A")
+    b = te.compute((n,), lambda i: a[(i - back) // 2 + back] + a[(i - back) % 3], name="B")
+    return Program("halved", [a], [b])
 
 
 def _one(seed: int, outcome: Outcome) -> None:

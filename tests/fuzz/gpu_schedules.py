@@ -273,4 +273,7 @@ GPU_DRAWS: dict[str, Draw] = {
     "unroll": _unroll,
     "scope": _scope,
     "swizzle": _swizzle,
-} | {name: DRAWS[name] for name in ("split", "fuse", "reorder", "storage_align", "double_buffer", "cache_write", "rfactor")}
+} | {
+    name: DRAWS[name]
+    for name in ("split", "fuse", "reorder", "storage_align", "double_buffer", "cache_write", "rfactor")
+}

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from tilewright.codegen.cuda import barriers, body, cross_thread, expressions, split, virtual_threads, wide
+from tilewright.codegen.cuda import barriers, body, cross_thread, split, virtual_threads, wide
 from tilewright.codegen.passes import widen
-from tilewright.ir import arith
 from tilewright.ir.affine import Affine
 from tilewright.ir.expr import Const, Expr
-from tilewright.schedule import derive, nest, overshoot, storage
+from tilewright.schedule import derive, nest, overshoot
 
 from .gpu_check import gpu_mismatch, gpu_pair
 
@@ -25,13 +24,6 @@ def no_barriers(original):
 
 def shared_memory_not_shared(original):
     return lambda self, var: False
-
-
-def first_thread_forgotten(original):
-    def chosen(self, *args):
-        return [c for c in original(self, *args) if not str(c).endswith("== 0")]
-
-    return chosen
 
 
 def extents_forgotten(original):
@@ -84,10 +76,6 @@ def unaligned_vectors(original):
     return fits
 
 
-def floor_as_c_division(original):
-    return lambda self, node: True
-
-
 def one_virtual_thread_short(original):
     def repeated(self, stmt):
         made = original(self, stmt)
@@ -100,14 +88,6 @@ def virtual_threads_share_registers(original):
     return lambda body, var: set()
 
 
-def one_copy_of_double_buffers(original):
-    def indices(self, index):
-        made = original(self, index)
-        return made if self.turn is None else (arith.const(0), *made[1:])
-
-    return indices
-
-
 def last_lane_lost(original):
     return lambda self, loop, k, braces=False: None if k == 3 else original(self, loop, k, braces)
 
@@ -115,7 +95,6 @@ def last_lane_lost(original):
 PLANTED: list[tuple[object, str, Callable]] = [
     (barriers.PlanBarriers, "__call__", no_barriers),
     (derive.Derivation, "is_per_thread", shared_memory_not_shared),
-    (split._Binder, "chosen", first_thread_forgotten),
     (split._Binder, "chosen", extents_forgotten),
     (cross_thread, "_shuffles", one_shuffle_short),
     (cross_thread, "_tree", tree_forgets_the_odd_one),
@@ -125,10 +104,8 @@ PLANTED: list[tuple[object, str, Callable]] = [
     (overshoot.Overshoots, "_choose", tails_always_computed),
     (widen, "_widened", widened_too_far),
     (wide.Lanes, "fits", unaligned_vectors),
-    (expressions.Expressions, "never_negative", floor_as_c_division),
     (virtual_threads._Expansion, "repeated", one_virtual_thread_short),
     (virtual_threads, "_differing", virtual_threads_share_registers),
-    (storage.Store, "indices", one_copy_of_double_buffers),
     (body.Writer, "copy", last_lane_lost),
 ]
 
