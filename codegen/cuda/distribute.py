@@ -50,11 +50,11 @@ def _inside(condition: Expr, body: Stmt) -> Stmt | None:
 
 
 def joined(stmts: list[Stmt]) -> Stmt:
-    """Give statements in order, neighbours under the very same condition under one."""
+    """Give statements in order, neighbours under the very same condition on variables under one."""
     made: list[Stmt] = []
     for stmt in stmts:
         match made[-1] if made else None, stmt:
-            case If(a, before, None), If(b, after, None) if a is b:
+            case If(a, before, None), If(b, after, None) if a is b and not _loads(a):
                 made[-1] = If(a, seq(before, after))
             case _:
                 made.append(stmt)

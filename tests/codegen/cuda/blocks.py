@@ -14,9 +14,9 @@ from tilewright.ir import arith
 from tilewright.ir.buffer import Buffer
 from tilewright.ir.dtype import DType, float32
 from tilewright.ir.expr import Const, Expr, Load, Var
-from tilewright.ir.stmt import Allocate, Annotation, For, ForKind, Seq, Stmt, Store, seq
+from tilewright.ir.stmt import Annotation, For, ForKind, Seq, Stmt, Store, seq
 from tilewright.ir.target import Target
-from tilewright.ir.visit import inner_statements, rewrite, statements
+from tilewright.ir.visit import inner_statements, map_statements, rewrite, statements
 from tilewright.runtime.cuda.emulator.image import Emulator
 from tilewright.runtime.cuda.emulator.verify import verify
 
@@ -60,13 +60,6 @@ def pipelined(var: Var, extent: Index, *body: Stmt, stages: int = 2, transport: 
     return For(var, arith.as_expr(extent), seq(*body), ForKind.PIPELINED, "", marks)
 
 
-def with_sum(result: Buffer, place: Sequence[Index], *body: Stmt, name: str = "sum") -> tuple[Buffer, Stmt]:
-    """Give a register that begins with 0 and is stored at the end, around a body that is appended by the caller."""
-    register = tensor(name, 1, scope="local", dtype=result.dtype)
-    made = seq(store(register, 0, 0.0), *body, store(result, *place, load(register, 0)))
-    return register, Allocate(register, made)
-
-
 def kernel(
     body: Stmt,
     params: Sequence[Buffer | Var],
@@ -99,8 +92,6 @@ def without_barrier(stmt: Stmt, number: int) -> Stmt:
         if is_effect(here, "barrier"):
             seen[0] += 1
             return Seq(()) if seen[0] == number + 1 else here
-        from tilewright.ir.visit import map_statements
-
         return map_statements(here, walk)
 
     return walk(stmt)

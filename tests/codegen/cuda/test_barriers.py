@@ -23,6 +23,7 @@ from tilewright.ir.dtype import int8
 from tilewright.ir.errors import CodegenError
 from tilewright.ir.expr import Address, Call, Const, Expr, Load, Var
 from tilewright.ir.stmt import Allocate, For, If, Let, Seq, Stmt, seq
+from tilewright.ir.visit import rewrite
 
 from . import blocks as b
 from .blocks import barriers, barriers_in, i, j, k, kernel, load, loop, planned, shared, store, tensor, tx, ty, v
@@ -516,8 +517,6 @@ def random_kernel(draw: st.DrawFn) -> Kernel:
 
 def _with_size(stmt: Stmt, size: Var) -> Stmt:
     """Give a statement in which the variables named n are one."""
-    from tilewright.ir.visit import rewrite
-
     return rewrite(stmt, lambda node: size if type(node) is Var and node.name == "n" else None)
 
 
@@ -609,3 +608,17 @@ def test_words_are_read_from_one_version_of_a_tile() -> None:
     assert barriers(made.body) == 1
     assert check_barriers(made) == []
     assert check_barriers(replace(made, body=b.without_barrier(made.body, 0))) != []
+
+
+def test_conditions_on_registers_stay_apart() -> None:
+    """The second statement is for the threads that the first one has not turned away."""
+    flag = tensor("flag", 1, scope="local")
+    ready = arith.lt(load(flag, 0), 1.0)
+    body = seq(
+        store(flag, 0, 0.0),
+        store(S, tx, 1.0),
+        If(ready, store(flag, 0, load(S, 63 - tx))),
+        If(ready, store(OUT, tx, 1.0)),
+    )
+    made = planned(kernel(Allocate(flag, seq(body, store(S, tx, 2.0))), [OUT], [OUT]))
+    assert sum(type(s) is If for s in b.statements(made.body)) == 2
