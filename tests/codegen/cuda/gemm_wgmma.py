@@ -118,6 +118,8 @@ def schedule_gemm(
     s[product].set_scope("warpgroup")
     s[product].compute_at(s[host], warpgroup)
     i, j = s[product].op.axis
+    s[product].align_bounds(i, bm // tiles.warpgroups)  # whole tiles, also where the result is smaller than one
+    s[product].align_bounds(j, bn)
     (k,) = s[product].op.reduce_axis
     i_o, i_i = s[product].split(i, factor=ROWS)
     j_o, j_i = s[product].split(j, factor=tiles.width)

@@ -15,26 +15,31 @@ from tilewright.ir.dtype import bfloat16, dtype_of
 from tilewright.ir.stmt import Function
 from tilewright.ir.target import Target
 from tilewright.runtime.cuda.emulator.image import Emulator
+from tilewright.runtime.cuda.emulator.tensor_map import Tiled
 from tilewright.runtime.cuda.emulator.verify import verify
 
 AMPERE = Target.parse("cuda -arch=sm_80")
+HOPPER = Target.parse("cuda -arch=sm_90a")
 
 
-def kernels_of(function: Function) -> CudaSource:
-    """Give the emitted kernels of a nest for sm_80."""
-    return emit_programs([lower_cuda(function, AMPERE)])
+def kernels_of(function: Function, target: Target = AMPERE) -> CudaSource:
+    """Give the emitted kernels of a nest."""
+    return emit_programs([lower_cuda(function, target)])
 
 
-def emulated(function: Function, *inputs: np.ndarray) -> np.ndarray:
+def emulated(function: Function, *inputs: np.ndarray, target: Target = AMPERE) -> np.ndarray:
     """Give the output of a function of one launch and one output, the same in all orders of threads.
 
     inputs  of the parameters that are not the output, in order
     """
-    source = kernels_of(function)
+    source = kernels_of(function, target)
     (launch,) = source.launches
     (output,) = function.outputs
     arrays = arguments(function, inputs)
-    by_name = {buffer.name: array for buffer, array in zip(function.buffers, arrays, strict=True)}
+    by_name: dict[str, np.ndarray | Tiled] = dict(zip((b.name for b in function.buffers), arrays, strict=True))
+    for described in source.tensor_maps:
+        array = arrays[[b.name for b in function.buffers].index(described.buffer)]
+        by_name[described.name] = Tiled(array, described.box[::-1], described.swizzle)
     grid = (int(launch.grid[0]), int(launch.grid[1]), int(launch.grid[2]))
     (result,) = verify(
         Emulator().compile(source), launch, [by_name[p.name] for p in launch.params], grid, [output.name]
