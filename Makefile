@@ -19,7 +19,7 @@ TIME ?= 60s
 PAIRS ?= 20000
 SEED ?= 1000000
 
-.PHONY: help tune test check lint types layers sizes format fuzz pycuda-wheel cuda-adapter-check install-check clean
+.PHONY: help tune test check lint types layers sizes format fuzz gpu-fuzz pycuda-wheel cuda-adapter-check install-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -55,6 +55,9 @@ format: $(VENV)/checked ## lay out the code and apply the safe corrections
 
 fuzz: $(VENV)/tested ## random programs and schedules by the thousand: make fuzz PAIRS=100000 SEED=7
 	cd tests && ../$(BIN)/python -m fuzz --pairs $(PAIRS) --seed $(SEED)
+
+gpu-fuzz: $(VENV)/tested ## the same with GPU schedules, whose kernels are emulated
+	cd tests && ../$(BIN)/python -m fuzz --gpu --pairs $(PAIRS) --seed $(SEED)
 
 pycuda-wheel: $(VENV)/installed ## build PyCUDA's wheel into build/wheels; needs the CUDA headers, no GPU and no driver
 	$(BIN)/python tools/build_pycuda_wheel.py --output build/wheels

@@ -1,4 +1,4 @@
-"""Random pairs by the thousand: `make fuzz PAIRS=100000 SEED=1000000`.
+"""Random pairs by the thousand: `make fuzz PAIRS=100000 SEED=1000000`, and for GPUs `make gpu-fuzz`.
 
 Every failure is printed with its seed and, reduced to the steps that matter, as a schedule to replay.
 Exit status 1 if there was any.
@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from tilewright.runtime.host import host_target
 
 from .check import Outcome, run
+from .gpu_check import run_gpu
 from .reduce import reduced
 
 CHUNK = 100
@@ -24,14 +25,18 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1_000_000, help="the first one")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--gpu", action="store_true", help="GPU schedules, their kernels emulated")
     options = parser.parse_args()
     total = Outcome()
     chunks = [range(s, s + CHUNK) for s in range(options.seed, options.seed + options.pairs, CHUNK)]
     with ProcessPoolExecutor(options.processes) as pool:
-        for part in pool.map(run, chunks):
+        for part in pool.map(run_gpu if options.gpu else run, chunks):
             total.add(part)
             for failure in (*part.mismatches, *part.errors):
-                _report(failure)
+                if options.gpu:
+                    print(failure, file=sys.stderr)
+                else:
+                    _report(failure)
             print(f"{total.pairs} pairs, {len(total.mismatches)} mismatches, {len(total.errors)} errors", flush=True)
     for kind, count in sorted(total.taken.items()):
         print(f"{kind:20} taken {count:6}  refused {total.refused[kind]:6}")

@@ -1,4 +1,4 @@
-"""Random GPU schedules: loops bound to blocks and threads, shared copies, virtual threads, shared reductions, pipelines."""
+"""Random GPU schedules: blocks, threads and virtual threads, shared copies, shared reductions, pipelines."""
 
 from __future__ import annotations
 
@@ -132,7 +132,8 @@ def _shared_copy(rng: Random, program: Program, s: Schedule) -> object:
     """Keep what a stage reads in shared memory, loaded by all threads of the block within one of its loops."""
     stage = rng.choice(_computed(s))
     loops = [a for a in stage.leaf_iter_vars if a.size is not None]
-    if not loops or not stage.op.inputs or not any(stage.state.loop(a).thread for a in loops) and stage.state.is_root:
+    unbound = stage.state.is_root and not any(stage.state.loop(a).thread for a in loops)
+    if not loops or not stage.op.inputs or unbound:
         return False
     tensor = rng.choice(stage.op.inputs)
     copy = s.cache_read(tensor, rng.choice(("shared", "shared", "shared", "local")), [stage.op])
