@@ -93,17 +93,26 @@ class Derivation:
         """Tell whether the iterations of a loop belong to the threads of one block."""
         return self.threads.get(var, "blockIdx").partition(".")[0] != "blockIdx"
 
-    def scope_of(self, stage: StageState, enclosing: tuple[Var, ...]) -> str:
+    def scope_of(self, stage: StageState) -> str:
         """Give the memory that a stage is kept in: what was asked for, else what its place in a GPU's nest says.
 
         Within the loops of a thread that is the thread's own, within those of a block the block's; elsewhere "".
+        Loops of one iteration count, so that the same schedule keeps a stage in the same memory for all shapes.
         """
         if stage.storage.scope or stage.is_root:
             return stage.storage.scope
-        bound = [v for v in enclosing if v in self.threads]
+        bound = set(_threads_around(self.table, stage))
         if not bound:
             return ""
-        return "local" if any(map(self.is_per_thread, bound)) else "shared"
+        return "shared" if all(thread.startswith("blockIdx") for thread in bound) else "local"
+
+
+def _threads_around(table: Table, stage: StageState) -> Iterator[str]:
+    """Give the thread axes of the loops that a stage is computed in."""
+    while (at := stage.attached) is not None:
+        stage = table.stages[at.stage]
+        upto = stage.leaves[: stage.leaves.index(at.axis) + 1] if at.axis in stage.leaves else ()
+        yield from (stage.loop(axis).thread for axis in upto if stage.loop(axis).thread)
 
 
 def derive(table: Table) -> Derivation:
@@ -215,7 +224,7 @@ def _relaxed(result: Derivation, stage: StageState, reader: Derived, enclosing: 
         raise ScheduleError("compute_at", fact, advice=f"compute {stage.id} at a loop around all its consumers")
     around = reader.enclosing + reader.own_loops
     ranges = {v: result.ranges[v] for v in around[len(enclosing) :]}
-    if result.scope_of(stage, enclosing) == "shared":
+    if result.scope_of(stage) == "shared":
         ranges |= {v: result.ranges[v] for v in enclosing if result.is_per_thread(v)}
     if reader.stage.scan is not None:
         for tensor in reader.stage.scan.update:

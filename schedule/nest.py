@@ -367,7 +367,7 @@ class NestBuilder:
         """Give the position of the innermost loop within which shared memory is filled, or -1."""
         positions = [-1]
         for guest, axis in self.result.table.attached(stage):
-            shared = self.result.scope_of(guest, self.result.stages[guest.id].enclosing) == "shared"
+            shared = self.result.scope_of(guest) == "shared"
             crossing = any(map(guest.is_cross_thread, guest.leaves))
             if shared or crossing or self._meeting_position(guest) >= 0:
                 positions.append(stage.leaves.index(axis))
@@ -376,7 +376,7 @@ class NestBuilder:
     def _guards_by_position(self, derived: Derived) -> dict[int, list[Expr]]:
         found: dict[int, list[Expr]] = {}
         held_back = self.overshoots.of(derived.stage.id) is Overshoot.GUARDED
-        for guard in (*derived.guards, *(derived.domain if held_back else ())):
+        for guard in (*self.overshoots.guards(derived), *(derived.domain if held_back else ())):
             found.setdefault(self._position(derived, guard), []).append(self.simple(guard))
         return found
 

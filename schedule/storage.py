@@ -90,7 +90,7 @@ def _store(result: Derivation, derived: Derived, component: int, taken: set[str]
         if strides is not None:
             strides = (arith.mul(strides[0], extent[0]), *strides)
         extent = (arith.const(copies), *extent)
-    scope = result.scope_of(stage, derived.enclosing) or _automatic_scope(attached, extent, dtype.bytes)
+    scope = result.scope_of(stage) or _automatic_scope(attached, extent, dtype.bytes)
     return Store(Buffer(name, extent, dtype, scope, strides, alignment(stage)), start, layout, turn)
 
 
@@ -150,4 +150,4 @@ def copies_of(result: Derivation, stage: StageState) -> int:
     if stage.storage.double_buffer:
         return 2
     pipelined = host.stage.loop(at.axis).stages
-    return pipelined if pipelined and result.scope_of(stage, result.stages[stage.id].enclosing) == "shared" else 1
+    return pipelined if pipelined and result.scope_of(stage) == "shared" else 1

@@ -98,6 +98,10 @@ class EmulatedImage:
         finally:
             placed.free()
 
+    def written(self, launch: Launch) -> set[str]:
+        """Give the names of the buffers that a launch may write."""
+        return {p.name for p, kind in zip(launch.params, self._kinds(launch), strict=True) if kind == WRITTEN}
+
     def _run(
         self, launch: Launch, values: Sequence[int | float | bytes], written: list[int], request: Request
     ) -> FaultRecord:

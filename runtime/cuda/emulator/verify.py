@@ -1,16 +1,53 @@
-"""One launch under all orders and modes: no fault in any of them, and one result."""
+"""Launches under all orders and modes: no fault in any of them, and one result."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from ....codegen.cuda.source import Launch, Triple
+from ....codegen.cuda.source import CudaSource, Launch, Triple
 from ....ir.errors import RaceFault
+from ....ir.expr import Var
+from ....ir.parser import parse_expr
+from ...signature import evaluate_extent, extent_of
 from .image import Argument, EmulatedImage
 from .orders import MODES, ORDERS, Mode, Order
 from .tensor_map import Tiled
+
+
+def verify_all(
+    image: EmulatedImage,
+    source: CudaSource,
+    arguments: Mapping[str, np.ndarray | int | float],
+    outputs: Collection[str],
+) -> dict[str, np.ndarray]:
+    """Run the launches of a source in order, each as `verify` does, and give the outputs by name.
+
+    image      of the source, or of a longer text that it is a part of
+    arguments  by name, an array for each buffer and a number for each scalar; no array is changed
+    outputs    names of the arrays that the launches write; nobody reads what they hold before
+    Raises as `verify` does.
+    """
+    sizes = {name: value for name, value in arguments.items() if isinstance(value, int)}
+    held: dict[str, Argument] = dict(arguments)
+    for workspace in source.workspaces:
+        held[workspace.name] = np.empty(_extent(workspace.bytes, sizes), np.uint8)
+    fresh = {*outputs, *(w.name for w in source.workspaces)}
+    for launch in source.launches:
+        grid = _extent(launch.grid[0], sizes), _extent(launch.grid[1], sizes), _extent(launch.grid[2], sizes)
+        if 0 in grid:
+            continue
+        written = [p.name for p in launch.params if p.name in image.written(launch)]
+        results = verify(image, launch, [held[p.name] for p in launch.params], grid, written, fresh=fresh)
+        held |= dict(zip(written, results, strict=True))
+        fresh.difference_update(written)
+    return {name: _array(held[name]) for name in outputs}
+
+
+def _extent(text: str, sizes: Mapping[str, int]) -> int:
+    """Give the value of an integer expression of a source."""
+    return evaluate_extent(extent_of(parse_expr(text, {name: Var(name, minimum=0) for name in sizes})), sizes)
 
 
 def verify(
@@ -21,11 +58,13 @@ def verify(
     outputs: Sequence[str],
     orders: Sequence[Order] = ORDERS,
     modes: Sequence[Mode] = MODES,
+    fresh: Collection[str] | None = None,
 ) -> tuple[np.ndarray, ...]:
     """Run a launch once for each order and mode, each time on fresh outputs, and give the outputs.
 
     arguments  as `EmulatedImage.run` takes them; no array is changed
     outputs    names of the parameters whose arrays the kernel writes
+    fresh      names of those of which it may read nothing that it has not written; all of them, if not given
     One mode is enough for kernels without asynchronous operations.
     Raises EmulationFault for what a run got wrong, RaceFault where two runs give different values.
     """
@@ -33,7 +72,7 @@ def verify(
     for order in orders:
         for mode in modes if image.asynchronous else modes[:1]:
             copies = [_copied(argument) for argument in arguments]
-            image.run(launch, copies, grid, order=order, mode=mode, outputs=outputs)
+            image.run(launch, copies, grid, order=order, mode=mode, outputs=outputs if fresh is None else fresh)
             results = tuple(
                 _array(copy) for param, copy in zip(launch.params, copies, strict=True) if param.name in outputs
             )
