@@ -174,6 +174,8 @@ class Stage:
             for i in range(n):       ->    for i in thread("blockIdx.x", n):
                 S[i]                           S[i]
 
+        thread_axis  "blockIdx.x" to ".z", "threadIdx.x" to ".z"; "warp" and "lane" for threadIdx.y and .x of blocks whose
+                     rows are warps; "vthread" for iterations that one thread does side by side
         A reduction may be bound to threads of a block: each sums up its part, and the parts are combined at the end.
         Order of execution: any.  Refused: a reduction bound to anything else; an unknown thread axis; one that
         another loop of the stage has.
@@ -224,7 +226,7 @@ class Stage:
                     C = C + A[i, k] * S                        C = C + A[i, k] * S
 
         Order of execution: the blocks of a cluster wait for each other's copies.
-        Refused: a loop that is not bound to a block axis; an extent that is not 2, 4 or 8.
+        Refused: a loop that is not bound to a block axis; an extent that is not 1, 2, 4 or 8.
         """
         self._schedule.apply(Cluster(self._id, self._key(axis, "cluster")))
 

@@ -222,6 +222,7 @@ def _tile_of(nest: Stmt) -> _Tile:
 
 def _measured(nest: Stmt, store: Store, load: Load, condition: Expr | None, loops: dict[Var, int]) -> _Tile:
     """Find the box that the loops cover: its first element, its size along each dimension, the order of elements."""
+    load = _unfolded(load, loops)
     zeros: dict[Var, Expr] = dict.fromkeys(loops, Const(0))
     base = tuple(substitute(i, zeros) for i in load.indices)
     points = grid(loops)
@@ -242,6 +243,13 @@ def _measured(nest: Stmt, store: Store, load: Load, condition: Expr | None, loop
     if mixed:
         raise _refusal(nest, f"{store.buffer.name} is filled at {mixed[0]}, a part of it", "whole tiles")
     return _Tile(nest, store, load, condition, base, tuple(shape), points, order)
+
+
+def _unfolded(load: Load, loops: dict[Var, int]) -> Load:
+    """Give a load with the loops over dimensions of one element, which were known to be 0 there, in its indices."""
+    unused = iter([v for v in loops if not any(v in variables(i) for i in load.indices)])
+    single = (arith.is_const(n, 1) and not variables(i) for n, i in zip(load.buffer.shape, load.indices, strict=True))
+    return Load(load.buffer, tuple(next(unused, i) if s else i for i, s in zip(load.indices, single, strict=True)))
 
 
 def _is_zero(value: Expr) -> bool:

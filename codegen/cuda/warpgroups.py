@@ -40,7 +40,7 @@ class SpreadWarpgroups:
     The second last dimension of such a buffer counts its rows: 64, or several times 64 of which a warp has 16 each.
     The block gets 128 threads along x if no loop is bound to that axis.
     Needs: sm_90a.
-    Refused: other numbers of rows or threads; loops that cover a part of 64 rows; operands that wgmma cannot read.
+    Refused: other numbers of rows or threads; rows of another warp; operands that wgmma cannot read.
     """
 
     def __call__(self, kernel: Kernel, target: Target) -> Kernel:
@@ -105,7 +105,9 @@ class _Spread:
                 place = self.place(buffer, indices, rows, stmt)
                 made = with_fields(stmt, {"buffer": self.own.get(buffer, buffer), "indices": place})
                 made = with_fields(made, {"value": self.value(value, rows, stmt)})
-                return substitute(made, _rows_of_group(rows))
+                made = substitute(made, _rows_of_group(rows))
+                warps = self.warps(stmt, rows)
+                return made if warps is None else If(arith.eq(THREAD_VARS[0] // WARP, warps), made)
             case _:
                 return map_children(stmt, lambda n: self.part(n, rows, stmt))
 
@@ -137,12 +139,23 @@ class _Spread:
             return indices
         form = affine_of(indices[-2])
         within = [v for v in rows if form.coefficient(v) == 1]
-        base = form - affine_of(within[0]) if within else form
-        if len(within) != 1 or not _is_of_tiles(base):
+        base = form - (affine_of(within[0]) if within else form.constant % ROWS)
+        if len(within) > 1 or not _is_of_tiles(base):
             fact = f"row {indices[-2]} of {buffer.name} may be that of another warp"
-            raise _refusal(stmt, fact, f"a loop over multiples of {ROWS} rows around the access")
-        row = affine_of(rows[within[0]][1]) + _of_warps(base)
-        return (*indices[:-2], row.to_expr(), indices[-1])
+            raise _refusal(stmt, fact, "a loop over rows around the access")
+        inner = affine_of(rows[within[0]][1]) if within else affine_of(form.constant % WARP_ROWS)
+        return (*indices[:-2], (inner + _of_warps(base)).to_expr(), indices[-1])
+
+    def warps(self, store: Store, rows: Rows) -> int | None:
+        """Give the one warp that holds the row of a store, None in loops over rows, where each has its own."""
+        places = [n.indices[-2] for n in (store, *of_kind(store.value, Load)) if n.buffer in self.own]
+        forms = [affine_of(place) for place in places]
+        found = {-1 if any(f.coefficient(v) == 1 for v in rows) else f.constant % ROWS // WARP_ROWS for f in forms}
+        if len(found) > 1:
+            fact = f"rows {' and '.join(map(str, places))} belong to different warps"
+            raise _refusal(store, fact, "a stage in shared memory between them")
+        (warp,) = found or {-1}
+        return None if warp < 0 else warp
 
     # -- loops ----------------------------------------------------------------------------------------------------
 
@@ -151,9 +164,9 @@ class _Spread:
         if not self.is_over_rows(loop):
             return with_fields(loop, {"body": self.stmt(loop.body, rows)})
         extent = arith.int_value(loop.extent)
-        if extent is None or extent % ROWS or loop.thread:
-            fact = f"loop {loop.var.name} of {loop.extent} covers a part of the {ROWS} rows that a warpgroup holds"
-            raise _refusal(loop, fact, f"a serial loop of a multiple of {ROWS}")
+        if extent is None or loop.thread:
+            fact = f"loop {loop.var.name} of {loop.extent} runs over rows that a warpgroup holds"
+            raise _refusal(loop, fact, "a serial loop of constant extent")
         inner = self.names.variable(loop.var)
         outer = self.names.variable(loop.var) if extent > ROWS else None
         tile: Expr = Const(0) if outer is None else outer
@@ -161,8 +174,10 @@ class _Spread:
         group_row = arith.add(arith.add(arith.mul(tile, ROWS), arith.mul(warp, WARP_ROWS)), inner)
         warp_row = arith.add(arith.mul(tile, WARP_ROWS), inner)
         body = self.stmt(loop.body, {**rows, loop.var: (group_row, warp_row)})
+        if extent % ROWS:
+            body = If(arith.lt(group_row, extent), body)
         made = For(inner, Const(WARP_ROWS), body, loop.kind, "", loop.annotations)
-        return made if outer is None else For(outer, Const(extent // ROWS), made, loop.kind)
+        return made if outer is None else For(outer, Const(-(-extent // ROWS)), made, loop.kind)
 
     def is_over_rows(self, loop: For) -> bool:
         """Tell whether a loop counts rows of a buffer."""

@@ -10,7 +10,7 @@ from ..table import Table
 from .step import Step
 
 REGISTERS = range(24, 241, 8)  # of a thread, as setmaxnreg takes them
-CLUSTERS = (2, 4, 8)  # blocks
+CLUSTERS = (1, 2, 4, 8)  # blocks; one alone where a tensor is too small for more
 SPECIALIZED, CLUSTERED = "warp_specialize", "cluster"
 
 
