@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from enum import Enum
 
 from ..ir import arith
-from ..ir.expr import Expr, Le, Lt
+from ..ir.expr import Add, Cast, Expr, Le, Lt, Mul
 from ..ir.interval import prove
-from ..ir.visit import substitute
+from ..ir.visit import same, substitute
+from ..te.axis import Axis
+from ..te.nodes import Read, Reducer, is_unconditional
+from ..te.operation import ComputeOp
 from .derive import ZERO, Derivation, Derived, accesses
 from .storage import Key, Store
 
@@ -38,6 +41,51 @@ class Overshoots:
             self._known[stage] = self._choose(self._result.stages[stage])
         return self._known[stage]
 
+    def guards(self, derived: Derived) -> tuple[Expr, ...]:
+        """Give the conditions under which iterations of a stage count, without those that make no difference.
+
+        What a sum of products adds beyond its end is 0 where the factors there are filled with 0.
+        """
+        if self.of(derived.stage.id) is not Overshoot.COMPUTED:
+            return derived.guards
+        return tuple(guard for guard in derived.guards if not self._adds_nothing(derived, guard))
+
+    def _adds_nothing(self, derived: Derived, guard: Expr) -> bool:
+        """Tell whether iterations in which `guard` does not hold add 0 to a sum."""
+        op = derived.stage.compute
+        reduction = op.reduction if op is not None else None
+        if reduction is None or not _is_sum(reduction.reducer) or not is_unconditional(reduction):
+            return False
+        axis = next((a for a in reduction.axes if same(Lt(derived.index[a.var], a.extent), guard)), None)
+        return axis is not None and self._is_zero(reduction.values[0], axis)
+
+    def _is_zero(self, value: Expr, axis: Axis) -> bool:
+        """Tell whether a value is 0 where `axis` is beyond its end."""
+        match value:
+            case Cast(value=inner):
+                return self._is_zero(inner, axis)
+            case Add(a, b) | Mul(a, b):
+                return self._is_zero(a, axis) and self._is_zero(b, axis)
+            case Read(tensor, indices):
+                return self._reads_zero(self._result.stages[self._result.table.aliases[id(tensor.op)]], indices, axis)
+            case _:
+                return False
+
+    def _reads_zero(self, producer: Derived, indices: tuple[Expr, ...], axis: Axis) -> bool:
+        """Tell whether what a stage has at `indices` is 0 where `axis`, which is one of them, is beyond its end."""
+        place = next((d for d, index in enumerate(indices) if index is axis.var), None)
+        if place is None:
+            return False
+        twin = producer.stage.op.axis[place]
+        alike = all(arith.is_const(a.start, 0) for a in (axis, twin)) and prove(arith.eq(axis.extent, twin.extent), {})
+        match self.of(producer.stage.id), producer.stage.op:
+            case Overshoot.FILLED, ComputeOp():
+                return alike
+            case Overshoot.COMPUTED, ComputeOp(body=(value,), reduction=None):
+                return alike and self._is_zero(value, twin)
+            case _:
+                return False
+
     def _choose(self, derived: Derived) -> Overshoot:
         stage = derived.stage
         around = (*derived.enclosing, *derived.own_loops)
@@ -65,3 +113,11 @@ class Overshoots:
             if not (prove(Le(ZERO, place), self._result.ranges) and prove(Lt(place, extent), self._result.ranges)):
                 return False
         return True
+
+
+def _is_sum(reducer: Reducer) -> bool:
+    match reducer.result:
+        case (Add(a, b),):
+            return {a, b} == {*reducer.left, *reducer.right}
+        case _:
+            return False

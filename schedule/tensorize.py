@@ -92,8 +92,9 @@ class _Matcher:
             if self.derived.stage.leaves.index(at) >= self.position:
                 fact = f"stage {guest.id} is computed at axis {at.name}, which the intrinsic takes the place of"
                 raise self._refusal(fact, f"compute {guest.id} at a loop outside of {self.axis.name}")
-        guarded = self.builder.overshoots.of(self.derived.stage.id) is Overshoot.GUARDED
-        for guard in (*self.derived.guards, *(self.derived.domain if guarded else ())):
+        overshoots = self.builder.overshoots
+        guarded = overshoots.of(self.derived.stage.id) is Overshoot.GUARDED
+        for guard in (*overshoots.guards(self.derived), *(self.derived.domain if guarded else ())):
             if any(v in inner for v in free_vars(guard)):
                 raise self._refusal(f"the tile is not always full: {guard} is not proved", "factors that divide")
         pairs, bases = self._tile(op, inner)

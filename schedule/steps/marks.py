@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...ir.errors import RaceError
+from ...ir.gpu import WARP
 from ...ir.stmt import Annotation, ForKind
 from ...te.axis import Axis, AxisKind
 from ..intrinsics import intrinsic_named
@@ -19,6 +20,8 @@ THREAD_AXES = (
     *(f"blockIdx.{d}" for d in "xyz"), *(f"threadIdx.{d}" for d in "xyz"), "vthread", "vthread.x", "vthread.y",
     "vthread.z", "cthread",
 )  # fmt: skip
+
+WARP_AXES = {"warp": "threadIdx.y", "lane": "threadIdx.x"}  # names of the axes of blocks whose rows are warps
 
 PRAGMAS = (
     "auto_unroll_max_step", "unroll_explicit", "parallel_launch_point", "parallel_stride_pattern",
@@ -137,19 +140,23 @@ class Bind(Step):
     def apply(self, table: Table, number: int) -> Table:
         """Mark the loop as bound."""
         stage, axis = self.state(table), self.leaf(table, self.axis)
-        if self.thread not in THREAD_AXES:
+        thread = WARP_AXES.get(self.thread, self.thread)
+        if thread not in THREAD_AXES:
             fact = f"there is no thread axis {self.thread!r}"
-            raise self.refuse(table, stage, axis, fact, f"one of {', '.join(THREAD_AXES)}")
+            raise self.refuse(table, stage, axis, fact, f"one of {', '.join((*THREAD_AXES, *WARP_AXES))}")
+        if self.thread == "lane" and (axis.size is None or axis.size > WARP):
+            fact = f"a warp has {WARP} lanes, and {axis.name} has {axis.extent} iterations"
+            raise self.refuse(table, stage, axis, fact, f"split it by {WARP} and bind the inner loop")
         refuse_second_mark(self, table, stage, axis)
-        if axis.kind is AxisKind.REDUCE and self.thread.startswith("threadIdx"):
+        if axis.kind is AxisKind.REDUCE and thread.startswith("threadIdx"):
             self.check_shared_reduction(table, stage, axis)
         else:
             refuse_race(self, table, stage, axis)
         for other in stage.leaves:
-            if stage.loop(other).thread == self.thread and not self.thread.startswith("vthread"):
-                fact = f"{self.thread} is bound to axis {other.name} already (step {stage.loop(other).step})"
+            if stage.loop(other).thread == thread and not thread.startswith("vthread"):
+                fact = f"{thread} is bound to axis {other.name} already (step {stage.loop(other).step})"
                 raise self.refuse(table, stage, axis, fact, "another thread axis, or fuse the two loops first")
-        loop = replace(stage.loop(axis), kind=ForKind.THREAD, thread=self.thread, step=number)
+        loop = replace(stage.loop(axis), kind=ForKind.THREAD, thread=thread, step=number)
         return table.updated(stage.with_loop(axis, loop))
 
     def check_shared_reduction(self, table: Table, stage: StageState, axis: Axis) -> None:

@@ -480,3 +480,21 @@ def test_refused_step_leaves_the_schedule_as_it_was():
     with pytest.raises(ScheduleError):
         s[b].split(b.op.axis[0], factor=0)
     assert s.to_json() == before
+
+
+def test_warps_and_lanes_are_rows_and_columns_of_a_block():
+    _, b, s = vector()
+    (i,) = b.op.axis
+    warp, lane = s[b].split(i, factor=4)
+    s[b].bind(warp, "warp")
+    s[b].bind(lane, te.thread_axis("lane"))
+    assert 'in thread("threadIdx.y"' in str(s)
+    assert 'in thread("threadIdx.x", 4)' in str(s)
+
+
+def test_a_warp_has_32_lanes():
+    a = te.placeholder((64,), name="A")
+    b = te.compute((64,), lambda i: a[i], name="B")
+    s = create_schedule(b.op)
+    with pytest.raises(ScheduleError, match="a warp has 32 lanes, and i has 64 iterations"):
+        s[b].bind(b.op.axis[0], "lane")
