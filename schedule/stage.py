@@ -174,7 +174,7 @@ class Stage:
             for i in range(n):       ->    for i in thread("blockIdx.x", n):
                 S[i]                           S[i]
 
-        thread_axis  "blockIdx.x" to ".z", "threadIdx.x" to ".z"; "warp" and "lane" for threadIdx.y and .x of blocks whose
+        thread_axis  "blockIdx.x" to ".z", "threadIdx.x" to ".z"; "warp", "lane": threadIdx.y and .x of blocks whose
                      rows are warps; "vthread" for iterations that one thread does side by side
         A reduction may be bound to threads of a block: each sums up its part, and the parts are combined at the end.
         Order of execution: any.  Refused: a reduction bound to anything else; an unknown thread axis; one that

@@ -39,7 +39,8 @@ def swizzled(stage: StageState, extent: tuple[Expr, ...], element_bytes: int) ->
         raise _refusal(stage, f"{stage.id} is kept as ({shape})", "at least two dimensions, the last one constant")
     row_bytes = size * element_bytes
     if span and row_bytes % span:
-        fact = f"rows of {size} elements are {row_bytes} bytes, and {stage.storage.swizzle} permutes rows of {span} bytes"
+        kind = stage.storage.swizzle
+        fact = f"rows of {size} elements are {row_bytes} bytes, and {kind} permutes rows of {span} bytes"
         raise _refusal(stage, fact, f'rows of multiples of {span // element_bytes} elements, or swizzle("xor")')
     pieces, rest = divmod(span or row_bytes, PIECE_BYTES)
     permuted = gcd(pieces, PIECES_PER_LINE)
