@@ -1,7 +1,7 @@
 """Schedules for GPUs checked: the emitted kernels, emulated in all orders and modes = direct evaluation.
 
-A way to schedule is a function from a shape to a schedule.  Its kernels for all shapes are compiled together, as most of
-what the compiler takes is to start.
+A way to schedule is a function from a shape to a schedule.  Its kernels for all shapes are compiled together: most of
+the time of the compiler is to start.
 """
 
 from __future__ import annotations

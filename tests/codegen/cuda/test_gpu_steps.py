@@ -247,9 +247,9 @@ def test_planes(way, shape):
 
 
 def turned(shape: tuple[int, int, int]):
-    l, m, n = shape
-    a = te.placeholder((n, l, m), name="A")
-    b = te.compute((l, m, n), lambda i, j, k: a[k, i, j] - 1, name="B")
+    height, m, n = shape
+    a = te.placeholder((n, height, m), name="A")
+    b = te.compute((height, m, n), lambda i, j, k: a[k, i, j] - 1, name="B")
     return create_schedule(b.op), a, b
 
 
