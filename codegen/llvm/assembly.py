@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 
-_STACK = re.compile(r"\(%rsp\)|\[sp\b|\(sp\)")
+WORTH_A_SPILL = 25  # arithmetic instructions beside which one more store does not count
+_TO_STACK = re.compile(r",\s*-?\d*\(%rsp\)\s*(?:#.*)?$|^\s*st[pr]\b.*\[sp\b")
 _VECTOR = re.compile(r"%[xyz]mm\d+|\b[qvz]\d+\b|\bv\d+\.")
 _ARITHMETIC = re.compile(r"^v?f?n?m(?:add|la|sub)|^vpdp|^v?p?mull?|^v?p?add|^v?subp|^f(?:mla|madd)|^[su]?dot", re.I)
 _LABEL = re.compile(r"^([.\w$]+):")
 
 
 def spills_in_hot_loop(assembly: str, name: str) -> int:
-    """Count the instructions that move a vector to or from the stack in the hot loop of function `name`.
+    """Count the instructions that move a vector to the stack in the hot loop of function `name`.
 
     The hot loop is the innermost one with most vector arithmetic, among the function and its parallel bodies.
-    A function without loops counts 0.
+    A function without loops counts 0, and so does a loop that does far more arithmetic: it holds the constants and
+    temporaries of functions such as erf.  What is only loaded from the stack does not change in the loop.
     """
     loops = [loop for lines in _functions(assembly, name) for loop in _innermost(lines)]
     if not loops:
         return 0
     hot = max(loops, key=lambda lines: sum(_is_arithmetic(line) for line in lines))
-    return sum(1 for line in hot if _STACK.search(line) and _VECTOR.search(line))
+    spills = sum(1 for line in hot if _TO_STACK.search(line) and _VECTOR.search(line))
+    return spills if spills * WORTH_A_SPILL > sum(map(_is_arithmetic, hot)) else 0
 
 
 def _is_arithmetic(line: str) -> bool:
