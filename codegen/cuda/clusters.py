@@ -31,7 +31,7 @@ def cluster_of(nest: Stmt, grid: Mapping[str, Expr]) -> Triple:
         if any(a.name == MARK for a in loop.annotations):
             size = arith.int_value(grid[loop.thread])
             if size is None or not arith.is_const(loop.extent, size):
-                fact = f"loop {loop.var.name} of {loop.extent} is a cluster, with {grid[loop.thread]} blocks along its axis"
+                fact = f"loop {loop.var.name} of {loop.extent} is a cluster among {grid[loop.thread]} blocks"
                 raise CodegenError("cluster", fact, advice=f"no other loop on {loop.thread}")
             sizes[loop.thread] = size
     x, y, z = sizes.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import gcd
 
@@ -235,7 +236,7 @@ class _Distributor:
         """Give the store of one element by the lane that holds it."""
         owner = self.owner(store, place)
         conditions = [arith.eq(part, lane) for part, lane in owner.items()]
-        made = self.stored(store, place)
+        made = self.stored(store, place, owner)
         in_memory = store.buffer.scope in ("global", "shared")
         if self.alone and in_memory and not place.spread and not owner:
             conditions = [arith.eq(THREAD_VARS[0], 0)]
@@ -256,8 +257,8 @@ class _Distributor:
                     raise _refusal(store, fact, "loops over rows and columns around it, or a stage in shared memory")
         return found
 
-    def stored(self, store: Store, place: _Place) -> Stmt:
-        """Give the store as the lane that holds the element does it."""
+    def stored(self, store: Store, place: _Place, owner: Mapping[Var, Expr]) -> Stmt:
+        """Give the store as the lane that holds the element, or `owner` alone, does it."""
         value = self.value(store.value, store)
         fragment = self.fragments.get(store.buffer)
         if fragment is not None and fragment.packed:
@@ -270,7 +271,7 @@ class _Distributor:
         if place.spread and store.buffer not in place.own:
             used = {v for i in indices for v in variables(i)}
             for part, dimension in ((GROUP, "rows"), (MEMBER, "columns")):
-                if part not in used:
+                if part not in used and type(owner.get(part)) is not Const:
                     name = store.buffer.name
                     fact = f"lanes that hold different {dimension} of a matrix would store one element of {name}"
                     raise _refusal(store, fact, "a store for each element, in loops over rows and columns")

@@ -17,6 +17,7 @@ from .expressions import dense_strides
 from .lanes import Points
 
 PIECE_BITS, ROW_BITS = 4, 7  # of an address: pieces of 16 bytes, rows of 128
+COPY_ALIGN = 128  # bytes
 SPANS = (128, 64, 32)  # bytes of a swizzled row
 ROWS = 8  # after which the order of pieces repeats in rows of 128 bytes
 
@@ -51,8 +52,8 @@ def swizzled(addresses: np.ndarray, span: int) -> np.ndarray:
 
 
 def repeat_bytes(span: int) -> int:
-    """Give the bytes after which a swizzle repeats, and of which tiles must be multiples."""
-    return max(1, span) * ROWS
+    """Give the bytes after which a swizzle repeats, 0 for none; copies begin at multiples of them, and of 128."""
+    return max(COPY_ALIGN, span * ROWS)
 
 
 def at(values: Mapping[Var, int]) -> dict[Var, Expr]:

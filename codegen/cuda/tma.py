@@ -24,8 +24,8 @@ from ...ir.stmt import For, ForKind, Stmt, Store
 from ...ir.visit import substitute, variables
 from ..passes.names import Names
 from .expressions import dense_strides
-from .kernel import TENSOR_MAP, BoxMap
-from .offsets import SPANS, Grid, at, byte_offsets, grid, repeat_bytes, swizzled, values_at
+from .kernel import TENSOR_MAP, THREAD_VARS, BoxMap
+from .offsets import COPY_ALIGN, SPANS, Grid, at, byte_offsets, grid, repeat_bytes, swizzled, values_at
 
 STEP_BYTES = 16  # of rows, and of the strides of a tensor
 MOST_BOX = 256  # elements along one dimension of a box
@@ -92,6 +92,9 @@ class Boxes:
         if box[-1] * size % STEP_BYTES:
             fact = f"rows of {box[-1]} elements of {source.name}: {box[-1] * size} bytes, no multiple of {STEP_BYTES}"
             raise _refusal(nest, fact, f"tiles of multiples of {STEP_BYTES // size} columns")
+        if prod(tile.shape) * size % COPY_ALIGN:
+            fact = f"a tile of {_listing(tile.shape)} of {source.name}: {prod(tile.shape) * size} bytes"
+            raise _refusal(nest, fact, f"align_bounds, as copies begin at multiples of {COPY_ALIGN} bytes")
         for d, stride in enumerate(dense_strides(source)[:-1]):
             bytes_apart = arith.mul(stride, size)
             if not prove(arith.eq(arith.floormod(bytes_apart, STEP_BYTES), 0), self.ranges):
@@ -176,7 +179,7 @@ class _Tile:
         row, column = self.order // columns, self.order % columns
         expected = swizzled(((column // width * rows + row) * width + column % width) * size, span)
         if span and (rows * span % repeat_bytes(span) or self.store.buffer.align % repeat_bytes(span)):
-            return False
+            return False  # unswizzled tiles are aligned by the layout of shared memory
         actual = byte_offsets(self.store.buffer, self.inner_indices(), self.points)
         return np.array_equal(actual, expected)
 
@@ -222,6 +225,10 @@ def _tile_of(nest: Stmt) -> _Tile:
 
 def _measured(nest: Stmt, store: Store, load: Load, condition: Expr | None, loops: dict[Var, int]) -> _Tile:
     """Find the box that the loops cover: its first element, its size along each dimension, the order of elements."""
+    for thread in THREAD_VARS:
+        if thread in variables(store):
+            fact = f"the threads along {thread.name} share the copy to {store.buffer.name}, which one thread issues"
+            raise _refusal(nest, fact, f"leave the loops of {store.buffer.name} unbound")
     load = _unfolded(load, loops)
     zeros: dict[Var, Expr] = dict.fromkeys(loops, Const(0))
     base = tuple(substitute(i, zeros) for i in load.indices)

@@ -181,4 +181,3 @@ def _without_unused(kernel: Kernel) -> Kernel:
     used = {n.buffer for n in of_kind(kernel.body, Load, Store, Address)}
     params = tuple(p for p in kernel.params if isinstance(p, Var) or p in used)
     return replace(kernel, params=params)
-

@@ -225,4 +225,3 @@ def _of_warps(form: Affine) -> Affine:
 def _refusal(stmt: Stmt, fact: str, advice: str) -> CodegenError:
     first = "\n".join(f"> {line}" for line in str(stmt).splitlines()[:4])
     return CodegenError("cuda", fact, where=first, advice=advice)
-

@@ -1,11 +1,12 @@
-"""A product for sm_90a said as a loop nest by hand: persistent blocks, a cluster, a ring of stages, warp roles, wgmma."""
+"""A product for sm_90a said as a loop nest by hand: persistent blocks, a cluster, a ring, warp roles, wgmma."""
 
 from __future__ import annotations
 
 import numpy as np
-from .running import HOPPER, emulated, interpreted
 
 from tilewright.ir.parser import parse_function
+
+from .running import HOPPER, emulated, interpreted
 
 M, N, K = 250, 24, 40
 
