@@ -16,6 +16,7 @@ from ..ir.affine import affine_of
 from ..ir.errors import ScheduleError
 from ..ir.expr import Const, Expr, Le, Lt, Max, Min, Var
 from ..ir.interval import Interval, bounds, const_bounds, prove
+from ..ir.simplify import simplifier
 from ..ir.visit import of_kind, substitute
 from ..te.axis import Axis
 from ..te.nodes import Read
@@ -185,6 +186,7 @@ def _region(result: Derivation, stage: StageState, enclosing: tuple[Var, ...], r
     if stage.is_root or not shape:
         return Region(tuple(a.start for a in stage.op.axis), shape)
     hull: list[Interval | None] = [Interval(None, None)] * len(shape)
+    simple = simplifier(result.ranges)  # puts together what fused loops took apart: x // 8 * 8 + x % 8
     first = True
     for reader, indices in readers:
         ranges = _relaxed(result, stage, result.stages[reader], enclosing)
@@ -192,7 +194,7 @@ def _region(result: Derivation, stage: StageState, enclosing: tuple[Var, ...], r
             return Region((ZERO,) * len(shape), shape)
         index = result.stages[reader].index
         for d, i in enumerate(indices):
-            here = bounds(substitute(i, index), ranges)
+            here = bounds(simple(substitute(i, index)), ranges)
             hull[d] = here if first else _union(hull[d], here, result.ranges)
         first = False
     return _aligned(stage, _clipped(result, shape, hull))
