@@ -26,7 +26,7 @@ def cluster_of(nest: Stmt, grid: Mapping[str, Expr]) -> Triple:
 
     Raises CodegenError for an axis that has other blocks too, and for more blocks than a GPU puts in a cluster.
     """
-    sizes = dict.fromkeys(BLOCK_AXES, 1)
+    sizes: dict[str, int] = dict.fromkeys(BLOCK_AXES, 1)
     for loop in (s for s in statements(nest) if type(s) is For and s.kind is ForKind.THREAD):
         if any(a.name == MARK for a in loop.annotations):
             size = arith.int_value(grid[loop.thread])

@@ -65,13 +65,13 @@ def require_sm_90a(target: Target, fact: str) -> None:
 
 
 def _of_warp(buffer: Buffer) -> Buffer:
-    rows = arith.int_value(buffer.shape[-2]) if len(buffer.shape) > 1 else None
+    *others, height, width = (arith.const(1), *buffer.shape)
+    rows = arith.int_value(height)
     if rows is None or rows % ROWS:
         shape = ", ".join(map(str, buffer.shape))
         fact = f"{buffer.name} ({shape}) belongs to a warpgroup, which holds rows by {ROWS}"
         raise CodegenError("cuda", fact, advice=f"loops around it that leave a multiple of {ROWS} rows")
-    shape = (*buffer.shape[:-2], arith.const(rows // WARPS), buffer.shape[-1])
-    return replace(buffer, shape=shape, scope="warp")
+    return replace(buffer, shape=(*others[1:], arith.const(rows // WARPS), width), scope="warp")
 
 
 Rows = dict[Var, tuple[Expr, Expr]]  # variable of a loop over rows -> the warpgroup's row, the warp's row
