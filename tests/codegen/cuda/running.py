@@ -32,7 +32,11 @@ def emulated(function: Function, *inputs: np.ndarray, target: Target = AMPERE) -
 
     inputs  of the parameters that are not the output, in order
     """
-    source = kernels_of(function, target)
+    return emulated_source(kernels_of(function, target), function, *inputs)
+
+
+def emulated_source(source: CudaSource, function: Function, *inputs: np.ndarray) -> np.ndarray:
+    """Give the output of a function of one launch, as the given text computes it."""
     (launch,) = source.launches
     (output,) = function.outputs
     arrays = arguments(function, inputs)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tilewright.codegen.cuda.source import CudaSource
+from tilewright.ir.errors import Error
 from tilewright.ir.stmt import Function
 from tilewright.runtime.build import build
 from tilewright.runtime.cuda.compile import compile_cubin
@@ -15,7 +16,7 @@ from tilewright.runtime.cuda.sass import disassemble
 from tilewright.schedule import Schedule, lower
 
 from .gemm_wgmma import Gemm, Tiles, gemm
-from .running import HOPPER, emulated, exact, interpreted, kernels_of, random_array
+from .running import HOPPER, emulated, emulated_source, exact, interpreted, kernels_of, random_array
 
 ONE = Tiles(block=(64, 32, 64), warpgroups=1, width=32, stages=2, registers=None)
 TWO = Tiles(block=(128, 64, 64), warpgroups=2, width=32, stages=3)
@@ -193,3 +194,36 @@ def test_barriers_of_those_that_compute_leave_the_producer_out() -> None:
     assert "tw_barrier_named(1, 256)" in apart
     assert apart.count("tw_barrier();") == 1  # after the mbarriers have been set up
     assert "tw_barrier_named" not in together
+
+
+# -- what the emulator would have noticed -------------------------------------------------------------------------
+
+PLANTED = {  # text of the kernel -> text with a mistake
+    "no wait until a slot is full": ("tw_mbar_wait((full + slot[0]), phase[0]);", ""),
+    "no wait until a slot is empty": ("tw_mbar_wait((empty + slot[0]), (- phase[0] + 1));", ""),
+    "a slot released too early": ("tw_wgmma_wait<1>();", ""),
+    "results read too early": ("tw_wgmma_wait<0>();", ""),
+    "too few bytes": ("tw_mbar_expect_tx((full + slot[0]), 24576);", "tw_mbar_expect_tx((full + slot[0]), 8192);"),
+    "too many bytes": ("tw_mbar_expect_tx((full + slot[0]), 24576);", "tw_mbar_expect_tx((full + slot[0]), 32768);"),
+    "a phase that never ends": ("phase[0] = - phase[0] + 1;", ""),
+    "no release": ("tw_mbar_arrive(", "(void)("),
+    "another swizzle": ("), 128, 16, 1024)", "), 64, 16, 1024)"),
+    "the wrong step along the depth": ("(2 ^ 0)*8", "(1 ^ 0)*8"),
+    "mbarriers used before they are there": ("tw_barrier();", ""),
+}
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_mistake_in_a_ring_does_not_pass(mistake: str) -> None:
+    """In every order and mode the emulator either refuses the run, or the result is not the product's."""
+    right, wrong = PLANTED[mistake]
+    product = gemm(128, 64, 520, tiles=replace(TWO, width=64, blocks=1), transpose_b=True)
+    function = function_of(product)
+    source = kernels_of(function, HOPPER)
+    assert right in source.text
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, shape).astype("float16") for shape in ((128, 520), (64, 520)))
+    bias = rng.integers(-3, 4, 64).astype("float32")
+    with pytest.raises((Error, AssertionError)):
+        result = emulated_source(replace(source, text=source.text.replace(right, wrong)), function, a, b, bias)
+        np.testing.assert_array_equal(result, expected(a, b, bias, "float16", (False, True)))
