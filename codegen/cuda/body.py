@@ -35,9 +35,18 @@ class Writer:
         """Write a statement in braces after `head`."""
         self.line(f"{head} {{".lstrip())
         self.depth += 1
-        self.write(body)
+        self.enclosed(body)
         self.depth -= 1
         self.line("}")
+
+    def enclosed(self, stmt: Stmt) -> None:
+        """Write a statement that has braces around it."""
+        match stmt:
+            case Let(var, value, body):
+                self.line(f"const {value_type(var.dtype)} {identifier(var)} = {_bare(self.printer.value(value))};")
+                self.enclosed(body)
+            case _:
+                self.write(stmt)
 
     def write(self, stmt: Stmt) -> None:
         """Write a statement."""
@@ -53,13 +62,8 @@ class Writer:
                 self.block(f"if ({_bare(self.printer.value(condition))})", then)
                 if otherwise is not None:
                     self.block("else", otherwise)
-            case Let(var, value, body):
-                self.line("{")
-                self.depth += 1
-                self.line(f"const {value_type(var.dtype)} {identifier(var)} = {self.printer.value(value)};")
-                self.write(body)
-                self.depth -= 1
-                self.line("}")
+            case Let():
+                self.block("", stmt)
             case Allocate(buffer, body):
                 self.check_private(stmt)
                 dims = "".join(f"[{_size(d)}]" for d in buffer.shape) or "[1]"

@@ -91,9 +91,15 @@ class Conflicts:
         system = self._system(a, b, meeting)
         if system is None:
             return False
-        if not (a.collective or b.collective) and all((v,) in system.equal for v in self._threads):
-            return False
+        if not (a.collective or b.collective):
+            if all((v,) in system.equal or self._is_pinned(v, a, b) for v in self._threads):
+                return False
         return not (a.known.facts or b.known.facts) or not _proved_apart(system)
+
+    def _is_pinned(self, thread: Var, a: Access, b: Access) -> bool:
+        """Tell whether the conditions around both accesses leave one thread index, the same."""
+        low, high = self.span((thread,), a.known)
+        return low == high and self.span((thread,), b.known) == (low, high)
 
     def _system(self, a: Access, b: Access, meeting: Meeting) -> _System | None:
         """Give the solved system, None if it has no solution."""

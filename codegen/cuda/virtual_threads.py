@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -75,6 +76,16 @@ def _mark(stmt: Stmt, var: Var, own: set[Buffer], found: set[Buffer], differs: b
         _mark(inner, var, own, found, differs)
 
 
+def _with_starts(parts: tuple[Stmt, ...]) -> Iterator[Stmt]:
+    """Give the statements of a sequence; a reduction that threads share comes with the statement that starts it."""
+    for place, part in enumerate(parts):
+        following = parts[place + 1] if place + 1 < len(parts) else None
+        if following is not None and is_cross_thread(following):
+            yield Seq((part, following))
+        elif not (place and is_cross_thread(part)):
+            yield part
+
+
 def _depends(node: Node, var: Var, buffers: set[Buffer]) -> bool:
     return any(n is var or (isinstance(n, Load | Address) and n.buffer in buffers) for n in walk(node))
 
@@ -104,11 +115,13 @@ class _Expansion:
                     strides = (arith.mul(buffer.strides[0], buffer.shape[0]), *buffer.strides)
                 self.wide[buffer] = replace(buffer, shape=shape, strides=strides)
                 return Allocate(self.wide[buffer], self.pushed(body))
+            case Seq((_, loop)) if is_cross_thread(loop):  # its parts are combined at once
+                return self.repeated(stmt)
             case Seq(parts):
-                return seq(*map(self.pushed, parts))
+                return seq(*map(self.pushed, _with_starts(parts)))
             case Allocate():
                 return map_statements(stmt, self.pushed)
-            case For() if is_cross_thread(stmt):  # its parts are combined at once
+            case For() if is_cross_thread(stmt):
                 return self.repeated(stmt)
             case For(extent=extent) if self.goes_inside(stmt) and not self.depends(extent):
                 return map_statements(stmt, self.pushed)
