@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tilewright import te
+from tilewright.ir.dtype import dtype_of
 from tilewright.schedule import Schedule, create_schedule
 from tilewright.te import Tensor
 from tilewright.te.operators.wgmma import wgmma
@@ -28,6 +29,7 @@ class Tiles:
     registers   of a thread of the producer and of the consumers; None without a producer of its own
     blocks      that walk over all tiles; None for a block for each tile
     cluster     blocks of a cluster, below and beside each other
+    group       rows of tiles that blocks walk down together before they go on to the next columns
     swizzle     of the shared tiles
     staged      whether results go through shared memory
     """
@@ -39,6 +41,7 @@ class Tiles:
     registers: tuple[int, int] | None = (40, 232)
     blocks: int | None = None
     cluster: tuple[int, int] = (1, 1)
+    group: int = 1
     swizzle: str = "128B"
     staged: bool = False
 
@@ -97,26 +100,22 @@ def schedule_gemm(
 
     # The result: the tiles of a block, and in each those of its warpgroups.  The 128 threads of a warpgroup are not
     # named: what is kept in scope "warpgroup" belongs to them together.
-    rows, columns = s[result].op.axis
-    below, beside = tiles.cluster
-    tile_y, rows = s[result].split(rows, factor=bm * below)
-    peer_y, rows = s[result].split(rows, factor=bm)
-    tile_x, columns = s[result].split(columns, factor=bn * beside)
-    peer_x, columns = s[result].split(columns, factor=bn)
-    s[result].reorder(tile_y, tile_x, peer_y, peer_x, rows, columns)
-    tile = s[result].fuse(tile_y, tile_x)
-    if tiles.blocks is not None:
-        _, tile = s[result].split(tile, factor=tiles.blocks // (below * beside))
-    s[result].bind(tile, "blockIdx.z")
-    for axis, thread, peers in ((peer_y, "blockIdx.x", below), (peer_x, "blockIdx.y", beside)):
-        s[result].bind(axis, thread)
-        if peers > 1:
-            s[result].cluster(axis)
-    host, warpgroup = (staged if tiles.staged else direct)(s, tensors, tiles, peer_x)
+    written = s.cache_write(result, "shared") if tiles.staged else result
+    block = walk_over_tiles(s, result, tiles)
+    if tiles.staged:
+        s[written].compute_at(s[result], block)
+        s[written].align_bounds(s[written].op.axis[0], bm)
+        s[written].align_bounds(s[written].op.axis[1], bn)
+        pad = 16 // dtype_of(result.dtype).bytes
+        s[written].storage_align(s[written].op.axis[0], bn + pad, 0)
+        share_among_threads(s, result, tiles.warpgroups, pad)
+    rows, columns = s[written].leaf_iter_vars[-2:]
+    warpgroup, rows = s[written].split(rows, factor=bm // tiles.warpgroups)
+    s[written].bind(warpgroup, "threadIdx.y")
 
     # The product: one instruction for each 64 x width x 16 of a warpgroup's tile.
     s[product].set_scope("warpgroup")
-    s[product].compute_at(s[host], warpgroup)
+    s[product].compute_at(s[written], warpgroup)
     i, j = s[product].op.axis
     s[product].align_bounds(i, bm // tiles.warpgroups)  # whole tiles, also where the result is smaller than one
     s[product].align_bounds(j, bn)
@@ -140,32 +139,34 @@ def schedule_gemm(
         s[product].warp_specialize(k_o, *tiles.registers)
 
 
-def direct(s: Schedule, tensors: tuple[Tensor, ...], tiles: Tiles, block: te.Axis) -> tuple[Tensor, te.Axis]:
-    """Let each warpgroup store its rows from registers; give what it computes them for, and where."""
-    result = tensors[-1]
-    rows, columns = s[result].leaf_iter_vars[-2:]
-    warpgroup, rows = s[result].split(rows, factor=tiles.block[0] // tiles.warpgroups)
-    s[result].reorder(warpgroup, rows, columns)
-    s[result].bind(warpgroup, "threadIdx.y")
-    return result, warpgroup
+def walk_over_tiles(s: Schedule, result: Tensor, tiles: Tiles) -> te.Axis:
+    """Cut the result in the tiles of blocks, and bind them; give the innermost of their loops."""
+    (bm, bn, _), (below, beside) = tiles.block, tiles.cluster
+    rows, columns = s[result].op.axis
+    tile_y, rows = s[result].split(rows, factor=bm * below)
+    peer_y, rows = s[result].split(rows, factor=bm)
+    tile_x, columns = s[result].split(columns, factor=bn * beside)
+    peer_x, columns = s[result].split(columns, factor=bn)
+    group, tile_y = s[result].split(tile_y, factor=tiles.group)
+    s[result].reorder(group, tile_x, tile_y, peer_y, peer_x, rows, columns)
+    tile = s[result].fuse(group, tile_x, tile_y)
+    if tiles.blocks is not None:
+        _, tile = s[result].split(tile, factor=tiles.blocks // (below * beside))
+    s[result].bind(tile, "blockIdx.z")
+    for axis, thread, peers in ((peer_y, "blockIdx.x", below), (peer_x, "blockIdx.y", beside)):
+        s[result].bind(axis, thread)
+        if peers > 1:
+            s[result].cluster(axis)
+    return peer_x
 
 
-def staged(s: Schedule, tensors: tuple[Tensor, ...], tiles: Tiles, block: te.Axis) -> tuple[Tensor, te.Axis]:
-    """Let the warpgroups meet in shared memory, from which all threads store neighbouring elements."""
-    product, result = tensors[-2:]
-    vector = 4
+def share_among_threads(s: Schedule, result: Tensor, warpgroups: int, vector: int) -> None:
+    """Let all threads store neighbouring elements of a tile."""
     rows, columns = s[result].leaf_iter_vars[-2:]
     columns, lane = s[result].split(columns, factor=vector)
     rest = s[result].fuse(rows, columns)
     rest, x = s[result].split(rest, factor=128)
-    rest, y = s[result].split(rest, factor=tiles.warpgroups)
+    _, y = s[result].split(rest, factor=warpgroups)
     s[result].bind(x, "threadIdx.x")
     s[result].bind(y, "threadIdx.y")
     s[result].vectorize(lane)
-    tile = s.cache_read(product, "shared", [result])
-    s[tile].compute_at(s[result], block)
-    rows, columns = s[tile].op.axis
-    warpgroup, rows = s[tile].split(rows, factor=tiles.block[0] // tiles.warpgroups)
-    s[tile].bind(warpgroup, "threadIdx.y")
-    s[tile].storage_align(s[tile].op.axis[0], 8, 4)
-    return tile, warpgroup

@@ -30,6 +30,7 @@ WAYS = {
     "a cluster below": replace(TWO, cluster=(2, 1)),
     "a cluster of four, persistent": replace(TWO, block=(64, 32, 64), warpgroups=1, cluster=(2, 2), blocks=4),
     "staged, persistent": replace(TWO, staged=True, blocks=2),
+    "in groups of rows, persistent": replace(ONE, group=3, blocks=2, registers=(24, 240)),
 }
 SHAPES = [  # rows, columns, depth; a row of the operands is a multiple of 16 bytes
     (128, 64, 64),
