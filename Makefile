@@ -65,6 +65,18 @@ pycuda-wheel: $(VENV)/installed ## build PyCUDA's wheel into build/wheels; needs
 cuda-adapter-check: $(VENV)/tested ## run the CUDA driver's tests with PyCUDA itself, on a driver with emulated kernels
 	$(BIN)/python tools/cuda_adapter_check.py
 
+gpu-bundle: $(VENV)/tested ## build what is carried to a machine with a GPU: wheels, kernels, candidates, scripts; needs none
+	cd tools && ../$(BIN)/python -m gpu_check build --folder $(abspath $(GPU_FOLDER)) --candidates $(CANDIDATES) \
+		--python312 $(PYTHON312) $(if $(RECORDS),--records $(abspath $(RECORDS)))
+
+gpu-check: ## on a machine with a GPU: facts, every name of the device language, templates, tuned shapes
+	sh $(GPU_FOLDER)/check.sh $(or $(PHASE),all) --results $(CURDIR)/benchmarks/results
+
+gpu-check-dry: $(VENV)/tested ## the same check on the emulator, small shapes; its times are not a GPU's
+	cd tools && ../$(BIN)/python -m gpu_check build --dry --candidates 4 --folder $(abspath build/gpu-dry)
+	cd tools && ../$(BIN)/python -m gpu_check all --device emulate --folder $(abspath build/gpu-dry) \
+		--output $(abspath build/gpu-dry/results)
+
 install-check: ## install into fresh environments, with and without an xgboost there; print time and size
 	$(PYTHON) tools/install_check.py
 

@@ -23,11 +23,12 @@ from ..trial import Status
 from .format import About
 from .vendor import VendorTimer, as_torch, find_torch, prepare, use_full_precision
 
-HOST_FLOP = 1e9  # an operator with more of them is evaluated on the GPU, where PyTorch is there
+HOST_FLOP, HOST_BYTES = 1e9, 64e6  # what has more of either is evaluated on the GPU, where PyTorch is there
 MOST_SETS = 32  # of arrays that are used in turn
 BATCH_S = 1e-3  # seconds that a batch takes at least
 BATCHES = 7
 LEAST_ROUNDS = 5
+_TORCH_ERRORS = (LookupError, RuntimeError, TypeError, AssertionError, NotImplementedError)  # whatever it refuses by
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,9 @@ class TorchPlaced(Placed):
         inputs = [view.double() for place, view in enumerate(views) if place != position]
         call = prepare(torch, about.name, about.args, inputs)
         self._expected = call.laid_out(call.run()).contiguous()
-        if not self._output.dtype.is_floating_point:
-            self._expected = self._expected.round().to(self._output.dtype)
+        if not self._output.dtype.is_floating_point:  # sums of integers are exact in float64, and wrap as ours do
+            whole = self._expected.round() if self._expected.dtype.is_floating_point else self._expected
+            self._expected = whole.to(torch.int64).to(self._output.dtype)
         torch.cuda.synchronize()
 
     def outputs(self) -> list[bytes]:
@@ -77,9 +79,14 @@ class TorchPlaced(Placed):
         if not self._output.dtype.is_floating_point:
             right = bool(torch.equal(self._output, self._expected))
             return (0.0 if right else float("inf")), right
-        expected = self._expected
+        found, expected = self._output.double(), self._expected
+        finite = expected.isfinite()
+        if not bool(finite.all()):
+            if not torch.allclose(found[~finite], expected[~finite], equal_nan=True):
+                return float("inf"), False
+            found, expected = found[finite], expected[finite]
         scale = torch.maximum(expected.abs(), expected.square().mean().sqrt())
-        error = float(((self._output.double() - expected).abs() / scale).amax())
+        error = float(torch.where(found == expected, 0.0, (found - expected).abs() / scale).amax())
         return (error, error <= self._allowed) if error == error else (float("inf"), False)
 
 
@@ -103,10 +110,11 @@ class Bench:
         self._vendor: VendorTimer | None = None
 
     def _placed(self) -> tuple[Placed, str]:
-        if self._torch is not None and self.about.flop > HOST_FLOP and len(self.about.rtol) == 1:
+        large = self.about.flop > HOST_FLOP or self.about.bytes > HOST_BYTES
+        if self._torch is not None and large and len(self.about.rtol) == 1:
             try:
                 return TorchPlaced(self.device, self.about, self._tensors, self._torch), "PyTorch in float64 on the GPU"
-            except (LookupError, RuntimeError, TypeError):  # no such operator there, or not in float64
+            except _TORCH_ERRORS:  # no such operator there, or not in float64
                 pass
         return Placed(self.device, make_reference(self._tensors, self.about.seed)), "direct evaluation in float64"
 
@@ -163,7 +171,7 @@ class Bench:
             return VendorTimes(timer.library, tuple(timer.seconds() for _ in range(batches)))
         except DeviceLost:
             raise
-        except (LookupError, RuntimeError, TypeError, NotImplementedError) as error:
+        except _TORCH_ERRORS as error:
             return VendorTimes(error=str(error).splitlines()[0] if str(error) else type(error).__name__)
 
     def _timer(self) -> VendorTimer:

@@ -27,6 +27,7 @@ from ..task import Task, create
 from ..trial import Status, TaskKey, Trial
 from .bench import Bench, VendorTimes
 from .format import About, Candidate, TaskBundle, read_task, task_files
+from .vendor import find_torch
 
 TASK_S = 3.0  # for the arrays, the right answer and the comparison at the end of each task
 BLOCK = 16  # candidates between two measurements of the vendor's call
@@ -160,6 +161,7 @@ def measure_bundle(
     tasks = [read_task(path) for path in files]
     if device != EMULATED:
         _require_gpu(tasks)
+        find_torch()  # imported once, before workers are forked, in some seconds
     began, left = time.monotonic(), sum(len(t.candidates) for t in tasks)
     serve = _Serve()
     with device_workers(serve, device) as workers:

@@ -3,7 +3,7 @@
     python -m gpu_check build --folder build/gpu          the folder to carry, where the compiler is
     python -m gpu_check all --folder build/gpu            where the GPU is: every phase, or one of
                                                           facts, wrappers, templates, tuned
-Results go to benchmarks/results/<device>-<date>/, or --output.
+Results go to results/<device>-<date>/: a JSON file for each phase, table.md, and records.db.
 
 exit status:
   0  everything that was run is right
@@ -36,25 +36,25 @@ def main() -> int:
     if options.phase == "build":
         size = "quick" if options.quick else "dry" if options.dry else "full"
         return carry.build(options.folder, size, options.candidates, options.records, options.python312)
-    if options.phase == "all":
-        return _all(options)
     here = availability()
     if options.device != "emulate" and not here.runs:
         print(here.paragraph(), file=sys.stderr)
         return 2
     name = "emulation" if options.device == "emulate" else here.gpu.name if here.gpu else "gpu"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    output: Path = options.output or Path("benchmarks/results") / f"{slug}-{time.strftime('%Y-%m-%d')}"
+    output: Path = options.output or options.results / f"{slug}-{time.strftime('%Y-%m-%d')}"
     output.mkdir(parents=True, exist_ok=True)
+    if options.phase == "all":
+        return _all(options, output)
     good = _run(options.phase, options, output)
     print(f"results: {report.write(output, options.device != 'emulate')}")
     return 0 if good else 1
 
 
-def _all(options: argparse.Namespace) -> int:
+def _all(options: argparse.Namespace, output: Path) -> int:
     """Run each phase in a process of its own: a context, or the loss of one, is no matter of the next."""
-    words = ["--folder", str(options.folder), "--device", options.device, *(["--quick"] if options.quick else [])]
-    words += ["--output", str(options.output)] if options.output else []
+    words = ["--folder", str(options.folder), "--device", options.device, "--output", str(output)]
+    words += ["--quick"] if options.quick else []
     command = [sys.executable, "-m", __package__ or "gpu_check"]
     return max(subprocess.run([*command, phase, *words]).returncode for phase in report.PHASES)
 
@@ -84,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("phase", nargs="?", default="all", choices=("build", *report.PHASES, "all"))
     parser.add_argument("--folder", type=Path, default=Path("build/gpu"), help="what is carried")
     parser.add_argument("--device", default="gpu", choices=("gpu", "emulate"))
-    parser.add_argument("--output", type=Path, help="folder of the results")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="where <device>-<date>/ is made")
+    parser.add_argument("--output", type=Path, help="the folder of the results itself")
     parser.add_argument("--dry", action="store_true", help="build: small shapes alone, and no wheels")
     parser.add_argument("--quick", action="store_true", help="little of everything, to test the check itself")
     parser.add_argument("--candidates", type=int, default=24, help="build: of each tuned shape (default: 24)")
