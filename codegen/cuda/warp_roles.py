@@ -8,6 +8,7 @@ from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
 from ...ir.expr import Address, Call, Const, Load, Var
+from ...ir.gpu import REGISTERS
 from ...ir.simplify import simplify
 from ...ir.stmt import Allocate, For, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
@@ -102,6 +103,7 @@ def _apart(kernel: Kernel, ring: Ring) -> Kernel:
     check_uniform(producer)
     producer = If(arith.eq(THREAD_VARS[0], 0), ring.names.copy(producer))
     few, many = mark(loop, "producer_registers"), mark(loop, "consumer_registers")
+    check_registers(few, many, y)
     if few:
         producer = seq(effect("setmaxnreg_dec", few), producer)
         consumer = seq(effect("setmaxnreg_inc", many), consumer)
@@ -153,6 +155,15 @@ def check_uniform(producer: Stmt) -> None:
                 raise CodegenError(SPECIALIZED, fact, advice="a loop that all threads of the block run alike")
             case _:
                 pass
+
+
+def check_registers(producer: int, consumer: int, consumers: int) -> None:
+    """Refuse to ask for more registers than there are, as the threads would wait for them for ever."""
+    total = WARPGROUP * (producer + consumers * consumer)
+    if total > REGISTERS:
+        fact = f"{producer} registers of a producer and {consumer} of {consumers} consumers are {total} in a block"
+        advice = f"at most {REGISTERS}, such as {REGISTERS // WARPGROUP - producer} shared by the consumers"
+        raise CodegenError(SPECIALIZED, fact, advice=advice)
 
 
 def _meeting_alone(body: Stmt, threads: int) -> Stmt:

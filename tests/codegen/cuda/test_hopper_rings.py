@@ -285,6 +285,12 @@ def test_roles_of_anything_but_warpgroups_are_refused() -> None:
     assert fact == "blocks of 16 x 8 x 1 threads, and roles are those of warpgroups"
 
 
+def test_more_registers_than_there_are_are_refused() -> None:
+    tiles = replace(SMALL, block=(256, 32, 64), warpgroups=4, registers=(40, 160))
+    fact = refused(product_schedule(tiles, transpose_b=True))
+    assert fact == "40 registers of a producer and 160 of 4 consumers are 87040 in a block"
+
+
 def test_steps_refuse_what_makes_no_sense() -> None:
     a = te.placeholder((64, 64), "float32", "A")
     b = te.compute((64, 64), lambda i, j: a[i, j] + 1.0, name="B")
