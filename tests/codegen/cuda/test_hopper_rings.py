@@ -286,9 +286,9 @@ def test_roles_of_anything_but_warpgroups_are_refused() -> None:
 
 
 def test_more_registers_than_there_are_are_refused() -> None:
-    tiles = replace(SMALL, block=(256, 32, 64), warpgroups=4, registers=(40, 160))
+    tiles = replace(SMALL, block=(128, 32, 64), warpgroups=2, registers=(40, 240))
     fact = refused(product_schedule(tiles, transpose_b=True))
-    assert fact == "40 registers of a producer and 160 of 4 consumers are 87040 in a block"
+    assert fact == "40 registers of a producer and 240 of 2 consumers are 66560 in a block"
 
 
 def test_steps_refuse_what_makes_no_sense() -> None:
