@@ -7,7 +7,7 @@ read in one iteration of the loop that it is attached to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -23,7 +23,7 @@ from ..te.nodes import Read
 from ..te.operation import ComputeOp, ExternOp, ScanOp
 from ..te.tensor import Tensor
 from .relations import Extents, extents_of, guards_of, values_of
-from .table import At, StageState, Table, is_reduce_axis, reductions_by_threads_first, unused
+from .table import At, Fuse, StageState, Table, is_reduce_axis, reductions_by_threads_first, unused
 
 Ranges = dict[Var, Interval]
 ZERO = arith.const(0)
@@ -46,6 +46,8 @@ class Derived:
     loops      value of each leaf: a loop variable, or 0 where the extent is 1 and the loop says no more
     local      value of each spatial axis counted from the region's start
     index      value of each of the operator's own variables
+    fused      value of each fused axis that was split: a variable of its own in `apart`
+    apart      the same as `index`, in terms of `fused`
     guards     conditions under which an iteration is one of the stage's, for splits that overshoot
     domain     conditions under which it computes an element of the tensor, for regions that overshoot
     enclosing  loop variables around the stage, outermost first
@@ -57,6 +59,8 @@ class Derived:
     loops: dict[Axis, Expr]
     local: dict[Axis, Expr]
     index: dict[Var, Expr]
+    fused: dict[Var, Expr]
+    apart: dict[Var, Expr]
     guards: tuple[Expr, ...]
     domain: tuple[Expr, ...]
     enclosing: tuple[Var, ...]
@@ -70,6 +74,10 @@ class Derived:
         """Give the loop variables around what is attached at `axis`, outermost first."""
         upto = self.stage.leaves[: self.stage.leaves.index(axis) + 1]
         return self.enclosing + tuple(v for v in (self.loops[a] for a in upto) if is_loop(v))
+
+    def together(self, expression: Expr, simple: Callable[[Expr], Expr]) -> Expr:
+        """Give an expression in terms of `apart` in terms of the loops, with x // 8 * 8 + x % 8 of fused axes as x."""
+        return simple(substitute(simple(expression), self.fused)) if self.fused else expression
 
 
 def is_loop(value: Expr) -> TypeGuard[Var]:
@@ -106,6 +114,11 @@ class Derivation:
         if not bound:
             return ""
         return "shared" if all(thread.startswith("blockIdx") for thread in bound) else "local"
+
+    def is_of_gpu(self, stage: StageState) -> bool:
+        """Tell whether a loop of a stage, or one around it, is bound to a thread axis."""
+        own = (stage.loop(axis).thread for axis in stage.leaves)
+        return any(own) or any(_threads_around(self.table, stage))
 
 
 def _threads_around(table: Table, stage: StageState) -> Iterator[str]:
@@ -186,15 +199,15 @@ def _region(result: Derivation, stage: StageState, enclosing: tuple[Var, ...], r
     if stage.is_root or not shape:
         return Region(tuple(a.start for a in stage.op.axis), shape)
     hull: list[Interval | None] = [Interval(None, None)] * len(shape)
-    simple = simplifier(result.ranges)  # puts together what fused loops took apart: x // 8 * 8 + x % 8
+    simple = simplifier(result.ranges)
     first = True
     for reader, indices in readers:
         ranges = _relaxed(result, stage, result.stages[reader], enclosing)
         if indices is None:
             return Region((ZERO,) * len(shape), shape)
-        index = result.stages[reader].index
+        index = result.stages[reader].apart
         for d, i in enumerate(indices):
-            here = bounds(simple(substitute(i, index)), ranges)
+            here = bounds(result.stages[reader].together(substitute(i, index), simple), ranges)
             hull[d] = here if first else _union(hull[d], here, result.ranges)
         first = False
     return _aligned(stage, _clipped(result, shape, hull))
@@ -296,18 +309,23 @@ def _loops_over(
             result.ranges[var] = Interval(ZERO, affine_of(arith.sub(extents[axis], 1)).to_expr())
             if stage.loop(axis).thread:
                 result.threads[var] = stage.loop(axis).thread
-    values = values_of(stage.relations, extents, loops)
-    index: dict[Var, Expr] = {}
-    local: dict[Axis, Expr] = {}
-    for axis, start in zip(stage.op.axis, region.start, strict=True):
-        local[axis] = values[axis]
-        index[axis.var] = arith.add(start, values[axis])
-    for axis in stage.op.reduce_axis:
-        index[axis.var] = arith.add(axis.start, values[axis])
+    values, fused = values_of(stage.relations, extents, loops), dict[Var, Expr]()
+    local = {axis: values[axis] for axis in stage.op.axis}
+    index = _index(stage, region, values)
+    apart = _index(stage, region, values_of(stage.relations, extents, loops, fused)) if _fuses(stage) else index
     guards = [condition for _, condition in guards_of(stage.relations, extents, values)]
     guards = [g for g in guards if not prove(g, result.ranges)]
     domain = tuple(_domain_guards(result, stage, region, index))
-    return Derived(stage, region, extents, loops, local, index, tuple(guards), domain, enclosing)
+    return Derived(stage, region, extents, loops, local, index, fused, apart, tuple(guards), domain, enclosing)
+
+
+def _index(stage: StageState, region: Region, values: dict[Axis, Expr]) -> dict[Var, Expr]:
+    index = {a.var: arith.add(start, values[a]) for a, start in zip(stage.op.axis, region.start, strict=True)}
+    return index | {a.var: arith.add(a.start, values[a]) for a in stage.op.reduce_axis}
+
+
+def _fuses(stage: StageState) -> bool:
+    return any(type(relation) is Fuse for relation in stage.relations)
 
 
 def _is_one(extent: Expr) -> bool:

@@ -243,14 +243,14 @@ class NestBuilder:
         def rule(node: Node) -> Node | None:
             match node:
                 case Var():
-                    return derived.index.get(node)
+                    return derived.apart.get(node)
                 case Read(tensor, indices):
                     store = self.stores[self.key(tensor.op, tensor.component)]
                     return Load(store.buffer, tuple(self.simple(i) for i in store.indices(indices)))
                 case _:
                     return None
 
-        return self.simple(rewrite(expression, rule, memo))
+        return self.simple(substitute(rewrite(expression, rule, memo), derived.fused))
 
     # -- loops ---------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from enum import Enum
 from ..ir import arith
 from ..ir.expr import Add, Cast, Expr, Le, Lt, Mul
 from ..ir.interval import prove
+from ..ir.simplify import simplifier
 from ..ir.visit import same, substitute
 from ..te.axis import Axis
 from ..te.nodes import Read, Reducer, is_unconditional
@@ -34,6 +35,7 @@ class Overshoots:
     def __init__(self, result: Derivation, stores: Mapping[Key, Store]) -> None:
         self._result, self._stores = result, stores
         self._known: dict[str, Overshoot] = {}
+        self._simple = simplifier(result.ranges)
 
     def of(self, stage: str) -> Overshoot:
         """Give how the stage treats them."""
@@ -88,9 +90,8 @@ class Overshoots:
 
     def _choose(self, derived: Derived) -> Overshoot:
         stage = derived.stage
-        around = (*derived.enclosing, *derived.own_loops)
         own_memory = stage.attached is not None and stage.scan is None and stage.compute is not None
-        if not own_memory or stage.predicate is not None or not any(v in self._result.threads for v in around):
+        if not own_memory or stage.predicate is not None or not self._result.is_of_gpu(stage):
             return Overshoot.GUARDED
         if all(self._is_there(derived, key, indices) for key, indices in self._reads(derived)):
             return Overshoot.COMPUTED
@@ -109,7 +110,7 @@ class Overshoots:
             return False
         starts, extents = producer.region.start, producer.region.extent
         for index, start, extent in zip(indices, starts, extents, strict=True):
-            place = arith.sub(substitute(index, derived.index), start)
+            place = arith.sub(derived.together(substitute(index, derived.apart), self._simple), start)
             if not (prove(Le(ZERO, place), self._result.ranges) and prove(Lt(place, extent), self._result.ranges)):
                 return False
         return True

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ir import arith
-from ..ir.expr import Const, Expr, Lt
+from ..ir.expr import Const, Expr, Lt, Var
+from ..ir.visit import substitute, variables
 from ..te.axis import Axis
 from .table import Fuse, Relation, Split
 
@@ -40,16 +41,29 @@ def _split(total: Expr, factor: Expr | None, nparts: Expr | None) -> tuple[Expr,
     return (rest, part_expr) if factor is not None else (part_expr, rest)
 
 
-def values_of(relations: tuple[Relation, ...], extents: Extents, leaves: Mapping[Axis, Expr]) -> dict[Axis, Expr]:
-    """Give the value of every axis, counted from 0, in terms of the loops' values."""
+def values_of(
+    relations: tuple[Relation, ...],
+    extents: Extents,
+    leaves: Mapping[Axis, Expr],
+    fused_values: dict[Var, Expr] | None = None,
+) -> dict[Axis, Expr]:
+    """Give the value of every axis, counted from 0, in terms of the loops' values.
+
+    fused_values  takes in the value of each fused axis that was split, which is a variable of its own then
+    """
     values = dict(leaves)
     for relation in reversed(relations):
         match relation:
             case Split(parent, outer, inner):
                 values[parent] = arith.add(arith.mul(values[outer], extents[inner]), values[inner])
             case Fuse(outer, inner, fused):
-                values[outer] = arith.floordiv(values[fused], extents[inner])
-                values[inner] = arith.floormod(values[fused], extents[inner])
+                whole = values[fused]
+                if fused_values is not None and type(whole) is not Var and not variables(whole) <= fused_values.keys():
+                    held = Var(fused.name, whole.dtype, 0)
+                    fused_values[held] = substitute(whole, fused_values)
+                    whole = held
+                values[outer] = arith.floordiv(whole, extents[inner])
+                values[inner] = arith.floormod(whole, extents[inner])
     return values
 
 
