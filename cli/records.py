@@ -47,6 +47,11 @@ def add_records(commands: Any) -> None:
     # no default: it would undo a --db before the word export
     export.add_argument("--db", default=argparse.SUPPRESS, metavar="FILE", help=db)
     export.set_defaults(run=write_kernel)
+    text = "Take over every row of other databases that is not here yet, such as what a machine with a GPU measured."
+    merge = actions.add_parser("merge", help="take over rows of other databases", description=text, epilog=EXIT_CODES)
+    merge.add_argument("files", nargs="+", metavar="FILE", help="databases to read")
+    merge.add_argument("--db", default=argparse.SUPPRESS, metavar="FILE", help=db)
+    merge.set_defaults(run=take_over)
 
 
 def show(options: argparse.Namespace) -> int:
@@ -59,6 +64,15 @@ def show(options: argparse.Namespace) -> int:
             sys.stdout.write(f"{number} rows in {options.json}\n")
         else:
             console().print(_table(records))
+    return 0
+
+
+def take_over(options: argparse.Namespace) -> int:
+    """Merge other databases into one, and say how many trials were new."""
+    with open_records(options.db, create=True) as records:
+        for path in options.files:
+            new = records.merge(path)
+            sys.stdout.write(f"{new} new trials from {path} in {records.path}\n")
     return 0
 
 

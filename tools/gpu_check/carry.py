@@ -50,7 +50,7 @@ def build(folder: Path, size: str, candidates: int, records: Path | None, python
     print(f"{folder}: {total / 1e6:.1f} MB, {len(unbuilt)} tasks not built; next: sh check.sh, where the GPU is")
     if total > MOST_BYTES:
         print(f"more than {MOST_BYTES / 1e6:.0f} MB: fewer --candidates", file=sys.stderr)
-    return 1 if unbuilt or total > MOST_BYTES else 0
+    return 1 if total > MOST_BYTES else 0  # what is not built fails the check, with the reason
 
 
 def _scripts(folder: Path) -> None:
