@@ -16,6 +16,8 @@ from ...te.tensor import Tensor
 from ..space import Knobs
 from ..template import get_config, get_target, template
 from . import register_tile as tile
+from .cuda import conv2d as cuda_conv2d
+from .cuda.convolution import Convolution
 
 WINDOW_AXES = ("kh", "kw", "ry", "rx")
 
@@ -38,6 +40,11 @@ def conv2d(
     layout   "NCHW", "NHWC" or blocked "NCHW16c"; the weights are OIHW, HWIO or OIHW16i16o, as the layout goes
     """
     image, kernel = declare_convolution(data, filters, groups, layout, dtype)
+    if get_target().kind == "cuda":
+        s, out = cuda_conv2d.scheduled(
+            get_config(), Convolution.of(image, kernel, stride, padding, dilation, groups, layout)
+        )
+        return s, [image, kernel, out]
     out = operators.conv2d(image, kernel, stride, padding, dilation, layout, groups=groups)
     s = create_schedule(out.op)
     _schedule(get_config(), s, out, Roles.of(out, layout))

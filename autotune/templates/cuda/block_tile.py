@@ -58,7 +58,10 @@ def threads_of(m: SplitColumn, n: SplitColumn) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A batch of products (rows, depth) x (depth, columns) on a GPU.  Methods work on arrays of tiles, too."""
+    """A batch of products (rows, depth) x (depth, columns) on a GPU.  Methods work on arrays of tiles, too.
+
+    copy_cost  instructions for each element of both operands that is copied to shared memory
+    """
 
     batch: int
     rows: int
@@ -66,6 +69,7 @@ class Workload:
     depth: int
     element_bytes: int
     gpu: Gpu
+    copy_cost: tuple[float, float] = (1.0, 1.0)
 
     def is_warp(self, m: SplitColumn, n: SplitColumn) -> Any:
         """Tell whether the lanes along both dimensions are those of a warp, and the threads fit in a block."""
@@ -124,7 +128,8 @@ class Workload:
         busy = present * warps / (present * warps + BUSY_WARPS) * (1 - AT_BARRIERS / present)
         turns = [-(-t.size[3] // PIECE) * np.maximum(1, t.size[2] * PIECE * 4 / SHARED_BYTES) for t in (m, n)]
         pieces = -(-tm // PIECE) + -(-tn // PIECE)
-        issued = (tm * tn + pieces + 2 + (bm + bn) / threads_of(m, n)) * warps * WARP / CORES
+        copied = (bm * self.copy_cost[0] + bn * self.copy_cost[1]) / threads_of(m, n)
+        issued = (tm * tn + pieces + 2 + copied) * warps * WARP / CORES
         served = 2 * (turns[0] + turns[1]) * warps  # a warp's loads of both operands
         fetched = (bm + bn) * self.element_bytes / L2_BYTES_PER_CYCLE
         cycles = (np.maximum((issued + EXPOSED * served) / busy, fetched) + EXPOSED * fetched) * depth * each

@@ -41,6 +41,8 @@ PARTS = (1, 2, 4, 8, 16)  # of the sum, for results too small to fill a GPU
 LEAST_PART = 32  # steps of the sum for one of them
 TRANSPORTS = ("none", "register", "cp_async")
 STAGES = (2, 3, 4)
+KNOBS = ("tile_m", "tile_n", "tile_k", "unroll", "transport", "stages", "raster", "parts", "resident")
+ESTIMATED = ("tile_m", "tile_n", "parts")  # knobs that `Workload.estimate` knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,12 @@ class Plan:
 
     grid  gives the loops of the output's stage that are batches, rows and columns of the product
     run   gives how many neighbours of an operand's last dimension are neighbours in memory, from an aligned place on
+    root  name of an operand that a kernel of its own computes before
     """
 
     grid: Callable[[Stage], tuple[list[Axis], Axis, Axis]]
     run: Callable[[Tensor], int]
+    root: str = ""
 
 
 def plain_grid(out: Stage) -> tuple[list[Axis], Axis, Axis]:
@@ -87,7 +91,9 @@ def schedule(cfg: Knobs, s: Schedule) -> None:
     """Schedule a product, and what is computed elementwise from it, as one kernel; two where the sum is cut."""
     stage = reduction_of(s)
     assert isinstance(stage.op, ComputeOp)
-    define(cfg, workload_of(stage.op))
+    work = workload_of(stage.op)
+    define(cfg, work)
+    cfg.define_estimate(lambda m, n, p: work.estimate(m, n, p.val), *ESTIMATED)
     apply(cfg, s, Plan(plain_grid, row_length))
 
 
@@ -123,7 +129,6 @@ def define(cfg: Knobs, work: Workload) -> None:
     cfg.restrict(work.is_warp, "tile_m", "tile_n")
     cfg.restrict(lambda m, n, k, c, b: work.fits(m, n, k.val, c.val, b.val), *memory, "resident")
     cfg.restrict(lambda t, c: (t.val == "cp_async") | (c.val == STAGES[0]), "transport", "stages")
-    cfg.define_estimate(lambda m, n, p: work.estimate(m, n, p.val), "tile_m", "tile_n", "parts")
     cfg.define_feature("threads", threads_of, "tile_m", "tile_n")
     cfg.define_feature("registers", lambda m, n, k: work.registers(m, n, k.val), "tile_m", "tile_n", "tile_k")
     cfg.define_feature("shared_bytes", lambda m, n, k, c: work.shared_bytes(m, n, k.val, c.val), *memory)
@@ -138,9 +143,9 @@ def apply(cfg: Knobs, s: Schedule, plan: Plan) -> None:
     stage, out = reduction_of(s), s[s.outputs[0]]
     for other in s.stages:
         if other.state.compute and other.state.id not in (stage.state.id, out.state.id):
-            other.compute_inline()
+            bind_to_gpu(other) if other.op.name == plan.root else other.compute_inline()
     if cfg["parts"].val > 1:
-        stage = _cut_sum(s, stage, out, cfg["parts"].val)
+        stage = cut_sum(s, stage, out, cfg["parts"].val)
         batch, rows, columns = plain_grid(stage)
         out = stage
     else:
@@ -188,7 +193,7 @@ class Copied:
         return cls(operand, shared, local)
 
 
-def _cut_sum(s: Schedule, stage: Stage, out: Stage, parts: int) -> Stage:
+def cut_sum(s: Schedule, stage: Stage, out: Stage, parts: int) -> Stage:
     """Cut the sum in parts of other blocks, and add them up by a kernel of its own; gives the stage of the parts."""
     part, _ = stage.split(stage.op.reduce_axis[0], nparts=parts)
     partial = s.rfactor(stage.op.output(0), part)

@@ -1,0 +1,79 @@
+"""A convolution to be scheduled for GPUs, as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ....ir.arith import int_value
+from ....ir.errors import TuneError
+from ....ir.expr import Expr
+from ....te.operators.pad import pad_image
+from ....te.operators.window import Pair, Window, window
+from ....te.tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution of images with windows of `taps[0]` x `taps[1]` elements.
+
+    image     (N, C, H, W) or (N, H, W, C)
+    kernel    (F, C / groups, KH, KW) or (KH, KW, C / groups, F)
+    channels  of one group's input
+    filters   of one group
+    """
+
+    image: Tensor
+    kernel: Tensor
+    geometry: Window
+    groups: int
+    is_nchw: bool
+    batch: int
+    channels: int
+    filters: int
+    taps: tuple[int, int]
+    positions: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls, image: Tensor, kernel: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int, layout: str
+    ) -> Convolution:
+        """Give the numbers of a convolution.  Raises TuneError for a layout in blocks."""
+        if layout not in ("NCHW", "NHWC"):
+            raise TuneError("conv2d", f"no schedule for GPUs in layout {layout}", advice="NCHW or NHWC")
+        is_nchw = layout == "NCHW"
+        extents, sizes = _numbers(image), _numbers(kernel)
+        filters, channels, *taps = sizes if is_nchw else (sizes[3], sizes[2], *sizes[:2])
+        geometry = window(taps, stride, padding, dilation)
+        rows, columns = geometry.positions(image.shape[2:] if is_nchw else image.shape[1:3])
+        positions = (int_value(rows) or 1, int_value(columns) or 1)
+        shape = (extents[0], channels, filters // groups, (taps[0], taps[1]), positions)
+        return cls(image, kernel, geometry, groups, is_nchw, *shape)
+
+    @property
+    def pixels(self) -> int:
+        """Give the places of a window on one image."""
+        return self.positions[0] * self.positions[1]
+
+    @property
+    def terms(self) -> int:
+        """Give the products that are summed up for one element of the result."""
+        return self.channels * self.taps[0] * self.taps[1]
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Tell whether windows are single elements, one at each pixel of the image."""
+        return self.taps == (1, 1) and self.geometry.stride == (1, 1) and not any(self.geometry.padding)
+
+    def padded(self) -> Tensor:
+        """Give the image with its padding."""
+        rows = 2 if self.is_nchw else 1
+        return pad_image(self.image, rows, rows + 1, self.geometry.padding)
+
+    def place(self, n: Expr, channel: Expr, y: Expr, x: Expr) -> tuple[Expr, ...]:
+        """Give the indices of an element of an image, or of the result."""
+        return (n, channel, y, x) if self.is_nchw else (n, y, x, channel)
+
+
+def _numbers(tensor: Tensor) -> Sequence[int]:
+    return [int_value(d) or 1 for d in tensor.shape]
