@@ -29,7 +29,7 @@ from ..tuner import MakeStrategy
 from .format import About, Candidate, TaskBundle, read_task, write_task
 
 BUILD_S = 60.0  # for one candidate at most
-BATCH = 16  # proposals asked for at a time: what does not build is learned between
+LEAST, MOST = 4, 64  # proposals asked for at a time: what does not build is learned between
 TRIES = 20  # configurations that may be tried for each candidate wanted, before too few are good
 WORKER_BYTES = 16 << 30  # address space
 
@@ -119,7 +119,7 @@ def _batches(default: int | None, known: dict[int, Trial], chooser: Strategy, ma
         chooser.observe([default], [float("inf")])  # counts as given
         yield [default]
     while not made.enough:
-        batch = chooser.propose(max(BATCH, min(64, made.wanted - len(made.candidates))))
+        batch = chooser.propose(max(LEAST, min(MOST, made.wanted - len(made.candidates))))
         if not batch:
             return
         yield batch

@@ -249,7 +249,7 @@ class _TaskRun:
         about = self.about
         self.records.add_task(TaskRow(key, about.name, about.args, about.flop))
         known = self.records.known(key)
-        self.result.trials += known.values()
+        self.result.trials += [known[c.index] for c in self.task.candidates if c.index in known]
         for trial in self.task.refused:
             if trial.index not in known:
                 self.records.add(key, self._signed(trial))
