@@ -17,7 +17,7 @@ from math import gcd, inf
 
 from ...ir.affine import affine_of
 from ...ir.division import floordiv
-from ...ir.expr import Call, Const, Expr, FloorMod, Ne, Var
+from ...ir.expr import Call, Const, Expr, FloorDiv, FloorMod, Ne, Var
 from ...ir.interval import Known, Ranges
 from ...ir.linear import Affine, Monomial, Opaque
 from ...ir.prover import Prover
@@ -232,9 +232,23 @@ class _System:
         """Give an operand of an equal term that is equal, too."""
         if atom.node is None:
             value, modulus = atom.operands
-            return value if self.is_equal(floordiv(value, modulus)) else None
+            return value if self.is_equal(floordiv(value, modulus)) or self.is_near(value, modulus) else None
         a, b = (affine_of(arg) for arg in _exclusive_or(atom))
         return a if self.is_equal(b) else b if self.is_equal(a) else None
+
+    def is_near(self, value: Affine, modulus: Affine) -> bool:
+        """Tell whether the values of both accesses are less than the modulus apart.
+
+        (256*i + t) // 9 is the same for both, and so is i  ->  for 4*i + t, as for t, they are less than 9 apart
+        """
+        if any(map(self.is_split, modulus.terms)):
+            return False
+        for atom, *others in self.equal:
+            if type(atom) is Opaque and not others and atom.op is FloorDiv and atom.node is None:
+                dividend, divisor = atom.operands
+                if divisor == modulus and not any(map(self.is_split, (dividend - value).terms)):
+                    return True
+        return False
 
     def is_equal(self, form: Affine) -> bool:
         """Tell whether a form is known to be the same for both accesses."""
