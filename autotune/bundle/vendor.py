@@ -5,6 +5,7 @@ One table, by template: it gives the call that is timed beside ours, and in floa
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,9 +39,7 @@ def find_torch() -> Any:
     """Give PyTorch where it is installed, else None."""
     if "torch" not in sys.modules and find_spec("torch") is None:
         return None
-    import torch
-
-    return torch
+    return importlib.import_module("torch")
 
 
 def use_full_precision(torch: Any) -> None:
