@@ -61,7 +61,7 @@ INTRINSICS = {
         *(Intrinsic(name, 2, Effect.WRITES) for name in LDMATRIX),
         # D += A B, each by the address of its registers
         *(Intrinsic(f"mma_{name}", 3, Effect.WRITES) for name in MMA),
-        # Of warpgroups (sm_90a): D += A B by (Address of registers, descriptor of A, of B, 1 to add to D or 0 to set it,
+        # Of warpgroups (sm_90a): D += A B by (Address of registers, descriptors of A and of B, 1 to add or 0 to set,
         # columns, 1 where A lies along its rows, 1 where B lies along its columns)
         Intrinsic("wgmma_f16", 7, Effect.WRITES),
         Intrinsic("wgmma_bf16", 7, Effect.WRITES),
@@ -79,6 +79,10 @@ INTRINSICS = {
         # Bulk copies: (Address to, tensor map, Address of an mbarrier, coordinates, innermost first)
         *(Intrinsic(f"tma_load_{rank}d", 3 + rank, Effect.WRITES) for rank in (2, 3, 4)),
         Intrinsic("tma_load_2d_multicast", 6, Effect.WRITES),  # and the mask of the cluster's blocks that get it
+        Intrinsic("tma_store_2d", 4, Effect.READS),  # (tensor map, Address from, coordinates)
+        Intrinsic("tma_store_commit", 0, Effect.WRITES),
+        Intrinsic("tma_store_wait", 1, Effect.WRITES),  # until what all but so many groups store has been read
+        Intrinsic("fence_async", 0, Effect.WRITES),  # of this thread's writes to shared memory, before bulk copies
         Intrinsic("barrier_named", 2, Effect.WRITES),  # (number, threads)
         Intrinsic("cluster_barrier", 0, Effect.WRITES),
         Intrinsic("setmaxnreg_inc", 1, Effect.WRITES),

@@ -10,7 +10,7 @@ from typing import Any
 from ..ir.errors import ScheduleError
 from .steps.bounds import AlignBounds
 from .steps.cache import CacheRead, CacheWrite
-from .steps.hopper import Cluster, WarpSpecialize
+from .steps.hopper import BulkStore, Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
 from .steps.place import ComputeAt, ComputeInline, ComputeRoot
@@ -25,7 +25,7 @@ STEPS: dict[str, type[Step]] = {
     for cls in (
         SplitAxis, FuseAxes, Reorder, Vectorize, Unroll, Parallel, Bind, Pipeline, Pragma, Tensorize, ComputeAt,
         ComputeInline, ComputeRoot, AlignBounds, SetScope, StorageAlign, Swizzle, DoubleBuffer, TransformLayout,
-        SetStorePredicate, CacheRead, CacheWrite, RFactor, WarpSpecialize, Cluster,
+        SetStorePredicate, CacheRead, CacheWrite, RFactor, WarpSpecialize, Cluster, BulkStore,
     )
 }  # fmt: skip
 

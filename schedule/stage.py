@@ -13,7 +13,7 @@ from ..te.intrin import TensorIntrin
 from ..te.operation import Operation
 from .intrinsics import register_intrinsic
 from .steps.bounds import AlignBounds
-from .steps.hopper import Cluster, WarpSpecialize
+from .steps.hopper import BulkStore, Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
 from .steps.place import ComputeAt, ComputeInline, ComputeRoot
@@ -229,6 +229,18 @@ class Stage:
         Refused: a loop that is not bound to a block axis; an extent that is not 1, 2, 4 or 8.
         """
         self._schedule.apply(Cluster(self._id, self._key(axis, "cluster")))
+
+    def bulk_store(self, axis: Axis) -> None:
+        """Leave the copy from shared memory that the loops from `axis` inwards make to the bulk copy engine of sm_90.
+
+            for i in range(128):                      for i in range(128):  # bulk_store
+                for j in range(64):           ->          for j in range(64):
+                    D[i, j] = S[i, j]                         D[i, j] = S[i, j]
+
+        One thread issues it, and what lies outside of the tensor is left out.  On a CPU the loops are serial.
+        Refused: a loop that is marked already; and, when the nest is compiled, what is no box of a tensor.
+        """
+        self._schedule.apply(BulkStore(self._id, self._key(axis, "bulk_store")))
 
     def pragma(self, axis: Axis, pragma_type: str, pragma_value: int | float | str | None = None) -> None:
         """Attach a hint to a loop, which changes speed and never values.  Refused: unknown names."""

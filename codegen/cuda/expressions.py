@@ -329,6 +329,7 @@ _TEMPLATES: dict[str, Callable[[list[str]], str]] = {
     "wgmma_f16": lambda v: _wgmma("f16", *v),
     "wgmma_bf16": lambda v: _wgmma("bf16", *v),
     "wgmma_wait": lambda v: f"tw_wgmma_wait<{v[0]}>()",
+    "tma_store_wait": lambda v: f"tw_tma_store_wait<{v[0]}>()",
     "setmaxnreg_inc": lambda v: f"tw_setmaxnreg_inc<{v[0]}>()",
     "setmaxnreg_dec": lambda v: f"tw_setmaxnreg_dec<{v[0]}>()",
 }

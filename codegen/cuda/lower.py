@@ -10,6 +10,7 @@ from ...ir.target import Target
 from ..passes.unroll import UnrollByPragma, UnrollTiles
 from ..passes.widen import WidenGuards
 from .barriers import PlanBarriers
+from .bulk_stores import FenceBulkStores, RealiseBulkStores
 from .dot_products import SelectDotProducts
 from .fragments import DistributeFragments
 from .kernel import Kernel, KernelPass, Program
@@ -51,7 +52,9 @@ KERNEL_PASSES: tuple[KernelPass, ...] = (
     SelectDotProducts(),
     SimplifyIndices(),
     PipelineLoops(),
+    RealiseBulkStores(),
     PlanBarriers(),
+    FenceBulkStores(),
     RealiseRings(),
     UnrollRegisterTiles(),
 )

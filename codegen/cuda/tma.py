@@ -92,9 +92,11 @@ class Boxes:
         if box[-1] * size % STEP_BYTES:
             fact = f"rows of {box[-1]} elements of {source.name}: {box[-1] * size} bytes, no multiple of {STEP_BYTES}"
             raise _refusal(nest, fact, f"tiles of multiples of {STEP_BYTES // size} columns")
-        if prod(tile.shape) * size % COPY_ALIGN:
-            fact = f"a tile of {_listing(tile.shape)} of {source.name}: {prod(tile.shape) * size} bytes"
-            raise _refusal(nest, fact, f"align_bounds, as copies begin at multiples of {COPY_ALIGN} bytes")
+        kept = tile.kept_bytes
+        if kept % COPY_ALIGN:
+            name = tile.store.buffer.name
+            fact = f"{name} keeps tiles of {kept} bytes, and copies begin at multiples of {COPY_ALIGN}"
+            raise _refusal(nest, fact, "align_bounds, for larger tiles")
         for d, stride in enumerate(dense_strides(source)[:-1]):
             bytes_apart = arith.mul(stride, size)
             if not prove(arith.eq(arith.floormod(bytes_apart, STEP_BYTES), 0), self.ranges):
@@ -175,13 +177,21 @@ class _Tile:
     def lies_as(self, span: int, width: int) -> bool:
         """Tell whether shared memory holds the tile as copies of panels of `width` columns leave it."""
         size = self.store.buffer.dtype.bytes
-        rows, columns = prod(self.shape[:-1]), self.shape[-1]
-        row, column = self.order // columns, self.order % columns
-        expected = swizzled(((column // width * rows + row) * width + column % width) * size, span)
-        if span and (rows * span % repeat_bytes(span) or self.store.buffer.align % repeat_bytes(span)):
-            return False  # unswizzled tiles are aligned by the layout of shared memory
+        row, column = self.order // self.shape[-1], self.order % self.shape[-1]
         actual = byte_offsets(self.store.buffer, self.inner_indices(), self.points)
-        return np.array_equal(actual, expected)
+        starts = np.zeros(self.shape[-1] // width, np.int64)  # of the panels
+        firsts = (row == 0) & (column % width == 0)
+        starts[column[firsts] // width] = actual[firsts]
+        if np.any(starts % repeat_bytes(span)) or (span and self.store.buffer.align % repeat_bytes(span)):
+            return False  # unswizzled tiles are aligned by the layout of shared memory
+        return np.array_equal(actual, starts[column // width] + swizzled((row * width + column % width) * size, span))
+
+    @property
+    def kept_bytes(self) -> int:
+        """Give the bytes between one tile in shared memory and the next."""
+        buffer = self.store.buffer
+        own = [n for n, i in zip(buffer.shape, self.store.indices, strict=True) if variables(i) & self.points.keys()]
+        return prod(arith.int_value(n) or 1 for n in own) * buffer.dtype.bytes
 
     def inner_indices(self) -> tuple[Expr, ...]:
         """Give the indices in shared memory without those that pick the tile."""

@@ -56,7 +56,7 @@ class RealiseRings:
         ring = Ring(kernel, loops[0], Boxes(kernel.ranges, names), names, Cluster(kernel.cluster))
         made = _apart(kernel, ring) if mark(ring.loop, SPECIALIZED) else _together(kernel, ring)
         shared = _aligned_first((*kernel.shared, ring.full, ring.empty))
-        made = replace(made, shared=shared, maps=tuple(_used_maps(ring, made.body)))
+        made = replace(made, shared=shared, maps=(*kernel.maps, *_used_maps(ring, made.body)))
         return _without_unused(replace(made, body=simplify(made.body, made.ranges)))
 
 

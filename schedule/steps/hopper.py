@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from ...ir.stmt import Annotation
 from ..table import Table
+from .marks import refuse_second_mark
 from .step import Step
 
 REGISTERS = range(24, 241, 8)  # of a thread, as setmaxnreg takes them
 CLUSTERS = (1, 2, 4, 8)  # blocks; one alone where a tensor is too small for more
-SPECIALIZED, CLUSTERED = "warp_specialize", "cluster"
+SPECIALIZED, CLUSTERED, STORED = "warp_specialize", "cluster", "bulk_store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +67,21 @@ class Cluster(Step):
             fact = f"axis {axis.name} has the extent {axis.extent}"
             raise self.refuse(table, stage, axis, fact, "a split by 2, 4 or 8, whose inner loop is the cluster")
         annotations = (*loop.annotations, Annotation(CLUSTERED, 1))
+        return table.updated(stage.with_loop(axis, replace(loop, annotations=annotations, step=number)))
+
+
+@dataclass(frozen=True, slots=True)
+class BulkStore(Step):
+    """Leave the copy that the loops from an axis inwards make to the bulk copy engine."""
+
+    NAME: ClassVar[str] = STORED
+
+    axis: str
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Mark the loop."""
+        stage, axis = self.state(table), self.leaf(table, self.axis)
+        refuse_second_mark(self, table, stage, axis)
+        loop = stage.loop(axis)
+        annotations = (*loop.annotations, Annotation(STORED, 1))
         return table.updated(stage.with_loop(axis, replace(loop, annotations=annotations, step=number)))

@@ -31,7 +31,7 @@ class Tiles:
     cluster     blocks of a cluster, below and beside each other
     group       rows of tiles that blocks walk down together before they go on to the next columns
     swizzle     of the shared tiles
-    staged      whether results go through shared memory
+    staged      how results go through shared memory: by "threads" or by the "engine" from there, or "" for not at all
     """
 
     block: tuple[int, int, int] = (128, 256, 64)
@@ -43,7 +43,7 @@ class Tiles:
     cluster: tuple[int, int] = (1, 1)
     group: int = 1
     swizzle: str = "128B"
-    staged: bool = False
+    staged: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,13 @@ def schedule_gemm(
         s[written].compute_at(s[result], block)
         s[written].align_bounds(s[written].op.axis[0], bm)
         s[written].align_bounds(s[written].op.axis[1], bn)
+    if tiles.staged == "threads":
         pad = 16 // dtype_of(result.dtype).bytes
         s[written].storage_align(s[written].op.axis[0], bn + pad, 0)
         share_among_threads(s, result, tiles.warpgroups, pad)
+    if tiles.staged == "engine":
+        s[written].swizzle("128B")
+        s[result].bulk_store(s[result].leaf_iter_vars[-2])
     rows, columns = s[written].leaf_iter_vars[-2:]
     warpgroup, rows = s[written].split(rows, factor=bm // tiles.warpgroups)
     s[written].bind(warpgroup, "threadIdx.y")

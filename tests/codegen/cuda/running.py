@@ -45,9 +45,9 @@ def emulated_source(source: CudaSource, function: Function, *inputs: np.ndarray)
         array = arrays[[b.name for b in function.buffers].index(described.buffer)]
         by_name[described.name] = Tiled(array, described.box[::-1], described.swizzle)
     grid = (int(launch.grid[0]), int(launch.grid[1]), int(launch.grid[2]))
-    (result,) = verify(
-        Emulator().compile(source), launch, [by_name[p.name] for p in launch.params], grid, [output.name]
-    )
+    written = {output.name, *(described.name for described in source.tensor_maps if described.buffer == output.name)}
+    names = [p.name for p in launch.params if p.name in written]
+    (result,) = verify(Emulator().compile(source), launch, [by_name[p.name] for p in launch.params], grid, names)
     return result
 
 

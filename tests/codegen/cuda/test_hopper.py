@@ -29,7 +29,7 @@ WAYS = {
     "persistent, one copies": replace(TWO, blocks=2, registers=None),
     "a cluster below": replace(TWO, cluster=(2, 1)),
     "a cluster of four, persistent": replace(TWO, block=(64, 32, 64), warpgroups=1, cluster=(2, 2), blocks=4),
-    "staged, persistent": replace(TWO, staged=True, blocks=2),
+    "staged, persistent": replace(TWO, staged="threads", blocks=2),
     "in groups of rows, persistent": replace(ONE, group=3, blocks=2, registers=(24, 240)),
 }
 SHAPES = [  # rows, columns, depth; a row of the operands is a multiple of 16 bytes
@@ -78,6 +78,30 @@ def check(
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_way_computes_the_product(way: str, shape: tuple[int, int, int]) -> None:
     check(shape, WAYS[way])
+
+
+STORED = [  # rows of the result are multiples of 16 bytes, too
+    (128, 64, 64),
+    (256, 128, 256),
+    (2, 64, 8),
+    (130, 68, 72),
+    (63, 100, 200),
+    (200, 96, 136),
+    (129, 196, 320),
+    (300, 64, 8),
+    (257, 72, 128),
+    (64, 128, 264),
+]
+
+
+@pytest.mark.parametrize("tiles", [replace(TWO, blocks=2), replace(TWO, registers=None, cluster=(1, 2))], ids=str)
+@pytest.mark.parametrize("shape", STORED, ids=str)
+def test_the_engine_stores_results_too(shape: tuple[int, int, int], tiles: Tiles) -> None:
+    check(shape, replace(tiles, staged="engine"))
+
+
+def test_the_engine_stores_halves() -> None:
+    check((130, 136, 72), replace(TWO, staged="engine", blocks=2), out="float16")
 
 
 @pytest.mark.parametrize("turned", [(False, False), (True, False), (True, True)], ids=str)
@@ -147,6 +171,7 @@ REFERENCE = Tiles(blocks=132)  # 128 x 256 x 64, 4 stages, two warpgroups of 232
         (replace(REFERENCE, cluster=(2, 1)), True),
         (replace(REFERENCE, block=(256, 128, 64), width=128, cluster=(1, 2)), True),
         (replace(REFERENCE, block=(128, 128, 64), width=128, registers=None), True),
+        (replace(REFERENCE, block=(128, 128, 64), width=128, staged="engine"), True),
     ],
 )
 def test_reference_kernels_keep_to_their_registers_and_use_the_hardware(tiles: Tiles, turned: bool) -> None:
@@ -163,6 +188,7 @@ def test_reference_kernels_keep_to_their_registers_and_use_the_hardware(tiles: T
     assert kernel.count("SYNCS.PHASECHK.TRYWAIT") > 0
     assert (kernel.count("USETMAXREG") == 2) == (tiles.registers is not None)
     assert (kernel.count("UTMALDG.2D.MULTICAST") > 0) == (tiles.cluster != (1, 1))
+    assert (kernel.count("UTMASTG.2D") > 0) == (tiles.staged == "engine")
 
 
 def test_a_launch_says_what_its_tensor_maps_and_clusters_are() -> None:

@@ -232,7 +232,9 @@ def test_tiles_that_leave_the_next_one_unaligned_are_refused() -> None:
     schedule, tensors = sums(8, 16, 64)
     for name in ("A_shared", "B_shared"):
         stage_called(schedule, name).align_bounds(stage_called(schedule, name).op.axis[0], 3)
-    assert refused(lambda: lower_cuda(lower(schedule, tensors), HOPPER)) == "a tile of 9 x 8 of A: 288 bytes"
+    assert refused(lambda: lower_cuda(lower(schedule, tensors), HOPPER)) == (
+        "A_shared keeps tiles of 288 bytes, and copies begin at multiples of 128"
+    )
 
 
 def test_boxes_that_are_too_long_are_refused() -> None:
