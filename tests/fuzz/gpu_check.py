@@ -9,10 +9,9 @@ import numpy as np
 
 from tilewright import te
 from tilewright.codegen.cuda.emit import emit
-from tilewright.codegen.cuda.source import CudaSource
 from tilewright.ir.errors import Error
 from tilewright.runtime.cuda.emulator.image import Emulator
-from tilewright.runtime.cuda.emulator.orders import MODES, ORDERS
+from tilewright.runtime.cuda.emulator.verify import verify_all
 from tilewright.schedule import lower
 from tilewright.te.evaluate import evaluate
 
@@ -86,31 +85,15 @@ def gpu_mismatch(program: Program, drawn: GpuDrawn, seed: int) -> str:
     source = emit([function], TARGET)
     feeds = program.feeds(seed)
     expected = evaluate(program.outputs, dict(zip(program.inputs, feeds, strict=True)))
-    names = [buffer.name for buffer in function.buffers]
-    image = Emulator().compile(source)
-    for order in ORDERS:
-        for mode in MODES if image.asynchronous else MODES[:1]:
-            arrays = dict(zip(names, (*feeds, *map(np.empty_like, expected)), strict=True))
-            try:
-                _launch_all(image, source, arrays, {names[len(feeds) + i] for i in range(len(expected))}, order, mode)
-            except Error as error:
-                return f"{order}, {mode.name}: {error}"
-            for tensor, want, got in zip(program.outputs, expected, list(arrays.values())[len(feeds) :], strict=False):
-                if not np.array_equal(want, got, equal_nan=True):
-                    where = tuple(int(i) for i in np.argwhere(want != got)[0])
-                    return f"{order}, {mode.name}: {tensor.name}{list(where)} is {got[where]}, expected {want[where]}"
+    arrays = (*feeds, *map(np.empty_like, expected))
+    arguments = {buffer.name: array for buffer, array in zip(function.buffers, arrays, strict=True)}
+    names = list(arguments)[len(feeds) :]
+    try:
+        made = verify_all(Emulator().compile(source), source, arguments, names)
+    except Error as error:
+        return str(error)
+    for name, want in zip(names, expected, strict=True):
+        if not np.array_equal(want, made[name], equal_nan=True):
+            where = tuple(int(i) for i in np.argwhere(want != made[name])[0])
+            return f"{name}{list(where)} is {made[name][where]}, expected {want[where]}"
     return ""
-
-
-def _launch_all(image, source: CudaSource, arrays: dict[str, np.ndarray], outputs: set[str], order, mode) -> None:
-    """Run the launches in order; what none has written yet is fresh."""
-    held = dict(arrays)
-    for workspace in source.workspaces:
-        held[workspace.name] = np.empty(int(eval(workspace.bytes)), np.uint8)
-    fresh = outputs | {w.name for w in source.workspaces}
-    for launch in source.launches:
-        given = [held[p.name] for p in launch.params]
-        written = [p.name for p in launch.params if p.name in fresh]
-        grid = tuple(int(eval(g)) for g in launch.grid)
-        image.run(launch, given, grid, order=order, mode=mode, outputs=written)
-        fresh -= set(written)

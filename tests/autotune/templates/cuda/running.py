@@ -17,7 +17,7 @@ from tilewright.codegen.scalar import array_dtype
 from tilewright.ir.arith import int_value
 from tilewright.ir.buffer import Buffer
 from tilewright.runtime.cuda.emulator.image import Emulator
-from tilewright.runtime.cuda.emulator.verify import verify
+from tilewright.runtime.cuda.emulator.verify import verify_all
 from tilewright.schedule import lower
 
 EPS = float(np.finfo(np.float32).eps)
@@ -45,17 +45,11 @@ def emulated(task: Task, config: Config, inputs: Sequence[np.ndarray]) -> np.nda
     """Give what the kernels of a configuration compute from `inputs`, the same in all orders and modes."""
     program = program_of(task, config)
     source = emit_programs([program])
-    image = Emulator().compile(source)
-    arrays = {b.name: _empty(b) for b in (*program.outputs, *program.workspaces)}
+    arrays = {b.name: _empty(b) for b in program.outputs}
     others = [p for p in program.params if p not in program.outputs]
     arrays |= {p.name: a for p, a in zip(others, inputs, strict=True)}
-    for kernel, launch in zip(program.kernels, source.launches, strict=True):
-        written = [b.name for b in kernel.outputs]
-        grid = (int(launch.grid[0]), int(launch.grid[1]), int(launch.grid[2]))
-        results = verify(image, launch, [arrays[p.name] for p in launch.params], grid, written)
-        names = [p.name for p in launch.params if p.name in written]
-        arrays |= dict(zip(names, results, strict=True))
-    return arrays[program.outputs[0].name]
+    names = [b.name for b in program.outputs]
+    return verify_all(Emulator().compile(source), source, arrays, names)[names[0]]
 
 
 def _empty(buffer: Buffer) -> np.ndarray:
