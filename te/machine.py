@@ -24,6 +24,11 @@ def array_dtype(dtype: DType) -> np.dtype:
     return _STORED.get(dtype) or np.dtype(str(dtype))
 
 
+PRECISION = "precision"  # attribute of operators that sum up products
+TF32 = "tf32"  # as a precision: factors of float32 may be rounded as tensor cores do ...
+TF32_ROUNDOFF = 2.0**-11  # ... to 10 bits of fraction
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """The arithmetic that expressions are evaluated in.

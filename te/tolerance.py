@@ -8,7 +8,7 @@ from ..ir import expr as e
 from ..ir.visit import of_kind
 from .evaluate import operations
 from .extents import Sizes, steps
-from .machine import unit_roundoff
+from .machine import PRECISION, TF32, TF32_ROUNDOFF, unit_roundoff
 from .operation import ComputeOp, Operation, ScanOp
 from .tensor import Tensor
 
@@ -21,9 +21,10 @@ def tolerance(output: Tensor, sizes: Sizes | None = None) -> float:
 
     A sum of K terms in any order errs by less than K u, where u is half the distance from 1 to the next number, and
     since roundings are as good as independent, hardly ever by more than 8 sqrt(K) u: the lesser one counts.  Each
-    product and each other operation adds u, a maths function 8 u (4 units in the last place).  Errors add along a
-    chain of operators; twice the sum covers the one that is compared with.  Where terms may cancel, compare with the
-    scale of the result, such as its root mean square, not element by element.
+    product and each other operation adds u, a maths function 8 u (4 units in the last place).  Factors that are rounded
+    to tf32 put independent errors on all terms, which together make 8 times its u at most.  Errors add along a chain
+    of operators; twice the sum covers the one that is compared with.  Where terms may cancel, compare with the scale
+    of the result, such as its root mean square, not element by element.
     sizes  values of symbolic sizes
     Raises ExpressionError for a reduction whose extent stays unknown.
     Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, sections 3.1 and 4.2; Higham, Mary,
@@ -43,7 +44,8 @@ def _amplified(op: Operation, inherited: float, sizes: Sizes | None) -> float:
         case ComputeOp(body=body):
             terms = steps("tolerance", op.reduce_axis, sizes)
             unit = max((unit_roundoff(x.dtype) for x in body if x.dtype.is_float), default=0.0)
-            return inherited + unit * min(terms, _DEVIATIONS * math.sqrt(terms)) + sum(map(_rounding, body))
+            factors = _DEVIATIONS * TF32_ROUNDOFF if dict(op.attrs).get(PRECISION) == TF32 else 0.0
+            return inherited + unit * min(terms, _DEVIATIONS * math.sqrt(terms)) + sum(map(_rounding, body)) + factors
         case ScanOp():
             return inherited * steps("tolerance", [op.scan_axis], sizes)
         case _:

@@ -1,4 +1,8 @@
-"""Products of matrices: a register tile of rows by columns, over panels of A and B that are packed as they are used."""
+"""Products of matrices: a register tile of rows by columns, over panels of A and B that are packed as they are used.
+
+The `dtype` of a workload is that of both factors: float16 and bfloat16 are summed up in float32 and stored rounded,
+int8 gives int32.  "tf32" stands for float32 whose factors tensor cores may round to 10 bits of fraction.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,10 @@ from ...te.tensor import Tensor
 from ..space import Knobs
 from ..template import get_config, get_target, template
 from . import register_tile as tile
-from .cuda import gemm
+from .cuda import products
+from .product_types import ProductTypes
 
-SCHEDULERS = {"cuda": gemm.schedule}  # by kind of target; `_schedule` for the others
+SCHEDULERS = {"cuda": products.schedule}  # by kind of target; `_schedule` for the others
 
 
 @template("matmul")
@@ -27,18 +32,20 @@ def matmul(
 
     transpose_a, transpose_b  A is (k, m), B is (n, k)
     """
-    a = te.placeholder((k, m) if transpose_a else (m, k), dtype, name="A")
-    b = te.placeholder((n, k) if transpose_b else (k, n), dtype, name="B")
-    c = operators.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
-    return _scheduled(a, b, c)
+    types = ProductTypes.of(dtype)
+    a = te.placeholder((k, m) if transpose_a else (m, k), types.operands, name="A")
+    b = te.placeholder((n, k) if transpose_b else (k, n), types.operands, name="B")
+    c = operators.matmul(a, b, None, types.total, transpose_a, transpose_b, precision=types.precision)
+    return _scheduled(a, b, types.stored(c))
 
 
 @template("dense")
 def dense(m: int, n: int, k: int, dtype: str = "float32") -> tuple[Schedule, list[Tensor]]:
     """Give a tunable Y (m, n) = X (m, k) W (n, k) transposed; any packing is part of the kernel."""
-    x = te.placeholder((m, k), dtype, name="data")
-    w = te.placeholder((n, k), dtype, name="weight")
-    return _scheduled(x, w, operators.dense(x, w))
+    types = ProductTypes.of(dtype)
+    x = te.placeholder((m, k), types.operands, name="data")
+    w = te.placeholder((n, k), types.operands, name="weight")
+    return _scheduled(x, w, types.stored(operators.dense(x, w, None, types.total, precision=types.precision)))
 
 
 @template("batch_matmul")
@@ -46,9 +53,11 @@ def batch_matmul(
     batch: int, m: int, n: int, k: int, transpose_b: bool = True, dtype: str = "float32"
 ) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable C (batch, m, n) = A (batch, m, k) B (batch, n, k), or B (batch, k, n) without `transpose_b`."""
-    a = te.placeholder((batch, m, k), dtype, name="A")
-    b = te.placeholder((batch, n, k) if transpose_b else (batch, k, n), dtype, name="B")
-    return _scheduled(a, b, operators.batch_matmul(a, b, transpose_b=transpose_b))
+    types = ProductTypes.of(dtype)
+    a = te.placeholder((batch, m, k), types.operands, name="A")
+    b = te.placeholder((batch, n, k) if transpose_b else (batch, k, n), types.operands, name="B")
+    c = operators.batch_matmul(a, b, None, types.total, transpose_b=transpose_b, precision=types.precision)
+    return _scheduled(a, b, types.stored(c))
 
 
 def _scheduled(a: Tensor, b: Tensor, c: Tensor) -> tuple[Schedule, list[Tensor]]:
@@ -60,11 +69,12 @@ def _scheduled(a: Tensor, b: Tensor, c: Tensor) -> tuple[Schedule, list[Tensor]]
 def _schedule(cfg: Knobs, s: Schedule) -> None:
     """Schedule a product: register tiles of C, in blocks of rows, over panels of columns."""
     c = s.outputs[0]
-    a, b = c.op.inputs
+    product = c if c.op.reduce_axis else c.op.inputs[0]  # which the result rounds
+    a, b = product.op.inputs
     lanes = tile.lanes_of(get_target())
     *batch, rows, columns = c.op.axis
-    _define(cfg, rows, columns, c.op.reduce_axis[0], lanes)
-    cache = tile.accumulate(s, c)
+    _define(cfg, rows, columns, product.op.reduce_axis[0], lanes)
+    cache = tile.accumulate(s, product)
     io, ii = cfg["tile_m"].apply(s, c, rows)
     jo, ji = cfg["tile_n"].apply(s, c, columns)
     block, io = s[c].split(io, factor=cfg["block_m"].val)

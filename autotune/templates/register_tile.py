@@ -73,7 +73,10 @@ def coverage(extent: int, part: Any) -> Any:
 
 
 def accumulate(schedule: Schedule, out: Tensor) -> Tensor:
-    """Compute `out` into registers: a local cache, to be attached at the loop around the register tile."""
+    """Compute `out` into registers, to be attached at the loop around the register tile; a local cache of a result."""
+    if all(out.op is not result.op for result in schedule.outputs):
+        schedule[out].set_scope("local")
+        return out
     cache = schedule.cache_write(out, "local")
     assert isinstance(cache, Tensor)
     return cache

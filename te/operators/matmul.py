@@ -12,7 +12,7 @@ from ..broadcast import broadcast
 from ..compute import compute, reduce_axis
 from ..reducers import sum
 from ..tensor import Tensor
-from .products import Dtype, converter
+from .products import Dtype, converter, precision_attrs
 
 
 def matmul(
@@ -23,14 +23,17 @@ def matmul(
     transpose_a: bool = False,
     transpose_b: bool = False,
     activation: Callable[[Tensor], Tensor] | None = None,
+    precision: str = "",
 ) -> Tensor:
     """Give A @ B + bias, shape (M, N), from A (M, K) and B (K, N).
 
     transpose_a, transpose_b  A is (K, M), B is (N, K)
     bias                      (N,), added to each row
     activation                an operator of the result, such as `relu`
+    precision                 "tf32" lets tensor cores round the factors of a float32 product to 10 bits of fraction
     """
-    return _product("matmul", tensor_a, tensor_b, bias, out_dtype, transpose_a, transpose_b, activation)
+    attrs = precision_attrs("matmul", tensor_a, precision)
+    return _product("matmul", tensor_a, tensor_b, bias, out_dtype, (transpose_a, transpose_b), activation, attrs)
 
 
 def dense(
@@ -39,9 +42,11 @@ def dense(
     bias: Tensor | None = None,
     out_dtype: Dtype = None,
     activation: Callable[[Tensor], Tensor] | None = None,
+    precision: str = "",
 ) -> Tensor:
-    """Give data @ weight.T + bias, shape (M, N), from data (M, K) and weight (N, K)."""
-    return _product("dense", data, weight, bias, out_dtype, False, True, activation)
+    """Give data @ weight.T + bias, shape (M, N), from data (M, K) and weight (N, K); see `matmul`."""
+    attrs = precision_attrs("dense", data, precision)
+    return _product("dense", data, weight, bias, out_dtype, (False, True), activation, attrs)
 
 
 def batch_matmul(
@@ -51,11 +56,13 @@ def batch_matmul(
     out_dtype: Dtype = None,
     transpose_a: bool = False,
     transpose_b: bool = True,
+    precision: str = "",
 ) -> Tensor:
     """Give the product of each pair of matrices, shape (batch, M, N), from A (batch, M, K) and B (batch, N, K).
 
     A batch of 1 stands for any number.  oshape is the result's shape, for the reader.
     transpose_a, transpose_b  A is (batch, K, M); B is (batch, K, N) where transpose_b is False
+    precision                 as of `matmul`
     """
     _check_ranks("batch_matmul", tensor_a, tensor_b, 3)
     many_a, many_b = tensor_a.shape[0], tensor_b.shape[0]
@@ -74,6 +81,7 @@ def batch_matmul(
         return sum(convert(tensor_a[at_a]) * convert(tensor_b[at_b]), axis=k)
 
     attrs = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+    attrs |= precision_attrs("batch_matmul", tensor_a, precision)
     return compute((many_b if one_a else many_a, rows, columns), element, "T_batch_matmul", "batch_matmul", attrs)
 
 
@@ -83,10 +91,11 @@ def _product(
     b: Tensor,
     bias: Tensor | None,
     out_dtype: Dtype,
-    transpose_a: bool,
-    transpose_b: bool,
+    transposes: tuple[bool, bool],
     activation: Callable[[Tensor], Tensor] | None,
+    more: dict[str, object],
 ) -> Tensor:
+    transpose_a, transpose_b = transposes
     _check_ranks(tag, a, b, 2)
     rows, depth = _sides(a, 0, transpose_a)
     columns, other_depth = _sides(b, 0, not transpose_b)
@@ -98,7 +107,7 @@ def _product(
         left = a[(k, i) if transpose_a else (i, k)]
         return sum(convert(left) * convert(b[(j, k) if transpose_b else (k, j)]), axis=k)
 
-    attrs = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+    attrs = {"transpose_a": transpose_a, "transpose_b": transpose_b, **more}
     result = compute((rows, columns), element, f"T_{tag}", tag, attrs)
     if bias is not None:
         result = broadcast(arith.add, result, bias, name="T_add")
