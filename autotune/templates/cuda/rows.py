@@ -227,7 +227,7 @@ def _normalized_rows(cfg: Knobs, s: Schedule, statistics: list[Stage], last: Sta
         stage.bind(thread, "threadIdx.x")
         stage.unroll(lane)
         if lanes > 1 and source is not None:
-            _read_wide(s, stage, source, outer)
+            _read_wide(s, stage, source, outer, lanes)
 
 
 def _row_input(statistics: list[Stage], last: Stage) -> Tensor | None:
@@ -249,11 +249,12 @@ def _spread(stage: Stage, column: Axis, share: int, lanes: int) -> None:
     stage.vectorize(lane)
 
 
-def _read_wide(s: Schedule, stage: Stage, source: Tensor, loop: Axis) -> None:
+def _read_wide(s: Schedule, stage: Stage, source: Tensor, loop: Axis, lanes: int) -> None:
     """Load what one iteration of a reduction reads by one access."""
     if not any(t.op is source.op for t in stage.op.inputs):
         return
     copy = s.cache_read(source, "local", [stage.op])
     assert isinstance(copy, Tensor)
     s[copy].compute_at(stage, loop)
-    s[copy].vectorize(s[copy].op.axis[-1])
+    _, lane = s[copy].split(s[copy].op.axis[-1], factor=lanes)
+    s[copy].vectorize(lane)
