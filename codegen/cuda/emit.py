@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from ...ir import arith
 from ...ir.buffer import Buffer
-from ...ir.errors import CodegenError
-from ...ir.expr import Call, Var
+from ...ir.expr import Var
 from ...ir.gpu import WARP
 from ...ir.stmt import Function
 from ...ir.target import Target
@@ -114,10 +113,3 @@ def _parameter(param: Buffer | Var, written: bool) -> str:
     if isinstance(param, Var):
         return f"const {kind} {identifier(param)}"
     return f"{'' if written else 'const '}{kind}* __restrict__ {identifier(param)}"
-
-
-def check_calls(kernel: Kernel, known: frozenset[str]) -> None:
-    """Refuse calls of functions that the device language has not."""
-    for node in walk(kernel.body):
-        if type(node) is Call and node.name not in known:
-            raise CodegenError("cuda", f"no function {node.name!r} on a GPU", advice="an intrinsic of the language")

@@ -17,6 +17,7 @@ from ..passes.names import Names
 from .clusters import cluster_of
 from .cross_thread import is_cross_thread, merge_of, reduced
 from .kernel import AXIS_VARS, BLOCK_AXES, THREAD_AXES, Kernel, Program
+from .refusals import check_calls, refusal
 
 MIN_BLOCKS = "min_blocks"
 PRIVATE = ("local", "warp", "warpgroup")  # scopes of registers
@@ -29,8 +30,9 @@ def split_kernels(function: Function) -> Program:
 
     Raises CodegenError for thread loops of unknown extent and for memory that no GPU has.
     """
+    check_calls(function)
     workspaces: list[Buffer] = []
-    nests = list(_nests(function.body, workspaces))
+    nests = list(_nests(function, function.body, workspaces))
     kernels = tuple(
         _Binder(function, nest, f"{function.name}_kernel{n}", tuple(workspaces)).kernel()
         for n, nest in enumerate(nests)
@@ -38,23 +40,23 @@ def split_kernels(function: Function) -> Program:
     return Program(function.name, function.params, function.outputs, kernels, tuple(workspaces))
 
 
-def _nests(stmt: Stmt, workspaces: list[Buffer]) -> Iterator[Stmt]:
+def _nests(function: Function, stmt: Stmt, workspaces: list[Buffer]) -> Iterator[Stmt]:
     match stmt:
         case Seq((start, loop, *rest)) if is_cross_thread(loop):
             yield seq(start, loop)
-            yield from _nests(seq(*rest), workspaces)
+            yield from _nests(function, seq(*rest), workspaces)
         case Seq((first, *rest)):
-            yield from _nests(first, workspaces)
-            yield from _nests(seq(*rest), workspaces)
+            yield from _nests(function, first, workspaces)
+            yield from _nests(function, seq(*rest), workspaces)
         case Seq():
             return
         case Allocate(buffer, body) if buffer.scope == "global" or _has_blocks(body):
             if buffer.scope != "global":
                 fact = f"{buffer.name} is kept in {buffer.scope} memory, which no kernel hands on to the next"
                 advice = f'compute {buffer.name} at a loop of what reads it, or set_scope("global")'
-                raise CodegenError("cuda", fact, advice=advice)
+                raise refusal(function, buffer, fact, advice)
             workspaces.append(buffer)
-            yield from _nests(body, workspaces)
+            yield from _nests(function, body, workspaces)
         case _:
             yield stmt
 
@@ -87,7 +89,7 @@ class _Binder:
 
     def kernel(self) -> Kernel:
         """Give the kernel."""
-        self.extents = _launch_extents(self.nest)
+        self.extents = _launch_extents(self.function, self.nest)
         self.names = Names(self.nest)
         body = self.bound(self.nest, ())
         grid = tuple(self.extents.get(a, Const(1)) for a in BLOCK_AXES)
@@ -99,6 +101,10 @@ class _Binder:
         cluster = cluster_of(self.nest, self.extents)
         shared, min_blocks = tuple(self.shared), _min_blocks(self.nest)
         return Kernel(self.name, params, outputs, grid, block, body, shared, min_blocks, cluster)
+
+    def refusal(self, buffer: Buffer, fact: str, advice: str) -> CodegenError:
+        """Give the error for a buffer of the nest."""
+        return refusal(self.function, buffer, fact, advice)
 
     def is_written(self, buffer: Buffer) -> bool:
         """Tell whether a parameter may be written: it is an output of the function, or a workspace."""
@@ -125,7 +131,7 @@ class _Binder:
                     return self.bound(body, loops)
                 if buffer.scope not in PRIVATE:
                     fact = f"{buffer.name} is kept in {buffer.scope} memory within the loops of a block"
-                    raise CodegenError("cuda", fact, advice=f'set_scope("shared") or "local" for {buffer.name}')
+                    raise self.refusal(buffer, fact, f'set_scope("shared") or "local" for {buffer.name}')
                 self.check_private(buffer, body)
                 return _hoisted(Allocate(buffer, self.bound(body, loops)))
             case Store(buffer):
@@ -192,7 +198,7 @@ class _Binder:
         if blocks and buffer.scope != "global":
             fact = f"{buffer.name} is kept in {buffer.scope} memory, and the blocks of {blocks[0]} compute parts of it"
             advice = f"bind the loops of {buffer.name} to threads, or compute it at a loop within {blocks[0]}"
-            raise CodegenError("cuda", fact, advice=advice)
+            raise self.refusal(buffer, fact, advice)
 
     def check_private(self, buffer: Buffer, body: Stmt) -> None:
         """Refuse a register buffer that several threads would have to share."""
@@ -203,7 +209,7 @@ class _Binder:
         if bad and any(s.var in variables(i) for s in bad for i in _indices_of(buffer, s)):
             fact = f"{buffer.name} is kept in registers, and the threads of {bad[0].thread} each compute a part of it"
             advice = f'set_scope("shared") for {buffer.name}, or compute it at the innermost thread loop'
-            raise CodegenError("cuda", fact, advice=advice)
+            raise self.refusal(buffer, fact, advice)
 
     # -- reductions that threads share ---------------------------------------------------------------------------
 
@@ -272,7 +278,8 @@ class _Binder:
                 fact = (
                     f"threads along {taken[0]} share the reduction of {store.buffer.name}, and each needs another part"
                 )
-                raise CodegenError("cuda", fact, advice="bind the reduction and the loop around it to different axes")
+                advice = "bind the reduction and the loop around it to different axes"
+                raise self.refusal(store.buffer, fact, advice)
 
 
 def _has_own_threads(stmt: Stmt) -> bool:
@@ -305,16 +312,19 @@ def _min_blocks(nest: Stmt) -> int:
     return max((int(a.value) for s in loops for a in s.annotations if a.name == MIN_BLOCKS), default=0)
 
 
-def _launch_extents(nest: Stmt) -> dict[str, Expr]:
+def _launch_extents(function: Function, nest: Stmt) -> dict[str, Expr]:
     """Give the extent of each thread axis: the largest that a loop asks for."""
     found: dict[str, Expr] = {}
+    together = 4 * WARP if any(type(s) is Allocate and s.buffer.scope == "warpgroup" for s in statements(nest)) else 0
     for loop in (s for s in statements(nest) if type(s) is For and s.kind is ForKind.THREAD):
         known, extent = found.get(loop.thread), loop.extent
+        if loop.thread == THREAD_AXES[0] and (arith.int_value(extent) or together) < together:
+            extent = arith.const(together)  # of which a shorter loop takes some
         if loop.thread not in AXIS_VARS:
-            raise CodegenError("cuda", f"{loop.thread} is no thread axis of a GPU", advice=", ".join(AXIS_VARS))
+            raise refusal(function, loop, f"{loop.thread} is no thread axis of a GPU", ", ".join(AXIS_VARS))
         if loop.thread in THREAD_AXES and arith.int_value(extent) is None:
             fact = f"loop {loop.var.name}, bound to {loop.thread}, has the extent {extent}"
-            raise CodegenError("cuda", fact, advice="split it by a constant factor and bind the inner loop")
+            raise refusal(function, loop, fact, "split it by a constant factor and bind the inner loop")
         if known is None or same(known, extent):
             found[loop.thread] = extent
             continue

@@ -10,6 +10,7 @@ from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.errors import CodegenError
 from ...ir.expr import Address, Load, Var
+from ...ir.printer import stmt_text
 from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
 from ...ir.visit import Node, inner_statements, map_statements, of_kind, rewrite, statements, walk, with_fields
@@ -34,15 +35,18 @@ class ExpandVirtualThreads:
 
     def __call__(self, body: Stmt, target: Target) -> Stmt:
         """Give the body without loops over virtual threads."""
-        return rewrite(body, lambda node: _expanded(node, Names(body)))
+        names = Names(body)
+        return rewrite(body, lambda node: _expanded(node, names))
 
 
 def _expanded(node: Node, names: Names) -> Node | None:
     match node:
-        case For(var, extent, body, ForKind.THREAD, thread=thread) if thread.startswith(VIRTUAL):
+        case For(var, extent, body, ForKind.THREAD, thread=thread) as loop if thread.startswith(VIRTUAL):
             count = arith.int_value(extent)
             if count is None:
-                raise CodegenError("vthread", f"{count} virtual threads", advice="split by a constant factor")
+                fact = f"loop {var.name}, bound to {thread}, has the extent {extent}"
+                advice = "split it by a constant factor and bind the inner loop"
+                raise CodegenError("cuda", fact, stmt_text(loop, loop), advice)
             return _Expansion(var, count, names, _differing(body, var)).pushed(body)
         case _:
             return None
