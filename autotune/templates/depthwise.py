@@ -14,6 +14,8 @@ from ..space import Knobs
 from ..template import get_config, get_target, template
 from . import register_tile as tile
 from .conv2d import block_of
+from .cuda import depthwise as cuda_depthwise
+from .cuda.convolution import Convolution
 
 SUMS_IN_FLIGHT = 8  # two multiply-adds a cycle, each four cycles long
 
@@ -41,7 +43,11 @@ def depthwise_conv2d(
     )
     out = form(image, kernel, stride, padding, dilation)
     s = create_schedule(out.op)
-    _schedule(get_config(), s, out, layout)
+    if get_target().kind == "cuda":
+        conv = Convolution.depthwise(image, kernel, stride, padding, dilation, layout)
+        cuda_depthwise.schedule(get_config(), s, conv)
+    else:
+        _schedule(get_config(), s, out, layout)
     return s, [image, kernel, out]
 
 

@@ -16,20 +16,15 @@ import numpy as np
 
 from ....ir.gpu import MOST_REGISTERS, MOST_THREADS, REGISTERS, WARP, Gpu
 from ...fragments import SplitColumn
+from .block_work import BlockWork
 
 PIECE = 4  # neighbouring elements of a thread: one access of 16 bytes for float32
 MOST_BLOCK = 256  # elements of a block along one dimension
 MOST_SUMS = 128  # of a thread
 BASE_REGISTERS = 28  # of a thread, for addresses and counters
-EXPOSED = 0.2  # share of the time to move operands that nothing hides
-AT_BARRIERS = 0.1  # share of its time that a block waits for all its threads, while others run
 RESIDENT = (1, 2, 3, 4)  # blocks of a multiprocessor at a time, for which the compiler has to make do with registers
 SPARE_REGISTERS = 6  # that make sure of a default configuration without spills
-CORES = 128  # multiply-adds of a multiprocessor in one cycle
 SHARED_BYTES = 128  # that shared memory gives in one cycle
-L2_BYTES_PER_CYCLE = 24  # of a multiprocessor
-BUSY_WARPS = 1.5  # of a multiprocessor, that keep half of its cores busy
-CLOCK_HZ = 1.7e9
 MEMORY_BYTES_PER_S = 2.5e12
 LAUNCH_S = 3e-6
 
@@ -119,30 +114,29 @@ class Workload:
         parts  that the depth is cut in, each the work of other blocks
         """
         bm, bn, tm, tn = block_of(m), block_of(n), m.size[3], n.size[3]
-        depth = np.ceil(self.depth / parts)
-        blocks = self.batch * np.ceil(self.rows / bm) * np.ceil(self.columns / bn) * parts
-        each = np.ceil(blocks / self.gpu.multiprocessors)  # blocks of the busiest multiprocessor
-        warps, registers = threads_of(m, n) // WARP, np.minimum(self.registers(m, n), MOST_REGISTERS)
-        resident = np.minimum(REGISTERS // (registers * threads_of(m, n)), self.gpu.warps // warps)
-        present = np.minimum(np.maximum(resident, 1), each)  # blocks at a time
-        busy = present * warps / (present * warps + BUSY_WARPS) * (1 - AT_BARRIERS / present)
-        turns = [-(-t.size[3] // PIECE) * np.maximum(1, t.size[2] * PIECE * 4 / SHARED_BYTES) for t in (m, n)]
         pieces = -(-tm // PIECE) + -(-tn // PIECE)
+        turns = [-(-t.size[3] // PIECE) * np.maximum(1, t.size[2] * PIECE * 4 / SHARED_BYTES) for t in (m, n)]
         copied = (bm * self.copy_cost[0] + bn * self.copy_cost[1]) / threads_of(m, n)
-        issued = (tm * tn + pieces + 2 + copied) * warps * WARP / CORES
-        served = 2 * (turns[0] + turns[1]) * warps  # a warp's loads of both operands
-        fetched = (bm + bn) * self.element_bytes / L2_BYTES_PER_CYCLE
-        cycles = (np.maximum((issued + EXPOSED * served) / busy, fetched) + EXPOSED * fetched) * depth * each
+        work = BlockWork(
+            blocks=self.batch * np.ceil(self.rows / bm) * np.ceil(self.columns / bn) * parts,
+            threads=threads_of(m, n),
+            registers=self.registers(m, n),
+            steps=np.ceil(self.depth / parts),
+            issued=tm * tn + pieces + 2 + copied,
+            turns=2 * (turns[0] + turns[1]),
+            fetched=(bm + bn) * self.element_bytes,
+        )
         results = self.batch * self.rows * self.columns * 4.0
         extra = np.where(np.asarray(parts) > 1, (2 * parts + 1) * results / MEMORY_BYTES_PER_S + LAUNCH_S, 0)
-        return self.batch * float(self.rows) * self.columns * self.depth / (cycles / CLOCK_HZ + extra)
+        return self.batch * float(self.rows) * self.columns * self.depth / (work.seconds(self.gpu) + extra)
 
     def best(
         self, rows: Sequence[Size], columns: Sequence[Size], parts: Sequence[int], depth: int
-    ) -> tuple[Size, Size, int]:
-        """Give the cuts of both dimensions and of the sum that promise most with tiles of `depth`."""
+    ) -> tuple[Size, Size, int, float]:
+        """Give the cuts of both dimensions and of the sum that promise most with tiles of `depth`, and their rate."""
         choices = list(product(rows, columns, parts))
         m, n = (SplitColumn(tuple(np.array(c, dtype=np.int64).T)) for c in (([c[d] for c in choices]) for d in (0, 1)))
         possible = self.is_warp(m, n) & self.fits(m, n, depth, 2)
         rates = np.where(possible, self.estimate(m, n, np.array([c[2] for c in choices])), -1.0)
-        return choices[int(rates.argmax())]
+        chosen = int(rates.argmax())
+        return *choices[chosen], float(rates[chosen])

@@ -39,9 +39,7 @@ class Convolution:
         cls, image: Tensor, kernel: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int, layout: str
     ) -> Convolution:
         """Give the numbers of a convolution.  Raises TuneError for a layout in blocks."""
-        if layout not in ("NCHW", "NHWC"):
-            raise TuneError("conv2d", f"no schedule for GPUs in layout {layout}", advice="NCHW or NHWC")
-        is_nchw = layout == "NCHW"
+        is_nchw = _is_nchw(layout)
         extents, sizes = _numbers(image), _numbers(kernel)
         filters, channels, *taps = sizes if is_nchw else (sizes[3], sizes[2], *sizes[:2])
         geometry = window(taps, stride, padding, dilation)
@@ -49,6 +47,22 @@ class Convolution:
         positions = (int_value(rows) or 1, int_value(columns) or 1)
         shape = (extents[0], channels, filters // groups, (taps[0], taps[1]), positions)
         return cls(image, kernel, geometry, groups, is_nchw, *shape)
+
+    @classmethod
+    def depthwise(
+        cls, image: Tensor, kernel: Tensor, stride: Pair, padding: Pair, dilation: Pair, layout: str
+    ) -> Convolution:
+        """Give the numbers of a convolution of each channel for itself.  Raises TuneError for a layout in blocks.
+
+        kernel  (C, 1, KH, KW) or (KH, KW, C, 1)
+        """
+        is_nchw = _is_nchw(layout)
+        extents, sizes = _numbers(image), _numbers(kernel)
+        taps = (sizes[2], sizes[3]) if is_nchw else (sizes[0], sizes[1])
+        geometry = window(taps, stride, padding, dilation)
+        rows, columns = geometry.positions(image.shape[2:] if is_nchw else image.shape[1:3])
+        positions = (int_value(rows) or 1, int_value(columns) or 1)
+        return cls(image, kernel, geometry, extents[1 if is_nchw else 3], is_nchw, extents[0], 1, 1, taps, positions)
 
     @property
     def pixels(self) -> int:
@@ -59,6 +73,11 @@ class Convolution:
     def terms(self) -> int:
         """Give the products that are summed up for one element of the result."""
         return self.channels * self.taps[0] * self.taps[1]
+
+    @property
+    def multiplications(self) -> float:
+        """Give the products that make up the result."""
+        return float(self.batch) * self.groups * self.filters * self.pixels * self.terms
 
     @property
     def is_pointwise(self) -> bool:
@@ -73,6 +92,12 @@ class Convolution:
     def place(self, n: Expr, channel: Expr, y: Expr, x: Expr) -> tuple[Expr, ...]:
         """Give the indices of an element of an image, or of the result."""
         return (n, channel, y, x) if self.is_nchw else (n, y, x, channel)
+
+
+def _is_nchw(layout: str) -> bool:
+    if layout not in ("NCHW", "NHWC"):
+        raise TuneError("conv2d", f"no schedule for GPUs in layout {layout}", advice="NCHW or NHWC")
+    return layout == "NCHW"
 
 
 def _numbers(tensor: Tensor) -> Sequence[int]:

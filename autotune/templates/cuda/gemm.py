@@ -109,12 +109,15 @@ def workload_of(op: ComputeOp) -> Workload:
     return Workload(prod(batch), rows, columns, size(op.reduce_axis[0]), element_bytes, get_target().gpu)
 
 
-def define(cfg: Knobs, work: Workload) -> None:
-    """Define the knobs of a product; their default is what promises most for the shape."""
+def define(cfg: Knobs, work: Workload) -> float:
+    """Define the knobs of a product; their default is what promises most for the shape.
+
+    Gives the estimate of the default, in multiply-adds per second.
+    """
     rows, columns = sizes_of(work.rows, work.columns), sizes_of(work.columns, work.rows)
     depths = [d for d in DEPTHS if d == DEPTHS[0] or d < 2 * work.depth]
     parts = [p for p in PARTS if p == 1 or (work.depth % p == 0 and work.depth >= LEAST_PART * p)]
-    m, n, part = work.best(rows, columns, parts, DEPTHS[0])
+    m, n, part, rate = work.best(rows, columns, parts, DEPTHS[0])
     depth, resident = work.depth_and_blocks(m, n, depths[:2], STAGES[0])
     cfg.define_split("tile_m", work.rows, "candidate", num_outputs=4, candidate=rows, default=m)
     cfg.define_split("tile_n", work.columns, "candidate", num_outputs=4, candidate=columns, default=n)
@@ -132,6 +135,7 @@ def define(cfg: Knobs, work: Workload) -> None:
     cfg.define_feature("threads", threads_of, "tile_m", "tile_n")
     cfg.define_feature("registers", lambda m, n, k: work.registers(m, n, k.val), "tile_m", "tile_n", "tile_k")
     cfg.define_feature("shared_bytes", lambda m, n, k, c: work.shared_bytes(m, n, k.val, c.val), *memory)
+    return rate
 
 
 def apply(cfg: Knobs, s: Schedule, plan: Plan) -> None:
