@@ -203,7 +203,9 @@ def _tile(cfg: Knobs, out: Stage, conv: Convolution) -> Axis:
     threads_inwards = [f_thread, y_thread, x_thread] if conv.is_nchw else [y_thread, x_thread, f_thread]
     pieces = [f_piece, y_element, x_element]
     out.reorder(*blocks, *pieces, *threads_inwards, f_element)
-    out.bind(out.fuse(*blocks), "blockIdx.x")
+    block = out.fuse(*blocks)
+    out.bind(block, "blockIdx.x")
+    out.pragma(block, "min_blocks", 1)  # without it ptxas may rather spill than take registers
     for axis in pieces:
         out.bind(axis, "vthread")
     for axis, thread in zip(threads_inwards, ("threadIdx.z", "threadIdx.y", "threadIdx.x"), strict=True):

@@ -176,6 +176,7 @@ def _tile(cfg: Knobs, out: Stage, conv: Convolution) -> tuple[Axis, Axis]:
         out.vectorize(patch[0])
     block = out.fuse(*blocks)
     out.bind(block, "blockIdx.x")
+    out.pragma(block, "min_blocks", 1)  # without it ptxas may rather spill than take registers
     for axis, thread in zip(threads, ("threadIdx.z", "threadIdx.y", "threadIdx.x"), strict=True):
         out.bind(axis, thread)
     out.unroll(patch[1])
