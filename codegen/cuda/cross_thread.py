@@ -6,7 +6,7 @@ all threads' parts: by shuffles within a warp, by shared memory between warps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TypeGuard
@@ -30,6 +30,27 @@ def is_cross_thread(stmt: Stmt) -> TypeGuard[For]:
             return any(mark.name == "cross_thread" for mark in marks)
         case _:
             return False
+
+
+def grouped(parts: Sequence[Stmt]) -> Iterator[tuple[Stmt, ...]]:
+    """Give the statements of a sequence one by one, but a shared reduction after those that start its results."""
+    held: list[Stmt] = []
+    for part in parts:
+        if not is_cross_thread(part):
+            held.append(part)
+            continue
+        results = _stored(merge_of(part))
+        start = len(held)
+        while start and _stored(held[start - 1]) and _stored(held[start - 1]) <= results:
+            start -= 1
+        yield from ((other,) for other in held[:start])
+        yield (*held[start:], part)
+        held = []
+    yield from ((other,) for other in held)
+
+
+def _stored(stmt: Stmt) -> set[Buffer]:
+    return {store.buffer for store in of_kind(stmt, Store)}
 
 
 def merge_of(loop: Stmt) -> Stmt:

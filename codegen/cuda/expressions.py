@@ -88,11 +88,10 @@ class Expressions:
         parts: list[str] = []
         for mono, factor in form.terms.items():
             text = "*".join(self.atom(atom, dtype) for atom in mono)
-            if factor not in (1, -1):
-                text = f"{text}*{abs(factor)}"
-            parts.append(f"{'-' if factor < 0 else '+'} {text}")
+            sign, size = _sign_and_size(factor, dtype)
+            parts.append(f"{sign} {text}" if size == "1" else f"{sign} {text}*{size}")
         if form.constant or not parts:
-            parts.append(f"{'-' if form.constant < 0 else '+'} {abs(form.constant)}")
+            parts.append(" ".join(_sign_and_size(form.constant, dtype)))
         text = " ".join(parts)
         text = text.removeprefix("+ ")
         return text if len(parts) == 1 and text[0] not in "-" else f"({text})"
@@ -213,6 +212,14 @@ def _integer(value: int, dtype: DType) -> str:
     if value == dtype.min_value and dtype.kind is Kind.INT and dtype.bits >= 32:
         return f"(-{-(value + 1)}{suffix} - 1)"
     return f"({value}{suffix})" if value < 0 else f"{value}{suffix}"
+
+
+def _sign_and_size(value: int, dtype: DType) -> tuple[str, str]:
+    """Give the sign of a number and the rest of it, as text; the least number of a type is no other's negative."""
+    value = wrap(value, dtype)
+    if value == dtype.min_value:
+        return "+", _integer(value, dtype)
+    return "-" if value < 0 else "+", str(abs(value))
 
 
 def _float(value: float, dtype: DType) -> str:

@@ -15,7 +15,7 @@ from ...ir.stmt import Allocate, Evaluate, For, ForKind, Function, If, Let, Seq,
 from ...ir.visit import map_statements, of_kind, rewrite, same, statements, substitute, variables, walk, with_fields
 from ..passes.names import Names
 from .clusters import cluster_of
-from .cross_thread import is_cross_thread, merge_of, reduced
+from .cross_thread import grouped, is_cross_thread, merge_of, reduced
 from .kernel import AXIS_VARS, BLOCK_AXES, THREAD_AXES, Kernel, Program
 from .refusals import check_calls, refusal
 
@@ -42,14 +42,12 @@ def split_kernels(function: Function) -> Program:
 
 def _nests(function: Function, stmt: Stmt, workspaces: list[Buffer]) -> Iterator[Stmt]:
     match stmt:
-        case Seq((start, loop, *rest)) if is_cross_thread(loop):
-            yield seq(start, loop)
-            yield from _nests(function, seq(*rest), workspaces)
-        case Seq((first, *rest)):
-            yield from _nests(function, first, workspaces)
-            yield from _nests(function, seq(*rest), workspaces)
-        case Seq():
-            return
+        case Seq(parts):
+            for group in grouped(parts):
+                if is_cross_thread(group[-1]):
+                    yield seq(*group)
+                else:
+                    yield from _nests(function, group[0], workspaces)
         case Allocate(buffer, body) if buffer.scope == "global" or _has_blocks(body):
             if buffer.scope != "global":
                 fact = f"{buffer.name} is kept in {buffer.scope} memory, which no kernel hands on to the next"
@@ -219,21 +217,16 @@ class _Binder:
         C = 0; for t in thread(..): ...; C = C + part        ->        for t in thread(..): ...; C = 0 + part
         """
         made: list[Stmt] = []
-        before: Stmt | None = None
-        for part in parts:
-            if is_cross_thread(part):
-                first = _values(before) if before is not None else {}
-                stored = {s.buffer for s in of_kind(merge_of(part), Store)}
-                started = bool(first) and set(first) == stored
-                if before is not None and not started:
-                    made.append(self.bound(before, loops))
-                made.append(self.cross_thread(part, loops, first if started else {}))
-                before = None
+        for *before, last in grouped(parts):
+            if not is_cross_thread(last):
+                made.append(self.bound(last, loops))
                 continue
-            if before is not None:
-                made.append(self.bound(before, loops))
-            before = part
-        return _hoisted(seq(*made, self.bound(before, loops) if before is not None else None))
+            first = _values(seq(*before))
+            if set(first) != {store.buffer for store in of_kind(merge_of(last), Store)}:
+                made += [self.bound(stmt, loops) for stmt in before]
+                first = {}
+            made.append(self.cross_thread(last, loops, first))
+        return _hoisted(seq(*made))
 
     def cross_thread(self, loop: For, loops: Loops, first: Mapping[Buffer, Expr] = _NOTHING) -> Stmt:
         """Give a reduction that threads share: each sums up its part, the parts are combined, one thread stores.

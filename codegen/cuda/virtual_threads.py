@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -15,7 +14,7 @@ from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
 from ...ir.visit import Node, inner_statements, map_statements, of_kind, rewrite, statements, walk, with_fields
 from ..passes.names import Names
-from .cross_thread import is_cross_thread
+from .cross_thread import grouped, is_cross_thread
 
 VIRTUAL = ("vthread", "cthread")
 
@@ -80,16 +79,6 @@ def _mark(stmt: Stmt, var: Var, own: set[Buffer], found: set[Buffer], differs: b
         _mark(inner, var, own, found, differs)
 
 
-def _with_starts(parts: tuple[Stmt, ...]) -> Iterator[Stmt]:
-    """Give the statements of a sequence; a reduction that threads share comes with the statement that starts it."""
-    for place, part in enumerate(parts):
-        following = parts[place + 1] if place + 1 < len(parts) else None
-        if following is not None and is_cross_thread(following):
-            yield Seq((part, following))
-        elif not (place and is_cross_thread(part)):
-            yield part
-
-
 def _depends(node: Node, var: Var, buffers: set[Buffer]) -> bool:
     return any(n is var or (isinstance(n, Load | Address) and n.buffer in buffers) for n in walk(node))
 
@@ -119,10 +108,8 @@ class _Expansion:
                     strides = (arith.mul(buffer.strides[0], buffer.shape[0]), *buffer.strides)
                 self.wide[buffer] = replace(buffer, shape=shape, strides=strides)
                 return Allocate(self.wide[buffer], self.pushed(body))
-            case Seq((_, loop)) if is_cross_thread(loop):  # its parts are combined at once
-                return self.repeated(stmt)
             case Seq(parts):
-                return seq(*map(self.pushed, _with_starts(parts)))
+                return seq(*(self.pushed_group(group) for group in grouped(parts)))
             case Allocate():
                 return map_statements(stmt, self.pushed)
             case For() if is_cross_thread(stmt):
@@ -133,6 +120,13 @@ class _Expansion:
                 return map_statements(stmt, self.pushed)
             case _:
                 return self.repeated(stmt)
+
+    def pushed_group(self, group: tuple[Stmt, ...]) -> Stmt:
+        """Give what all virtual threads do at a statement, or one after the other at a shared reduction."""
+        if len(group) == 1:
+            return self.pushed(group[0])
+        whole = seq(*group)
+        return self.repeated(whole) if self.differs(whole) else whole
 
     def goes_inside(self, loop: For) -> bool:
         """Tell whether the virtual threads run inside of `loop`: it is serial, or threads meet within it."""

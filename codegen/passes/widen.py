@@ -55,4 +55,4 @@ def _widened(form: Affine, lanes: dict[Var, int], like: Expr) -> Expr | None:
     whole = Affine(rest, form.constant // step * step)
     less = Affine({m: -c for m, c in whole.terms.items() if c < 0})
     more = Affine({m: c for m, c in whole.terms.items() if c > 0}, whole.constant)
-    return Lt(less.to_expr(like.dtype), (more + 1).to_expr(like.dtype))
+    return Lt(less.to_expr(like.dtype), (more + step).to_expr(like.dtype))
