@@ -69,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
                 Path(options.json).write_text(document(folder, results, is_gpu, time.monotonic() - began))
         out = errors if options.json == "-" else console()
         out.print(table(results, is_gpu))
-        out.print(f"{machine_name(folder, is_gpu)}; records in {records.path}", soft_wrap=True)
+        note = "" if is_gpu else ": results are checked, and times say nothing of a GPU"
+        out.print(f"{machine_name(folder, is_gpu)}{note}; records in {records.path}", soft_wrap=True)
     if options.json == "-":
         sys.stdout.write(document(folder, results, is_gpu, time.monotonic() - began))
     return 0 if all(map(passed, results)) else 1
@@ -111,10 +112,9 @@ def line(result: TaskResult, is_gpu: bool) -> str:
 
 def table(results: list[TaskResult], is_gpu: bool) -> Table:
     """Give the results, one task a row."""
-    title = "" if is_gpu else "CPU emulation (not a GPU): results are checked, times say nothing"
-    made = Table(title=title, title_justify="left")
+    made = Table()
     made.add_column("task", overflow="fold")
-    for name in ("valid", "failed", "error"):
+    for name in ("valid", "failed", "not reached", "error"):
         made.add_column(name, justify="right", no_wrap=True)
     timed = ("default", "best", "GFLOP/s", "GB/s", "vendor", "vendor / best") if is_gpu else ()
     for name in timed:
@@ -123,7 +123,8 @@ def table(results: list[TaskResult], is_gpu: bool) -> Table:
         data = as_json(result, is_gpu)
         failed = sum(data["failed"].values())
         error = "" if data["max_rel_error"] is None else f"{data['max_rel_error']:.1e}"
-        made.add_row(str(result.about), str(data["valid"]), str(failed), error, *(_times(data) if is_gpu else ()))
+        counts = (str(data["valid"]), str(failed), str(data["unreached"]))
+        made.add_row(str(result.about), *counts, error, *(_times(data) if is_gpu else ()))
     return made
 
 
