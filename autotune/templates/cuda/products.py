@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....schedule.schedule import Schedule
 from ....te.operation import ComputeOp
 from ...space import Knobs
-from . import gemm, tensor_cores
+from . import gemm, tensor_cores, warpgroups
 
 
 def schedule(cfg: Knobs, s: Schedule) -> None:
@@ -13,7 +13,9 @@ def schedule(cfg: Knobs, s: Schedule) -> None:
     op = gemm.reduction_of(s).op
     assert isinstance(op, ComputeOp)
     shape = tensor_cores.instruction_of(op)
-    if shape is None:
+    if warpgroups.is_possible(op):
+        warpgroups.schedule(cfg, s)
+    elif shape is None:
         gemm.schedule(cfg, s)
     else:
         tensor_cores.schedule(cfg, s, shape)

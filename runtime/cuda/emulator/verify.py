@@ -34,12 +34,20 @@ def verify_all(
     for workspace in source.workspaces:
         held[workspace.name] = np.empty(_extent(workspace.bytes, sizes), np.uint8)
     fresh = {*outputs, *(w.name for w in source.workspaces)}
+    maps = {described.name: described for described in source.tensor_maps}
+    buffer_of = {name: described.buffer for name, described in maps.items()}
     for launch in source.launches:
         grid = _extent(launch.grid[0], sizes), _extent(launch.grid[1], sizes), _extent(launch.grid[2], sizes)
         if 0 in grid:
             continue
-        written = [p.name for p in launch.params if p.name in image.written(launch)]
-        results = verify(image, launch, [held[p.name] for p in launch.params], grid, written, fresh=fresh)
+        for name, described in maps.items():
+            held[name] = Tiled(_array(held[described.buffer]), described.box[::-1], described.swizzle)
+        stored = {name for name, buffer in buffer_of.items() if buffer in outputs}  # only by bulk copies from there
+        written = [p.name for p in launch.params if p.name in image.written(launch) | stored]
+        given = [held[p.name] for p in launch.params]
+        unread = fresh | {name for name in stored if buffer_of[name] in fresh}
+        results = verify(image, launch, given, grid, written, fresh=unread)
+        written = [buffer_of.get(name, name) for name in written]
         held |= dict(zip(written, results, strict=True))
         fresh.difference_update(written)
     return {name: _array(held[name]) for name in outputs}
