@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -151,6 +152,40 @@ def test_a_built_module_runs_on_the_emulated_device() -> None:
     bias, result = rng.integers(-3, 4, 65).astype("float32"), np.zeros((130, 65), "float32")
     module(a, b, bias, result)
     np.testing.assert_array_equal(result, expected(a, b, bias, "float16", (False, True)))
+
+
+def random_case(rng: random.Random) -> tuple[tuple[int, int, int], Tiles, str, str, tuple[bool, bool]]:
+    """Draw a product and its tiles: rows of the operands that bulk copies can read, tiles of whole swizzled rows."""
+    warpgroups, swizzle = rng.choice([1, 2, 3]), rng.choice(["32B", "64B", "128B"])
+    span = int(swizzle[:-1]) // 2  # elements of a row
+    width = rng.choice([n for n in (8, 16, 24, 32, 64, 96, 128) if n % span == 0 or n < span])
+    turned = (rng.random() < 0.5, rng.random() < 0.5 or width % span != 0)
+    rows, columns, depth = 64 * warpgroups, width * rng.choice([1, 2]), min(64, max(16, span) * rng.choice([1, 2]))
+    room, slice_bytes, result_bytes = 220 * 1024, 2 * (rows + columns) * depth, 4 * rows * (columns + 8)
+    even = columns % 16 == 0  # so that threads share a tile evenly
+    staged = rng.choice(["", "threads"]) if even and result_bytes + 2 * slice_bytes < room else ""
+    room -= result_bytes if staged else 0
+    tiles = Tiles(
+        block=(rows, columns, depth),
+        warpgroups=warpgroups,
+        width=width,
+        stages=min(rng.choice([2, 3, 4, 5]), room // slice_bytes),
+        registers=rng.choice([None, (24, 152)]),
+        blocks=rng.choice([None, 4, 8]),
+        cluster=rng.choice([(1, 1), (2, 1), (1, 2), (2, 2)]),
+        group=rng.choice([1, 2, 3]),
+        swizzle=swizzle,
+        staged=staged,
+    )
+    m, n, k = rng.randint(2 * rows if staged else 1, 400), 2 * columns + rng.randint(0, 100), 8 * rng.randint(1, 40)
+    m, n = (-(-m // 8) * 8 if turned[0] else m), (n if turned[1] else -(-n // 8) * 8)
+    dtype, out = rng.choice(["float16", "bfloat16"]), rng.choice(["float16", "bfloat16", "float32"])
+    return (m, n, k), tiles, dtype, out, turned
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_tiles_compute_the_product(seed: int) -> None:
+    check(*random_case(random.Random(seed)))
 
 
 # -- the text and its machine code --------------------------------------------------------------------------------
