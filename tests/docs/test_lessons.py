@@ -81,6 +81,21 @@ PRINTED = {
         "60 ways: ConfigSpace(60 configurations; rows: 5, lanes: 4, unroll: 3)",
         "GFLOP/s",
     ),
+    "14_gpu_threads": (
+        'for i_o in thread("blockIdx.x", (n + 127) // 128):\n    for i_i in thread("threadIdx.x", 128):',
+        "  if ((blockIdx_x*128 + threadIdx_x) < n) {",
+        'A_shared = allocate(float32[32, 32], "shared", strides=[33, 1])',
+        'for k_i in thread("threadIdx.x", 32, cross_thread=1):',
+        "limits: a block has 2048 x 1 x 1 = 2048 threads, at most 1024 are possible",
+        "Softmax by default takes 4 kernels.",
+    ),
+    "15_gpu_pipelines": (
+        "for k_o in pipelined(5, stages=3, transport='cp_async'):",
+        "    tw_cp_async_wait<1>();",
+        "for i_ in range(16, mma='m16n8k16_f16'):",
+        "tw_mma_m16n8k16_f16: 4",
+        "All products are right.",
+    ),
 }
 
 
