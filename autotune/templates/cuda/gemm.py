@@ -253,7 +253,8 @@ def _sum(cfg: Knobs, s: Schedule, sums: Tensor, copies: list[Copied], plan: Plan
     """Sum up tile after tile: all threads copy the operands' tiles, then each takes its part of every step."""
     stage = s[sums]
     spatial = list(stage.op.axis)
-    tile, step = stage.split(stage.op.reduce_axis[0], factor=cfg["tile_k"].val)
+    (depth,) = stage.op.reduce_axis
+    tile, step = stage.split(depth, factor=cfg["tile_k"].val)
     between, step = stage.split(step, factor=cfg["unroll"].val)
     stage.reorder(tile, between, step, *spatial)
     for axis in (step, *spatial):
@@ -265,7 +266,7 @@ def _sum(cfg: Knobs, s: Schedule, sums: Tensor, copies: list[Copied], plan: Plan
     for copied, (_, warps, lanes, elements) in zip(copies, (m, n), strict=True):
         s[copied.shared].compute_at(stage, tile)
         operand = copied.operand
-        along = warps * lanes * elements if operand.last == operand.kept else cfg["tile_k"].val
+        along = warps * lanes * elements if operand.last == operand.kept else gcd(cfg["tile_k"].val, size(depth))
         _share_copy(s[copied.shared], operand, team, gcd(plan.run(operand.tensor), along))
         s[copied.local].compute_at(stage, step)
         _, lane = s[copied.local].split(s[copied.local].op.axis[operand.kept], factor=min(PIECE, elements))

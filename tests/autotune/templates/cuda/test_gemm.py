@@ -6,11 +6,21 @@ import numpy as np
 import pytest
 
 import tilewright.autotune.templates  # noqa: F401
+from tilewright import te
+from tilewright.autotune.space import ConfigSpace
 from tilewright.autotune.task import create
+from tilewright.autotune.template import Situation, in_force
+from tilewright.autotune.templates.cuda import gemm
 from tilewright.codegen.cuda.emit import emit_programs
+from tilewright.codegen.cuda.lower import lower_cuda
 from tilewright.codegen.cuda.screens import screen
+from tilewright.codegen.interp import interpret
+from tilewright.ir.target import Target
 from tilewright.runtime.cuda.compile import compile_cubin
 from tilewright.runtime.cuda.sass import disassemble
+from tilewright.runtime.host import resolve
+from tilewright.schedule import create_schedule, lower
+from tilewright.te import operators
 
 from .running import assert_close, configured, emulated, program_of, uniform
 
@@ -63,13 +73,6 @@ def test_batch_matmul_gives_each_product(shape):
     assert_close(emulated(task, configured(task), [a, b]), exact, k)
 
 
-def test_dense_sums_halves():
-    task = create("dense", (20, 24, 16, "float16"), "cuda -arch=sm_80")
-    x, w = (a.astype(np.float16) for a in uniform(1, (20, 16), (24, 16)))
-    got = emulated(task, configured(task), [x, w])
-    np.testing.assert_allclose(got, x.astype(float) @ w.T.astype(float), rtol=0, atol=16 * 2.0**-10 * 4)
-
-
 @pytest.mark.parametrize("name", ["matmul", "dense"])
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
 def test_the_hot_loop_multiplies_and_adds(name, arch):
@@ -92,3 +95,21 @@ def test_no_default_spills(shape, arch):
     task = create("matmul", shape, f"cuda -arch={arch}")
     assert task.config_space.is_valid_index(task.config_space.default)
     assert not compile_cubin(emit_programs([program_of(task, configured(task))]).text, arch).faults
+
+
+def test_bias_and_activation_are_part_of_the_kernel():
+    """The epilogue of a graph: the template's scheduling function on an expression with more behind the product."""
+    m, n, k = 40, 36, 20
+    target = resolve(Target.parse("cuda -arch=sm_80"))
+    a, b, bias = te.placeholder((m, k), name="A"), te.placeholder((k, n), name="B"), te.placeholder((n,), name="bias")
+    out = operators.matmul(a, b, bias, activation=operators.relu)
+    space, s = ConfigSpace(), create_schedule(out.op)
+    with in_force(Situation(space, target)):
+        gemm.schedule(space, s)
+    function = lower(s, [a, b, bias, out])
+    assert len(lower_cuda(function, target).kernels) == 1
+    arrays = uniform(3, (m, k), (k, n), (n,))
+    result = np.zeros((m, n), np.float32)
+    interpret(function, [*arrays, result])
+    exact = np.maximum(arrays[0].astype(float) @ arrays[1] + arrays[2], 0)
+    assert_close(result, exact, k + 1)
