@@ -22,6 +22,7 @@ from tilewright.runtime.host import cpu_count
 from .workloads import SMALL, Args
 
 TARGET = "cuda -arch=sm_90a"
+TASK_S = 90.0  # seconds of building, after which a task has the candidates that there are
 OF_ANY_OPERATOR = {"generic"}  # templates that the others cover, which have no shapes of their own
 
 
@@ -36,7 +37,9 @@ def build(folder: Path, tasks: Sequence[tuple[str, Args]], candidates: int, reco
         try:
             task = create(name, args, TARGET)
             strategy = XgbStrategy if known else RandomStrategy
-            made = build_task(task, folder, candidates, records=known, strategy=strategy, processes=cpu_count())
+            made = build_task(
+                task, folder, candidates, records=known, strategy=strategy, processes=cpu_count(), time_s=TASK_S
+            )
             print(f"  {made.about}: {len(made.candidates)} candidates, {len(made.refused)} refused", flush=True)
         except Error as error:
             failed.append(f"{name} {args}: {error.step}: {error.fact}")
