@@ -100,10 +100,10 @@ class Workload:
 
         Of depths that are equal in this it is the greatest.
         """
-        columns = [SplitColumn(tuple(np.array([f]) for f in tile)) for tile in (m, n)]
+        of_m, of_n = (SplitColumn(tuple(np.array([f]) for f in tile)) for tile in (m, n))
 
         def room(depth: int) -> int:
-            return max(b for b in RESIDENT if b == 1 or self.fits(*columns, depth, stages, b, SPARE_REGISTERS)[0])
+            return max(b for b in RESIDENT if b == 1 or self.fits(of_m, of_n, depth, stages, b, SPARE_REGISTERS)[0])
 
         depth = max(depths, key=lambda d: (room(d), d))
         return depth, room(depth)

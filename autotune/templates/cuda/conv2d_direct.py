@@ -160,7 +160,8 @@ def _best(
     choices = list(product(*sizes))
     table = np.array(choices, dtype=np.int64)
     columns = [SplitColumn(tuple(table[:, d, i] for i in range(3))) for d in range(3)]
-    rates = np.where(tiles.fits(*columns, 1, 2), tiles.estimate(*columns), -1.0)
+    f, y, x = columns
+    rates = np.where(tiles.fits(f, y, x, 1, 2), tiles.estimate(f, y, x), -1.0)
     chosen = int(rates.argmax())
     return choices[chosen], [SplitColumn(tuple(part[chosen : chosen + 1] for part in c.size)) for c in columns]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ....ir.arith import int_value
 from ....ir.errors import TuneError
-from ....ir.expr import Expr
 from ....te.operators.pad import pad_image
 from ....te.operators.window import Pair, Window, window
 from ....te.tensor import Tensor
@@ -89,8 +89,8 @@ class Convolution:
         rows = 2 if self.is_nchw else 1
         return pad_image(self.image, rows, rows + 1, self.geometry.padding)
 
-    def place(self, n: Expr, channel: Expr, y: Expr, x: Expr) -> tuple[Expr, ...]:
-        """Give the indices of an element of an image, or of the result."""
+    def place(self, n: Any, channel: Any, y: Any, x: Any) -> tuple[Any, ...]:
+        """Give four numbers or indices in the order that images, and results, have their dimensions."""
         return (n, channel, y, x) if self.is_nchw else (n, y, x, channel)
 
 

@@ -203,7 +203,9 @@ def cut_sum(s: Schedule, stage: Stage, out: Stage, parts: int) -> Stage:
     partial = s.rfactor(stage.op.output(0), part)
     assert isinstance(partial, Tensor)
     if stage.state.id == out.state.id:
-        stage = s[s.cache_write(stage.op.output(0), "local")]
+        sums = s.cache_write(stage.op.output(0), "local")
+        assert isinstance(sums, Tensor)
+        stage = s[sums]
     bind_to_gpu(out)
     thread = next(a for a in reversed(out.leaf_iter_vars) if out.state.loop(a).thread)
     stage.compute_at(out, thread)
