@@ -90,15 +90,21 @@ class _Binder:
         self.extents = _launch_extents(self.function, self.nest)
         self.names = Names(self.nest)
         body = self.bound(self.nest, ())
-        grid = tuple(self.extents.get(a, Const(1)) for a in BLOCK_AXES)
-        block = tuple(int(arith.int_value(self.extents.get(a, Const(1))) or 1) for a in THREAD_AXES)
+        x, y, z = (self.extents.get(a, Const(1)) for a in BLOCK_AXES)
+        grid = x, y, z
         params = _used(self.function, self.workspaces, seq(body), grid)
         stored = {s.buffer for s in statements(body) if type(s) is Store}
         stored |= {a.buffer for e in of_kind(body, Evaluate) for a in of_kind(e, Address)}
         outputs = tuple(p for p in params if isinstance(p, Buffer) and p in stored and self.is_written(p))
         cluster = cluster_of(self.nest, self.extents)
         shared, min_blocks = tuple(self.shared), _min_blocks(self.nest)
-        return Kernel(self.name, params, outputs, grid, block, body, shared, min_blocks, cluster)
+        return Kernel(self.name, params, outputs, grid, self.block, body, shared, min_blocks, cluster)
+
+    @property
+    def block(self) -> tuple[int, int, int]:
+        """Give the number of threads along x, y and z."""
+        x, y, z = (arith.int_value(self.extents.get(a, Const(1))) or 1 for a in THREAD_AXES)
+        return x, y, z
 
     def refusal(self, buffer: Buffer, fact: str, advice: str) -> CodegenError:
         """Give the error for a buffer of the nest."""
@@ -251,10 +257,9 @@ class _Binder:
             body = body.body
         assert type(body) is Seq
         self.check_free(axes, merge_of(body), loops)
-        *before, merge = substitute(body, values).body
+        *before, merge = (substitute(part, values) for part in body.body)
         start, work = before[: len(parts)], before[len(parts) :]
-        block = tuple(int(arith.int_value(self.extents.get(a, Const(1))) or 1) for a in THREAD_AXES)
-        combined, scratch = reduced(merge, tuple(reversed(parts)), axes, block, self.names)
+        combined, scratch = reduced(merge, tuple(reversed(parts)), axes, self.block, self.names)
         self.shared += scratch
         merge = rewrite(merge, lambda n: first.get(n.buffer) if type(n) is Load else None)
         made = seq(*start, *(self.bound(s, inner) for s in work), combined, self.bound(merge, loops))
