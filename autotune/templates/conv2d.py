@@ -18,6 +18,7 @@ from ..template import get_config, get_target, template
 from . import register_tile as tile
 from .cuda import conv2d as cuda_conv2d
 from .cuda.convolution import Convolution
+from .product_types import ProductTypes
 
 WINDOW_AXES = ("kh", "kw", "ry", "rx")
 
@@ -38,12 +39,13 @@ def conv2d(
     data     batch, input channels, height, width, whatever the layout
     filters  output channels, kernel height, kernel width
     layout   "NCHW", "NHWC" or blocked "NCHW16c"; the weights are OIHW, HWIO or OIHW16i16o, as the layout goes
+    dtype    of image, weights and result; "tf32" stands for float32 that tensor cores may round to 10 bits of fraction
     """
-    image, kernel = declare_convolution(data, filters, groups, layout, dtype)
+    types = ProductTypes.of(dtype)
+    image, kernel = declare_convolution(data, filters, groups, layout, types.operands)
     if get_target().kind == "cuda":
-        s, out = cuda_conv2d.scheduled(
-            get_config(), Convolution.of(image, kernel, stride, padding, dilation, groups, layout)
-        )
+        conv = Convolution.of(image, kernel, stride, padding, dilation, groups, layout)
+        s, out = cuda_conv2d.scheduled(get_config(), conv, types)
         return s, [image, kernel, out]
     out = operators.conv2d(image, kernel, stride, padding, dilation, layout, groups=groups)
     s = create_schedule(out.op)

@@ -1,4 +1,7 @@
-"""Convolutions on CUDA cores: as products of matrices, or directly; which, is a knob."""
+"""Convolutions on GPUs: on tensor cores where there is an instruction for them, else on CUDA cores.
+
+On CUDA cores they are products of matrices, or computed directly; which, is a knob.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from ....schedule.schedule import Schedule, create_schedule
 from ....te.tensor import Tensor
 from ...space import Knobs
 from ...template import get_target
-from . import conv2d_direct, gemm
+from ..product_types import ProductTypes
+from . import conv2d_direct, conv2d_tensor_cores, gemm
 from .conv2d_direct import DirectTiles
 from .conv2d_gemm import WindowProduct
 from .convolution import Convolution
@@ -18,8 +22,11 @@ from .convolution import Convolution
 PRODUCT, DIRECT = "product", "direct"
 
 
-def scheduled(cfg: Knobs, conv: Convolution) -> tuple[Schedule, Tensor]:
+def scheduled(cfg: Knobs, conv: Convolution, types: ProductTypes) -> tuple[Schedule, Tensor]:
     """Give a schedule of a convolution, and its result."""
+    found = conv2d_tensor_cores.scheduled(cfg, conv, types)
+    if found is not None:
+        return found
     _define(cfg, conv)
     if cfg["algorithm"].val == DIRECT:
         return conv2d_direct.scheduled(cfg, conv)

@@ -13,6 +13,7 @@ for block of C, over blockIdx:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import gcd, prod
 from typing import Any
@@ -29,7 +30,7 @@ from ...template import get_target
 from ..register_tile import size
 from .cooperative import Team, copy_lanes
 from .gemm import Operand, Plan, cut_sum, operands_of, plain_grid, reduction_of, row_length
-from .warp_tile import RESIDENT, Size, Workload, sizes_of, threads_of
+from .warp_tile import RESIDENT, Size, Workload, threads_of
 
 LEAST_CAPABILITY = 80  # sm_80: the first that has all of the instructions
 DEPTH_BYTES = (64, 128)  # of one row of a tile in shared memory
@@ -41,6 +42,8 @@ LEAST_PART = 128  # steps of the sum for one of them
 PIECE_BYTES = 16  # of shared memory that one lane names for ldmatrix
 LINE_BYTES = 128  # of all banks of shared memory
 RESULT_PAD = 8  # elements behind each row of results: the lanes of 8 rows then write to different banks
+
+Roots = Mapping[str, Callable[[Stage], None]]
 
 
 def instruction_of(op: ComputeOp) -> Shape | None:
@@ -77,7 +80,7 @@ def workload_of(op: ComputeOp, result_bytes: int, shape: Shape, plan: Plan) -> W
 
 def define(cfg: Knobs, work: Workload) -> None:
     """Define the knobs of a product; their default is what promises most for the shape."""
-    rows, columns = (sizes_of(extent, work.element_bytes) for extent in (work.rows, work.columns))
+    rows, columns = work.tiles
     depths = [d // work.element_bytes for d in DEPTH_BYTES]
     parts = [p for p in PARTS if p == 1 or (work.depth % (p * depths[0]) == 0 and work.depth >= LEAST_PART * p)]
     stages, usual = (STAGES, USUAL_STAGES) if work.asynchronous else (STAGES[:1], STAGES[0])
@@ -118,14 +121,16 @@ def _limit(cfg: Knobs, work: Workload) -> None:
     cfg.define_feature("shared_bytes", shared_bytes, *tiles, "stages", "staged")
 
 
-def apply(cfg: Knobs, s: Schedule, shape: Shape, plan: Plan) -> None:
+def apply(cfg: Knobs, s: Schedule, shape: Shape, plan: Plan, roots: Roots | None = None) -> None:
     """Apply the knobs of `define` to the one product of a schedule.
 
     What is computed from the result, element by element, is computed with it; what the operands are computed from, as
     their tiles are copied.
+
+    roots  by name, how to schedule stages that kernels of their own compute before
     """
     stage, out = reduction_of(s), s[s.outputs[0]]
-    following = _inlined(s, stage, out, keep=cfg["staged"].val and cfg["parts"].val == 1)
+    following = _following(s, stage, out, roots or {}, keep=cfg["staged"].val and cfg["parts"].val == 1)
     if cfg["parts"].val > 1:
         stage = out = cut_sum(s, stage, out, cfg["parts"].val)
         plan = Plan(plain_grid, plan.run)
@@ -137,19 +142,22 @@ def apply(cfg: Knobs, s: Schedule, shape: Shape, plan: Plan) -> None:
     else:
         stage.set_scope("warp")
     copies = [Copied.of(s, operand, sums) for operand in operands]
+    if cfg["staged"].val and following is None:
+        found = s.cache_write(out.op.output(0), "shared")
+        assert isinstance(found, Tensor)
+        following = s[found]
     tiles = WarpTiles(cfg["tile_m"].size, cfg["tile_n"].size)
     block, rows, columns = tiles.blocks(cfg, out, plan)
-    if cfg["staged"].val:
-        written = following or s[s.cache_write(out.op.output(0), "shared")]  # type: ignore[index]
-        rows, columns = tiles.through(written, out, block, (rows, columns))
-    else:
-        written = out
+    if following is not None:
+        run = plan.run(out.op.output(0))
+        rows, columns = tiles.through(following, out, block, (rows, columns), run)
+    written = following or out
     s[sums].compute_at(written, tiles.warps(written, rows, columns))
     tiles.sum(cfg, s, sums, copies, shape, plan)
 
 
-def _inlined(s: Schedule, stage: Stage, out: Stage, keep: bool) -> Stage | None:
-    """Compute all but the product and the result where they are read.
+def _following(s: Schedule, stage: Stage, out: Stage, roots: Roots, keep: bool) -> Stage | None:
+    """Place all stages but the product and the result: in kernels of their own, else where they are read.
 
     keep  whether to leave out, and give, what is computed from the product before it takes the result's shape
     """
@@ -157,7 +165,9 @@ def _inlined(s: Schedule, stage: Stage, out: Stage, keep: bool) -> Stage | None:
     for other in s.stages:
         if not other.state.compute or other.state.id in (stage.state.id, out.state.id):
             continue
-        if keep and stage.op.output(0) in other.op.inputs:
+        if other.op.name in roots:
+            roots[other.op.name](other)
+        elif keep and any(read.op is stage.op for read in other.op.inputs):
             kept = other
         else:
             other.compute_inline()
@@ -233,8 +243,11 @@ class WarpTiles:
         out.pragma(blocks, "min_blocks", cfg["resident"].val)
         return blocks, rows, columns
 
-    def through(self, written: Stage, out: Stage, block: Axis, inner: tuple[Axis, Axis]) -> tuple[Axis, Axis]:
-        """Keep a block of results in shared memory, from which all threads store it; give the loops over its copy."""
+    def through(self, written: Stage, out: Stage, block: Axis, inner: tuple[Axis, Axis], run: int) -> tuple[Axis, Axis]:
+        """Keep a block of results in shared memory, from which all threads store it; give the loops over its copy.
+
+        run  how many neighbouring columns are neighbours in memory, from an aligned place on
+        """
         ((_, dtype),) = out.op.results
         written.set_scope("shared")
         written.compute_at(out, block)
@@ -242,8 +255,7 @@ class WarpTiles:
         for axis, extent in zip((rows, columns), self.block, strict=True):
             written.align_bounds(axis, extent)
         written.storage_align(rows, self.block[1] + RESULT_PAD, 0)
-        run = gcd(row_length(out.op.output(0)), self.block[1])
-        self.team.share(out, inner, copy_lanes(run, dtype.bytes))
+        self.team.share(out, inner, copy_lanes(gcd(run, self.block[1]), dtype.bytes))
         return rows, columns
 
     def warps(self, written: Stage, rows: Axis, columns: Axis) -> Axis:

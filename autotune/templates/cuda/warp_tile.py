@@ -41,12 +41,16 @@ LAUNCH_S = 3e-6
 Size = tuple[int, int, int]  # -1, warps, elements
 
 
-def sizes_of(extent: int, element_bytes: int) -> list[Size]:
-    """Give the ways to cut a dimension of `extent`."""
+def sizes_of(extent: int, element_bytes: int, whole: bool = False) -> list[Size]:
+    """Give the ways to cut a dimension of `extent`.
+
+    whole  whether several blocks or warps together must not reach beyond it
+    """
     reach = max(LEAST_BLOCK_BYTES // element_bytes, ELEMENTS[0], 1 << (extent - 1).bit_length())
     found = [(-1, w, e) for w, e in product(WARPS, ELEMENTS) if e >= min(reach, LEAST_ELEMENT)]
     wide = [s for s in found if LEAST_BLOCK_BYTES // element_bytes <= s[1] * s[2]]
-    return [s for s in wide if s[1] * s[2] <= min(reach, MOST_BLOCK)]
+    found = [s for s in wide if s[1] * s[2] <= min(reach, MOST_BLOCK)]
+    return [s for s in found if not whole or s[2] >= extent or extent % (s[1] * s[2]) == 0]
 
 
 def block_of(tile: SplitColumn) -> Any:
@@ -66,6 +70,7 @@ class Workload:
     element_bytes, result_bytes  of one element of an operand and of the result
     lanes                        elements that one copy of each operand moves
     shape                        the instruction
+    whole                        whether blocks along rows, and along columns, must not reach beyond the product
     """
 
     batch: int
@@ -77,6 +82,13 @@ class Workload:
     lanes: tuple[int, int]
     shape: Shape
     gpu: Gpu
+    whole: tuple[bool, bool] = (False, False)
+
+    @property
+    def tiles(self) -> tuple[list[Size], list[Size]]:
+        """Give the ways to cut rows and columns; none for a dimension that has no divisor where it must."""
+        rows, columns = self.whole
+        return sizes_of(self.rows, self.element_bytes, rows), sizes_of(self.columns, self.element_bytes, columns)
 
     @property
     def asynchronous(self) -> bool:
