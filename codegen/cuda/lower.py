@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ...ir.simplify import simplify
 from ...ir.stmt import Function, Stmt
 from ...ir.target import Target
+from ..passes.promote import PromoteAccumulators
 from ..passes.unroll import UnrollByPragma, UnrollTiles
 from ..passes.widen import WidenGuards
 from .barriers import PlanBarriers
@@ -20,10 +21,23 @@ from .virtual_threads import ExpandVirtualThreads
 from .warp_roles import RealiseRings
 from .warpgroups import SpreadWarpgroups
 
+REGISTERS = {"registers": 255, "vector_bits": 32}  # of a thread
+
+
+@dataclass(frozen=True, slots=True)
+class SumInRegisters:
+    """Hold what a thread's reduction updates in registers, and store it once."""
+
+    def __call__(self, body: Stmt, target: Target) -> Stmt:
+        """Give the body with its accumulators in local buffers."""
+        return PromoteAccumulators()(body, replace(target, **REGISTERS))
+
+
 NEST_PASSES = (
     UnrollByPragma(),
     ExpandVirtualThreads(),
     WidenGuards(),
+    SumInRegisters(),
 )
 
 
@@ -38,12 +52,11 @@ class SimplifyIndices:
 
 @dataclass(frozen=True, slots=True)
 class UnrollRegisterTiles:
-    """Write out the loops that index registers, of which a thread has up to 255."""
+    """Write out the loops that index registers."""
 
     def __call__(self, kernel: Kernel, target: Target) -> Kernel:
         """Give the kernel with its loops marked."""
-        registers = replace(target, registers=255, vector_bits=32)
-        return replace(kernel, body=UnrollTiles()(kernel.body, registers))
+        return replace(kernel, body=UnrollTiles()(kernel.body, replace(target, **REGISTERS)))
 
 
 KERNEL_PASSES: tuple[KernelPass, ...] = (

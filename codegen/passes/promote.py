@@ -100,17 +100,21 @@ class _Promotion:
         if loop.kind not in (ForKind.SERIAL, ForKind.PIPELINED):
             return None
         stores: dict[Buffer, Store] = {}
-        private: set[Buffer] = set()  # buffers that begin anew in every iteration
+        private: set[Buffer] = set()  # buffers that begin anew in every iteration, or are several threads' work
         for inner in statements(loop):
             match inner:
-                case For(kind=ForKind.PARALLEL | ForKind.THREAD):
+                case For(kind=ForKind.PARALLEL):
                     return None
+                case For(kind=ForKind.THREAD):  # each thread has an accumulator of its own
+                    private.update(s.buffer for s in of_kind(inner, Store))
                 case Store(buffer=buffer):
                     stores.setdefault(buffer, inner)
                 case Allocate(buffer=buffer):
                     private.add(buffer)
         for buffer, store in stores.items():
             if buffer in private or any(loop.var in variables(i) for i in store.indices):
+                continue
+            if buffer.scope in ("warp", "warpgroup"):  # registers of several threads
                 continue
             if buffer.scope == "local" and fits_registers(buffer, self.target):  # it is in registers anyway
                 continue
