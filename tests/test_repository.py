@@ -57,10 +57,12 @@ def test_files_that_folder_readmes_name_exist() -> None:
             assert (folder / name).exists() or (ROOT / name).exists(), f"{folder.name}/README.md: {name}"
 
 
-def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})  # its last line compares the result
-    assert "for i_i in unrolled(8):" in capsys.readouterr().out
+def test_the_examples_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile("\n".join(examples), "README.md", "exec"), {})  # each compares its result
+    printed = capsys.readouterr().out
+    assert "for i_i in unrolled(8):" in printed
+    assert "tw_barrier();" in printed
 
 
 # -- packaging ----------------------------------------------------------------------------------------------------
