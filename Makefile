@@ -19,7 +19,15 @@ TIME ?= 60s
 PAIRS ?= 20000
 SEED ?= 1000000
 
-.PHONY: help tune test check lint types layers sizes format fuzz gpu-fuzz pycuda-wheel cuda-adapter-check install-check clean
+# What is carried to a machine with a GPU: where it is made, candidates of each tuned shape, the Python of that machine,
+# and records of a GPU to choose candidates by.
+GPU_FOLDER ?= build/gpu
+CANDIDATES ?= 24
+PYTHON312 ?= python3.12
+RECORDS ?=
+
+.PHONY: help tune test check lint types layers sizes format fuzz gpu-fuzz pycuda-wheel cuda-adapter-check \
+	gpu-bundle gpu-check gpu-check-dry install-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16

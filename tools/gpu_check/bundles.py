@@ -22,7 +22,7 @@ from tilewright.runtime.host import cpu_count
 from .workloads import SMALL, Args
 
 TARGET = "cuda -arch=sm_90a"
-TASK_S = 90.0  # seconds of building, after which a task has the candidates that there are
+TASK_S = 40.0  # seconds of building, after which a task has the candidates that there are
 OF_ANY_OPERATOR = {"generic"}  # templates that the others cover, which have no shapes of their own
 
 
