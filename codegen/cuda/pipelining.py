@@ -164,7 +164,9 @@ class _Pipeline:
         if steps == 1:
             return _serial(loop, loop.body)
         filled = touched(parts.copies).writes & touched(parts.rest).reads
-        double = {b: replace(b, name=self.names.fresh(b.name), shape=(Const(2), *b.shape), strides=None) for b in filled}
+        double = {
+            b: replace(b, name=self.names.fresh(b.name), shape=(Const(2), *b.shape), strides=None) for b in filled
+        }
         version = arith.floormod(loop.var, 2)
         copies, rest = (_versioned(s, double, version) for s in (parts.copies, parts.rest))
         body = seq(self.at(copies, loop.var, arith.add(loop.var, 1)), rest)

@@ -1,4 +1,4 @@
-"""Tensor intrinsics of warpgroups: products of 128 threads with both operands in shared memory (sm_90a), for `tensorize`.
+"""Tensor intrinsics of warpgroups (sm_90a), for `tensorize`: products of 128 threads, operands in shared memory.
 
 Each is the plain loop nest of its product, with an annotation that names the instruction, as those of single warps are.
 """

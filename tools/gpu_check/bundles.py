@@ -16,6 +16,7 @@ from tilewright.autotune.strategies.random import RandomStrategy
 from tilewright.autotune.strategies.xgb import XgbStrategy
 from tilewright.autotune.task import create
 from tilewright.autotune.template import template_names
+from tilewright.autotune.trial import Status
 from tilewright.ir.errors import Error
 from tilewright.runtime.host import cpu_count
 
@@ -70,7 +71,9 @@ def phase(folder: Path, device: str, output: Path, time_s: float) -> dict[str, A
     with Records(output / "records.db") as records:
         for result in measure_bundle(folder, device, records, time_s):
             rows.append(as_json(result, device != "emulate"))
-            text = f"  {result.about}: {result.counts.get('ok', 0)} right, {len(result.wrong)} wrong {result.skipped}"
+            text = (
+                f"  {result.about}: {result.counts.get(Status.OK, 0)} right, {len(result.wrong)} wrong {result.skipped}"
+            )
             print(text, flush=True)
             data["wall_s"] = time.monotonic() - began
             (output / f"{folder.name}.json").write_text(json.dumps(data, indent=1) + "\n")

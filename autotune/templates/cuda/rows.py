@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from math import prod
 
+from ....ir.arith import int_value
 from ....ir.expr import Var
 from ....ir.visit import of_kind, variables
 from ....schedule.gpu_defaults import bind_to_gpu
@@ -234,7 +235,7 @@ def _row_input(statistics: list[Stage], last: Stage) -> Tensor | None:
     """Give the tensor that all of them read whole rows of, if there is one."""
     shape = [a.size for a in last.op.axis]
     for tensor in last.op.inputs:
-        if [a.value if hasattr(a, "value") else None for a in tensor.shape] == shape and all(
+        if list(map(int_value, tensor.shape)) == shape and all(
             any(t.op is tensor.op for t in stage.op.inputs) for stage in statistics
         ):
             return tensor
