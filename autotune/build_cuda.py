@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..codegen.cuda.emit import emit_programs
 from ..codegen.cuda.kernel import Kernel, Program
-from ..codegen.cuda.limits import check_limits
 from ..codegen.cuda.lower import lower_cuda
-from ..codegen.cuda.screens import GpuScreens, heaviest, screen, screen_failures
+from ..codegen.cuda.screens.limits import check_limits
+from ..codegen.cuda.screens.screens import GpuScreens, heaviest, screen, screen_failures
+from ..codegen.cuda.screens.traffic import traffic
 from ..codegen.cuda.source import Launch
-from ..codegen.cuda.traffic import traffic
+from ..codegen.cuda.text.emit import emit_programs
 from ..ir.stmt import Function
 from ..ir.target import Target
 from ..runtime.cuda.code import CudaCode, launches_to_json

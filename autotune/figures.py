@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..codegen.cuda.screens import FEATURE_NAMES
+from ..codegen.cuda.screens.screens import FEATURE_NAMES
 from ..ir.errors import Error
 from ..runtime.worker import Workers
 from .build_cuda import screened

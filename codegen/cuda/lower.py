@@ -10,16 +10,16 @@ from ...ir.target import Target
 from ..passes.promote import PromoteAccumulators
 from ..passes.unroll import UnrollByPragma, UnrollTiles
 from ..passes.widen import WidenGuards
-from .barriers import PlanBarriers
-from .bulk_stores import FenceBulkStores, RealiseBulkStores
-from .dot_products import SelectDotProducts
-from .fragments import DistributeFragments
+from .hopper.bulk_stores import FenceBulkStores, RealiseBulkStores
+from .hopper.warp_roles import RealiseRings
 from .kernel import Kernel, KernelPass, Program
-from .pipelining import PipelineLoops
-from .split import split_kernels
-from .virtual_threads import ExpandVirtualThreads
-from .warp_roles import RealiseRings
-from .warpgroups import SpreadWarpgroups
+from .matrices.dot_products import SelectDotProducts
+from .matrices.fragments import DistributeFragments
+from .matrices.warpgroups import SpreadWarpgroups
+from .ordering.barriers import PlanBarriers
+from .ordering.pipelining import PipelineLoops
+from .threads.split import split_kernels
+from .threads.virtual_threads import ExpandVirtualThreads
 
 REGISTERS = {"registers": 255, "vector_bits": 32}  # of a thread
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from ...codegen.cuda.emit import emit
+from ...codegen.cuda.text.emit import emit
 from ...ir.stmt import Function
 from ...ir.target import Target
 from .. import trace

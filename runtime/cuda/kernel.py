@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...codegen.cuda.names import identifier
 from ...codegen.cuda.source import Launch, Triple
+from ...codegen.cuda.text.names import identifier
 from ...ir.errors import ArgumentError
 from ...ir.expr import Var
 from ...ir.gpu import MOST_GRID

@@ -13,7 +13,7 @@ from tilewright.autotune.figures import Figures
 from tilewright.autotune.model import StumpRanker
 from tilewright.autotune.space import ConfigSpace
 from tilewright.autotune.strategies.xgb import XgbStrategy
-from tilewright.codegen.cuda.screens import FEATURE_NAMES
+from tilewright.codegen.cuda.screens.screens import FEATURE_NAMES
 
 from .gpu_template import transposition
 from .synthetic import gemm_seconds, gemm_space

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 
 from tilewright import te
-from tilewright.codegen.cuda.emit import emit
+from tilewright.codegen.cuda.text.emit import emit
 from tilewright.ir.errors import Error
 from tilewright.runtime.cuda.emulator.image import Emulator
 from tilewright.runtime.cuda.emulator.verify import verify_all

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 from random import Random
 
-from tilewright.codegen.cuda.emit import emit
+from tilewright.codegen.cuda.text.emit import emit
 from tilewright.ir.errors import CodegenError, ScheduleError, TargetError
 from tilewright.ir.stmt import ForKind
 from tilewright.ir.target import Target

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from tilewright.codegen.cuda import barriers, body, cross_thread, split, virtual_threads, wide
+from tilewright.codegen.cuda.ordering import barriers
+from tilewright.codegen.cuda.text import body, wide
+from tilewright.codegen.cuda.threads import cross_thread, split, virtual_threads
 from tilewright.codegen.passes import widen
 from tilewright.ir.affine import Affine
 from tilewright.ir.expr import Const, Expr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tilewright import te
-from tilewright.codegen.cuda.split import split_kernels
+from tilewright.codegen.cuda.threads.split import split_kernels
 from tilewright.ir.arith import int_value
 from tilewright.ir.stmt import For, ForKind
 from tilewright.ir.target import Target

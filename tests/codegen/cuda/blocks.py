@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tilewright.codegen.cuda.barriers import PlanBarriers
-from tilewright.codegen.cuda.emit import emit_programs
 from tilewright.codegen.cuda.kernel import THREAD_VARS, Kernel, Program, is_effect
-from tilewright.codegen.cuda.pipelining import PipelineLoops
+from tilewright.codegen.cuda.ordering.barriers import PlanBarriers
+from tilewright.codegen.cuda.ordering.pipelining import PipelineLoops
+from tilewright.codegen.cuda.text.emit import emit_programs
 from tilewright.ir import arith
 from tilewright.ir.buffer import Buffer
 from tilewright.ir.dtype import DType, float32

@@ -12,8 +12,8 @@ from functools import cache
 
 import numpy as np
 
-from tilewright.codegen.cuda.emit import HELPERS, emit
 from tilewright.codegen.cuda.source import CudaSource
+from tilewright.codegen.cuda.text.emit import HELPERS, emit
 from tilewright.ir.expr import Var
 from tilewright.ir.stmt import Function
 from tilewright.ir.target import Target

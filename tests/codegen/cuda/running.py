@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tilewright.codegen.cuda.emit import emit_programs
 from tilewright.codegen.cuda.lower import lower_cuda
 from tilewright.codegen.cuda.source import CudaSource
+from tilewright.codegen.cuda.text.emit import emit_programs
 from tilewright.codegen.interp import interpret
 from tilewright.codegen.scalar import array_dtype, to_array
 from tilewright.ir.dtype import bfloat16, dtype_of

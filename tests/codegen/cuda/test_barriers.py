@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tilewright.codegen.cuda.accesses import root_place
-from tilewright.codegen.cuda.barriers import PlanBarriers
-from tilewright.codegen.cuda.conflicts import Conflicts, Meeting
-from tilewright.codegen.cuda.gaps import Arc, fewest
 from tilewright.codegen.cuda.kernel import Kernel, effect, is_effect
-from tilewright.codegen.cuda.races import check_barriers
-from tilewright.codegen.cuda.sites import Sites
+from tilewright.codegen.cuda.ordering.accesses import root_place
+from tilewright.codegen.cuda.ordering.barriers import PlanBarriers
+from tilewright.codegen.cuda.ordering.conflicts import Conflicts, Meeting
+from tilewright.codegen.cuda.ordering.gaps import Arc, fewest
+from tilewright.codegen.cuda.ordering.races import check_barriers
+from tilewright.codegen.cuda.ordering.sites import Sites
 from tilewright.ir import arith
 from tilewright.ir.dtype import int8
 from tilewright.ir.errors import CodegenError

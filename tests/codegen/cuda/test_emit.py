@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tilewright import te
-from tilewright.codegen.cuda.emit import emit, emit_programs
 from tilewright.codegen.cuda.kernel import Kernel, Program
+from tilewright.codegen.cuda.text.emit import emit, emit_programs
 from tilewright.codegen.interp import interpret
 from tilewright.ir import expr as e
 from tilewright.ir.buffer import Buffer

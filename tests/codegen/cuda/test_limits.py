@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tilewright.codegen.cuda.kernel import Kernel, effect
-from tilewright.codegen.cuda.limits import check_limits, excesses
-from tilewright.codegen.cuda.shared_memory import shared_layout
+from tilewright.codegen.cuda.screens.limits import check_limits, excesses
+from tilewright.codegen.cuda.text.shared_memory import shared_layout
 from tilewright.ir.errors import TargetError
 from tilewright.ir.expr import Address, Const
 from tilewright.ir.stmt import Allocate

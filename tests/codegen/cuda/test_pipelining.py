@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tilewright.codegen.cuda.barriers import PlanBarriers
-from tilewright.codegen.cuda.copies import Unfit, asynchronous
 from tilewright.codegen.cuda.kernel import Kernel, is_effect
-from tilewright.codegen.cuda.pipelining import PipelineLoops
-from tilewright.codegen.cuda.races import check_barriers
+from tilewright.codegen.cuda.ordering.barriers import PlanBarriers
+from tilewright.codegen.cuda.ordering.copies import Unfit, asynchronous
+from tilewright.codegen.cuda.ordering.pipelining import PipelineLoops
+from tilewright.codegen.cuda.ordering.races import check_barriers
 from tilewright.ir import arith
 from tilewright.ir.dtype import DType, float16, float32, int8
 from tilewright.ir.errors import CodegenError

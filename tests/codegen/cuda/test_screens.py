@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tilewright.codegen.cuda.emit import emit_programs
 from tilewright.codegen.cuda.kernel import effect
 from tilewright.codegen.cuda.lower import lower_cuda
-from tilewright.codegen.cuda.screens import FEATURE_NAMES, AccessScreen, GpuScreens, screen, screen_failures
+from tilewright.codegen.cuda.screens.screens import FEATURE_NAMES, AccessScreen, GpuScreens, screen, screen_failures
+from tilewright.codegen.cuda.text.emit import emit_programs
 from tilewright.ir.arith import const, lt
 from tilewright.ir.buffer import Buffer
 from tilewright.ir.expr import Address, Call, Const, Expr, IfThenElse

@@ -8,7 +8,7 @@ import pytest
 
 from tilewright import te
 from tilewright.codegen.cuda.kernel import Program
-from tilewright.codegen.cuda.split import split_kernels
+from tilewright.codegen.cuda.threads.split import split_kernels
 from tilewright.ir.errors import CodegenError, Error
 from tilewright.ir.parser import parse_function
 from tilewright.ir.printer import function_text

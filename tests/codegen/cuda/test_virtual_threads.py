@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tilewright.codegen.cuda.virtual_threads import ExpandVirtualThreads
+from tilewright.codegen.cuda.threads.virtual_threads import ExpandVirtualThreads
 from tilewright.codegen.interp import interpret
 from tilewright.ir.errors import CodegenError
 from tilewright.ir.parser import parse_function

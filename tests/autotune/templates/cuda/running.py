@@ -10,9 +10,9 @@ import numpy as np
 from tilewright.autotune.entities import OtherOptionEntity, SplitEntity
 from tilewright.autotune.space import Config
 from tilewright.autotune.task import Task
-from tilewright.codegen.cuda.emit import emit_programs
 from tilewright.codegen.cuda.kernel import Program
 from tilewright.codegen.cuda.lower import lower_cuda
+from tilewright.codegen.cuda.text.emit import emit_programs
 from tilewright.codegen.scalar import array_dtype
 from tilewright.ir.arith import int_value
 from tilewright.ir.buffer import Buffer

@@ -11,9 +11,9 @@ from tilewright.autotune.space import ConfigSpace
 from tilewright.autotune.task import create
 from tilewright.autotune.template import Situation, in_force
 from tilewright.autotune.templates.cuda import gemm
-from tilewright.codegen.cuda.emit import emit_programs
 from tilewright.codegen.cuda.lower import lower_cuda
-from tilewright.codegen.cuda.screens import screen
+from tilewright.codegen.cuda.screens.screens import screen
+from tilewright.codegen.cuda.text.emit import emit_programs
 from tilewright.codegen.interp import interpret
 from tilewright.ir.target import Target
 from tilewright.runtime.cuda.compile import compile_cubin

@@ -1,0 +1,1 @@
+"""What sm_90a adds: bulk copies, rings of tiles, warp roles, clusters."""

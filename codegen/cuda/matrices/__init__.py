@@ -1,0 +1,1 @@
+"""Matrices in the registers of warps and warpgroups, and the instructions that multiply them."""

@@ -1,0 +1,1 @@
+"""What comes before what: barriers between threads, loops whose copies run ahead."""

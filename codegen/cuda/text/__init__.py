@@ -1,0 +1,1 @@
+"""Kernels as text in the device language."""

@@ -1,0 +1,1 @@
+"""Thread loops: virtual threads, the indices of threads, reductions that threads share."""
