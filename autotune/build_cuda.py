@@ -16,7 +16,7 @@ from ..codegen.cuda.text.emit import emit_programs
 from ..ir.stmt import Function
 from ..ir.target import Target
 from ..runtime.cuda.code import CudaCode, launches_to_json
-from ..runtime.cuda.compile import Cubin
+from ..runtime.cuda.compiler.compile import Cubin
 from ..runtime.cuda.emulator.image import Emulator
 from ..runtime.signature import signature_of
 from .built import BuildOptions, Built, GpuKernel, Progress, lowered

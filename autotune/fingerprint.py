@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..ir.target import Target
 from ..runtime.cuda.availability import probe
-from ..runtime.cuda.compile import find_compiler
+from ..runtime.cuda.compiler.compile import find_compiler
 from ..runtime.host import machine
 
 _FOLDERS = ("ir", "te", "schedule", "codegen")  # what decides the machine code of a configuration

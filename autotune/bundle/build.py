@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.errors import TuneError
-from ...runtime.cuda.compile import find_compiler
+from ...runtime.cuda.compiler.compile import find_compiler
 from ...runtime.worker import Limits, Workers
 from ...te.tolerance import tolerance
 from ..builder import build_candidate

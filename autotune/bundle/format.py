@@ -17,7 +17,7 @@ from typing import Any
 
 from ...ir.errors import TuneError
 from ...runtime.cuda.code import CudaCode, launches_to_json, source_from_json
-from ...runtime.cuda.compile import read_cubin
+from ...runtime.cuda.compiler.compile import read_cubin
 from ...runtime.signature import from_json, to_json
 from ..built import Built, GpuKernel
 from ..records import trial_from_json

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...ir.errors import TargetError
 from .architecture import DEFAULT_ARCH, runs_on
-from .compile import find_compiler
+from .compiler.compile import find_compiler
 from .emulator.toolchain import toolchain
 
 PROBE_LIMIT_S = 60.0  # the first call of a driver may take some seconds on a machine with many GPUs

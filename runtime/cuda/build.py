@@ -12,7 +12,7 @@ from .. import trace
 from ..host import resolve
 from ..signature import signature_of
 from .code import CudaCode
-from .compile import compile_ptx
+from .compiler.compile import compile_ptx
 from .device import Device
 from .devices import find_device
 from .module import CudaModule

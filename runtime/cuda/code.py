@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...codegen.cuda.source import CudaSource, Launch, Parameter, TensorMap, Workspace
-from .compile import Cubin, compile_cubin
+from .compiler.compile import Cubin, compile_cubin
 
 
 class CudaCode:

@@ -21,10 +21,10 @@ from ..signature import ArrayParam, Extent, ScalarParam, Signature, evaluate_ext
 from ..timing import Timing
 from .array import DeviceArray
 from .code import CudaCode
+from .compiler.ptxas import Resources
 from .device import Device, LoadedKernel, Value
 from .devices import device as device_called
 from .dlpack import header, header_of, is_on_gpu
-from .ptxas import Resources
 
 
 @dataclass(frozen=True, slots=True)

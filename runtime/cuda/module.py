@@ -12,12 +12,12 @@ from ...ir.target import Target
 from ..module import Kernels
 from ..signature import Signature, from_json, to_json
 from .code import CudaCode, launches_to_json, source_from_json
-from .compile import compile_ptx, read_cubin
+from .compiler.compile import compile_ptx, read_cubin
+from .compiler.ptxas import Resources
+from .compiler.sass import disassemble
 from .device import Device
 from .devices import find_device
 from .kernel import CudaKernel, DeviceTiming
-from .ptxas import Resources
-from .sass import disassemble
 
 
 class CudaModule:

@@ -15,7 +15,7 @@ from tilewright.codegen.cuda.source import CudaSource, TensorMap
 from tilewright.ir.errors import DeviceLost, Error
 from tilewright.runtime.cuda.array import DeviceArray, to_device
 from tilewright.runtime.cuda.code import CudaCode
-from tilewright.runtime.cuda.compile import compile_cubin, read_cubin
+from tilewright.runtime.cuda.compiler.compile import compile_cubin, read_cubin
 from tilewright.runtime.cuda.device import Device
 from tilewright.runtime.cuda.emulated_device import EmulatedDevice
 from tilewright.runtime.cuda.emulator.orders import FORWARD, HIGH_WARPS_FIRST, MODES

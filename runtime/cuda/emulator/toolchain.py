@@ -17,7 +17,7 @@ from pathlib import Path
 from ....ir.errors import CompileError, TargetError
 from ....ir.settings import settings
 from ...host import host_target
-from ..cubin_cache import CubinCache
+from ..compiler.cubin_cache import CubinCache
 
 SOURCES = Path(__file__).resolve().parent
 COMPILERS = ("g++", "clang++", "c++")

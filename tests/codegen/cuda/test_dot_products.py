@@ -8,8 +8,8 @@ import pytest
 from tilewright import te
 from tilewright.ir.errors import ExpressionError
 from tilewright.ir.stmt import Function
-from tilewright.runtime.cuda.compile import compile_cubin
-from tilewright.runtime.cuda.sass import disassemble
+from tilewright.runtime.cuda.compiler.compile import compile_cubin
+from tilewright.runtime.cuda.compiler.sass import disassemble
 from tilewright.schedule import create_schedule, lower
 from tilewright.te import Tensor
 from tilewright.te.operators.tensor_cores import dp4a

@@ -13,8 +13,8 @@ from tilewright import te
 from tilewright.codegen.cuda.lower import lower_cuda
 from tilewright.ir.errors import CodegenError, ExpressionError, ScheduleError
 from tilewright.ir.stmt import Function
-from tilewright.runtime.cuda.compile import compile_cubin
-from tilewright.runtime.cuda.sass import disassemble
+from tilewright.runtime.cuda.compiler.compile import compile_cubin
+from tilewright.runtime.cuda.compiler.sass import disassemble
 from tilewright.schedule import Schedule, create_schedule, lower
 from tilewright.schedule.stage import Stage
 from tilewright.te import Tensor

@@ -12,8 +12,8 @@ from tilewright.codegen.cuda.source import CudaSource
 from tilewright.ir.errors import Error
 from tilewright.ir.stmt import Function
 from tilewright.runtime.build import build
-from tilewright.runtime.cuda.compile import compile_cubin
-from tilewright.runtime.cuda.sass import disassemble
+from tilewright.runtime.cuda.compiler.compile import compile_cubin
+from tilewright.runtime.cuda.compiler.sass import disassemble
 from tilewright.schedule import Schedule, lower
 
 from .gemm_wgmma import Gemm, Tiles, gemm

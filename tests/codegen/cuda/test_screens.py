@@ -17,7 +17,7 @@ from tilewright.ir.buffer import Buffer
 from tilewright.ir.expr import Address, Call, Const, Expr, IfThenElse
 from tilewright.ir.stmt import Allocate, Evaluate, ForKind, If, seq
 from tilewright.ir.target import Target
-from tilewright.runtime.cuda.compile import compile_cubin
+from tilewright.runtime.cuda.compiler.compile import compile_cubin
 from tilewright.schedule import lower
 
 from .gemm_mma import Tiles, gemm

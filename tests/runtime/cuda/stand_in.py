@@ -24,7 +24,7 @@ import pytest
 from tilewright.codegen.cuda.source import CudaSource, Launch, Parameter
 from tilewright.runtime.cuda import driver_api
 from tilewright.runtime.cuda.code import CudaCode
-from tilewright.runtime.cuda.compile import Cubin
+from tilewright.runtime.cuda.compiler.compile import Cubin
 from tilewright.runtime.cuda.emulator.library import runtime
 from tilewright.runtime.cuda.emulator.toolchain import kernel_library
 from tilewright.runtime.cuda.pycuda_device import PycudaDevice

@@ -14,9 +14,9 @@ from tilewright.codegen.cuda.preamble import SECTIONS, preamble_for, sections_of
 from tilewright.ir.errors import CompileError, TargetError
 from tilewright.ir.settings import Settings
 from tilewright.runtime.cuda import compile as compiling
-from tilewright.runtime.cuda.compile import compile_cubin, find_compiler
-from tilewright.runtime.cuda.cubin_cache import CubinCache
-from tilewright.runtime.cuda.nvrtc import find_nvrtc
+from tilewright.runtime.cuda.compiler.compile import compile_cubin, find_compiler
+from tilewright.runtime.cuda.compiler.cubin_cache import CubinCache
+from tilewright.runtime.cuda.compiler.nvrtc import find_nvrtc
 
 COPY = """
 TW_KERNEL(128, 0) copy(float* out, const float* in) {
@@ -195,7 +195,7 @@ def test_processes_may_share_a_folder(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from tilewright.runtime.cuda.cubin_cache import CubinCache
+from tilewright.runtime.cuda.compiler.cubin_cache import CubinCache
 cache = CubinCache(Path(sys.argv[1]), 10**9)
 for turn in range(300):
     key = f"{turn % 5:064}"

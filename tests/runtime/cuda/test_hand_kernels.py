@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tilewright.codegen.cuda.source import CudaSource, Launch, Parameter
-from tilewright.runtime.cuda.compile import Cubin, compile_cubin
+from tilewright.runtime.cuda.compiler.compile import Cubin, compile_cubin
+from tilewright.runtime.cuda.compiler.sass import Sass, disassemble
 from tilewright.runtime.cuda.emulator.image import Argument, Emulator
 from tilewright.runtime.cuda.emulator.tensor_map import Tiled
 from tilewright.runtime.cuda.emulator.verify import verify
-from tilewright.runtime.cuda.sass import Sass, disassemble
 
 KERNELS = Path(__file__).parent / "kernels"
 

@@ -8,10 +8,10 @@ import pytest
 
 from tilewright.ir.errors import TargetError
 from tilewright.runtime.cuda import sass as reading
-from tilewright.runtime.cuda.compile import Cubin, compile_cubin
-from tilewright.runtime.cuda.loops import natural_loops
-from tilewright.runtime.cuda.ptxas import read_faults, read_resources
-from tilewright.runtime.cuda.sass import disassemble, read_sass
+from tilewright.runtime.cuda.compiler.compile import Cubin, compile_cubin
+from tilewright.runtime.cuda.compiler.loops import natural_loops
+from tilewright.runtime.cuda.compiler.ptxas import read_faults, read_resources
+from tilewright.runtime.cuda.compiler.sass import disassemble, read_sass
 
 LISTING = """
 .text.outer:

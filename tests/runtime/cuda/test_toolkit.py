@@ -9,9 +9,9 @@ import pytest
 
 from tilewright.ir.settings import Settings
 from tilewright.runtime.cuda import toolkit
-from tilewright.runtime.cuda.nvcc import Nvcc, find_nvcc
-from tilewright.runtime.cuda.nvrtc import find_nvrtc
-from tilewright.runtime.cuda.refusal import Refusal
+from tilewright.runtime.cuda.compiler.nvcc import Nvcc, find_nvcc
+from tilewright.runtime.cuda.compiler.nvrtc import find_nvrtc
+from tilewright.runtime.cuda.compiler.refusal import Refusal
 
 NVCC = f"""#!{sys.executable}
 import sys

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from tilewright.codegen.cuda.preamble import names
-from tilewright.runtime.cuda.compile import compile_cubin
-from tilewright.runtime.cuda.sass import Sass, disassemble
+from tilewright.runtime.cuda.compiler.compile import compile_cubin
+from tilewright.runtime.cuda.compiler.sass import Sass, disassemble
 
 from .wrappers import HOPPER, SM_80, Wrapper, kernel
 

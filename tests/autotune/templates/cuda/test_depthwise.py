@@ -7,7 +7,7 @@ import pytest
 import tilewright.autotune.templates  # noqa: F401
 from tilewright.autotune.task import create
 from tilewright.codegen.cuda.text.emit import emit_programs
-from tilewright.runtime.cuda.compile import compile_cubin
+from tilewright.runtime.cuda.compiler.compile import compile_cubin
 from tilewright.te.evaluate import evaluate
 
 from .running import assert_close, configured, emulated, program_of, uniform

@@ -16,8 +16,8 @@ from tilewright.codegen.cuda.screens.screens import screen
 from tilewright.codegen.cuda.text.emit import emit_programs
 from tilewright.codegen.interp import interpret
 from tilewright.ir.target import Target
-from tilewright.runtime.cuda.compile import compile_cubin
-from tilewright.runtime.cuda.sass import disassemble
+from tilewright.runtime.cuda.compiler.compile import compile_cubin
+from tilewright.runtime.cuda.compiler.sass import disassemble
 from tilewright.runtime.host import resolve
 from tilewright.schedule import create_schedule, lower
 from tilewright.te import operators

@@ -8,8 +8,8 @@ import pytest
 from tilewright.autotune import templates  # noqa: F401  registers them
 from tilewright.autotune.task import Task, create
 from tilewright.codegen.cuda.text.emit import emit_programs
-from tilewright.runtime.cuda.compile import compile_cubin
-from tilewright.runtime.cuda.sass import disassemble
+from tilewright.runtime.cuda.compiler.compile import compile_cubin
+from tilewright.runtime.cuda.compiler.sass import disassemble
 
 from .running import emulated, program_of
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...ir.settings import settings
+from ....ir.settings import settings
 
 
 def library_files(name: str) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ...ir.errors import TargetError
+from ....ir.errors import TargetError
 from .loops import natural_loops
 from .toolkit import program
 

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from ...codegen.cuda.preamble import preamble_for, sections_of, stack_bytes_of
-from ...ir.errors import CompileError, TargetError
-from ...ir.settings import settings
+from ....codegen.cuda.preamble import preamble_for, sections_of, stack_bytes_of
+from ....ir.errors import CompileError, TargetError
+from ....ir.settings import settings
 from .cubin_cache import CubinCache
 from .nvcc import find_nvcc
 from .nvrtc import find_nvrtc
