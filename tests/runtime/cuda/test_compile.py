@@ -13,7 +13,7 @@ import pytest
 from tilewright.codegen.cuda.preamble import SECTIONS, preamble_for, sections_of
 from tilewright.ir.errors import CompileError, TargetError
 from tilewright.ir.settings import Settings
-from tilewright.runtime.cuda import compile as compiling
+from tilewright.runtime.cuda.compiler import compile as compiling
 from tilewright.runtime.cuda.compiler.compile import compile_cubin, find_compiler
 from tilewright.runtime.cuda.compiler.cubin_cache import CubinCache
 from tilewright.runtime.cuda.compiler.nvrtc import find_nvrtc

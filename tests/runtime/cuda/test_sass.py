@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tilewright.ir.errors import TargetError
-from tilewright.runtime.cuda import sass as reading
+from tilewright.runtime.cuda.compiler import sass as reading
 from tilewright.runtime.cuda.compiler.compile import Cubin, compile_cubin
 from tilewright.runtime.cuda.compiler.loops import natural_loops
 from tilewright.runtime.cuda.compiler.ptxas import read_faults, read_resources

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tilewright.ir.settings import Settings
-from tilewright.runtime.cuda import toolkit
+from tilewright.runtime.cuda.compiler import toolkit
 from tilewright.runtime.cuda.compiler.nvcc import Nvcc, find_nvcc
 from tilewright.runtime.cuda.compiler.nvrtc import find_nvrtc
 from tilewright.runtime.cuda.compiler.refusal import Refusal
