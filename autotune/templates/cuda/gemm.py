@@ -209,6 +209,11 @@ def cut_sum(s: Schedule, stage: Stage, out: Stage, parts: int) -> Stage:
     bind_to_gpu(out)
     thread = next(a for a in reversed(out.leaf_iter_vars) if out.state.loop(a).thread)
     stage.compute_at(out, thread)
+    *others, last = stage.op.axis
+    pieces, lane = stage.split(last, factor=PIECE)
+    stage.reorder(*stage.op.reduce_axis, *others, pieces, lane)  # a part of neighbouring sums is loaded at once
+    stage.unroll(stage.op.reduce_axis[0])
+    stage.vectorize(lane)
     return s[partial]
 
 
