@@ -25,5 +25,5 @@ BATCH_MATMUL = Operator(
     notes="C (B, M, N) = A (B, M, K) times B (B, N, K) transposed, for each of the batch",
     arguments=_arguments,
     add_flags=_add_flags,
-    dtypes=(*FLOATS, "int8"),
+    dtypes=(*FLOATS, "tf32", "int8"),
 )

@@ -18,5 +18,5 @@ DENSE = Operator(
     form=("M", "N", "K"),
     notes="Y (M, N) = X (M, K) times W (N, K) transposed",
     arguments=_arguments,
-    dtypes=(*FLOATS, "int8"),
+    dtypes=(*FLOATS, "tf32", "int8"),
 )

@@ -24,5 +24,5 @@ MATMUL = Operator(
     notes="C (M, N) = A (M, K) times B (K, N), row-major; packing, if any, is part of the kernel",
     arguments=_arguments,
     add_flags=_add_flags,
-    dtypes=(*FLOATS, "int8"),
+    dtypes=(*FLOATS, "tf32", "int8"),
 )

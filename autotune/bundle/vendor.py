@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 from ...runtime.cuda.array import DeviceArray
+from ...te.machine import TF32
 
 WARM_UP = 3  # calls before anything is timed: libraries choose their kernels
 EPSILON = 1e-5  # of layer_norm, as in `te.operators`
@@ -152,7 +153,21 @@ def prepare(torch: Any, name: str, args: Sequence[Any], inputs: Sequence[Any]) -
     """Give the call of a template's operator.  Raises LookupError where PyTorch has none."""
     if name not in VENDORS:
         raise LookupError(f"no call of PyTorch is known for {name}")
-    return VENDORS[name](torch, inputs, *args)
+    call = VENDORS[name](torch, inputs, *args)
+    return replace(call, run=_rounded(torch, call.run)) if TF32 in args else call
+
+
+def _rounded(torch: Any, run: Callable[[], Any]) -> Callable[[], Any]:
+    """Give a call that may round factors of float32 to tf32."""
+
+    def rounded() -> Any:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        try:
+            return run()
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+    return rounded
 
 
 # -- arrays and times -----------------------------------------------------------------------------------------------

@@ -39,7 +39,8 @@ def conv2d(
     data     batch, input channels, height, width, whatever the layout
     filters  output channels, kernel height, kernel width
     layout   "NCHW", "NHWC" or blocked "NCHW16c"; the weights are OIHW, HWIO or OIHW16i16o, as the layout goes
-    dtype    of image, weights and result; "tf32" stands for float32 that tensor cores may round to 10 bits of fraction
+    dtype    of image, weights and result, int8 gives int32; "tf32" stands for float32 that tensor cores may round to
+             10 bits of fraction
     """
     types = ProductTypes.of(dtype)
     image, kernel = declare_convolution(data, filters, groups, layout, types.operands)
@@ -47,7 +48,7 @@ def conv2d(
         conv = Convolution.of(image, kernel, stride, padding, dilation, groups, layout)
         s, out = cuda_conv2d.scheduled(get_config(), conv, types)
         return s, [image, kernel, out]
-    out = operators.conv2d(image, kernel, stride, padding, dilation, layout, groups=groups)
+    out = operators.conv2d(image, kernel, stride, padding, dilation, layout, types.result, groups)
     s = create_schedule(out.op)
     _schedule(get_config(), s, out, Roles.of(out, layout))
     return s, [image, kernel, out]

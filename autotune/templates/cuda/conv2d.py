@@ -29,9 +29,9 @@ def scheduled(cfg: Knobs, conv: Convolution, types: ProductTypes) -> tuple[Sched
         return found
     _define(cfg, conv)
     if cfg["algorithm"].val == DIRECT:
-        return conv2d_direct.scheduled(cfg, conv)
+        return conv2d_direct.scheduled(cfg, conv, types.result)
     product = WindowProduct(conv, cfg["packed"].val)
-    out = product.declare()
+    out = product.declare(types.result)
     s = create_schedule(out.op)
     gemm.apply(cfg, s, product.plan())
     return s, out

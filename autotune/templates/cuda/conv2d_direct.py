@@ -166,12 +166,12 @@ def _best(
     return choices[chosen], [SplitColumn(tuple(part[chosen : chosen + 1] for part in c.size)) for c in columns]
 
 
-def scheduled(cfg: Knobs, conv: Convolution) -> tuple[Schedule, Tensor]:
-    """Give a schedule of a direct convolution, and its result."""
+def scheduled(cfg: Knobs, conv: Convolution, result: str) -> tuple[Schedule, Tensor]:
+    """Give a schedule of a direct convolution, and its result, of type `result`."""
     geometry = conv.geometry
     layout = "NCHW" if conv.is_nchw else "NHWC"
     out = operators.conv2d(
-        conv.image, conv.kernel, geometry.stride, geometry.padding, geometry.dilation, layout, groups=conv.groups
+        conv.image, conv.kernel, geometry.stride, geometry.padding, geometry.dilation, layout, result, conv.groups
     )
     s = create_schedule(out.op)
     sums = s.cache_write(out, "local")

@@ -50,8 +50,8 @@ class WindowProduct:
         costs = self._ordered(1.0, WINDOW_COST / gcd(VECTOR_BYTES // size, self._window_run()))
         return Workload(conv.groups, rows, columns, conv.terms, size, get_target().gpu, costs)
 
-    def declare(self) -> Tensor:
-        """Give the result of the convolution."""
+    def declare(self, result: str) -> Tensor:
+        """Give the result of the convolution, summed up in the type `result`."""
         conv, image = self.conv, self.conv.padded()
         depth, filters, pixels = conv.terms, conv.filters, conv.batch * conv.pixels
 
@@ -79,7 +79,8 @@ class WindowProduct:
 
         def total(group: Expr, row: Expr, column: Expr) -> Expr:
             at_left = (k.var, row) if self.packed else (row, k.var)
-            return te.sum(self.at(left, group, *at_left) * self.at(right, group, k.var, column), axis=k)
+            factors = self.at(left, group, *at_left), self.at(right, group, k.var, column)
+            return te.sum(factors[0].astype(result) * factors[1].astype(result), axis=k)
 
         product = self.matrix("product", rows, columns, total)
 

@@ -63,7 +63,7 @@ def check(task: Task, config: Config, layer: Layer) -> None:
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32", "int8"])
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 def test_convolution_has_its_values(layer, dtype, layout):
     task = task_of(layer, layout, dtype)
