@@ -19,6 +19,9 @@ TIME ?= 60s
 PAIRS ?= 20000
 SEED ?= 1000000
 
+# Tests that spend their time in emulated kernels, and measure none: they run on two processors.
+EMULATED = tests/codegen/cuda tests/autotune/templates tests/fuzz/test_gpu_fuzz.py tests/fuzz/test_gpu_planted_bugs.py
+
 # What is carried to a machine with a GPU: where it is made, candidates of each tuned shape, the Python of that machine,
 # and records of a GPU to choose candidates by.
 GPU_FOLDER ?= build/gpu
@@ -37,7 +40,10 @@ tune: $(VENV)/installed ## tune one ResNet-18 layer for this CPU, about a minute
 
 test: $(VENV)/tested ## run the tests
 	@rm -f $(VENV)/passed
-	@before="$$($(contents))"; $(BIN)/python -m pytest tests -q; printf %s "$$before" > $(VENV)/passed
+	@before="$$($(contents))"; \
+	$(BIN)/python -m pytest tests -q $(addprefix --ignore=,$(EMULATED)); \
+	$(BIN)/python -m pytest $(EMULATED) -q -n 2 --dist loadfile; \
+	printf %s "$$before" > $(VENV)/passed
 
 check: lint types sizes layers ## lint, types, sizes, layers, and the tests where this tree has not passed them yet
 	@if [ -e $(VENV)/passed ] && [ "$$(cat $(VENV)/passed)" = "$$($(contents))" ]; \
