@@ -64,7 +64,21 @@ def test_matmul_takes_transposed_operands(transposes):
     assert_close(emulated(task, configured(task), [a, b]), exact, k)
 
 
-@pytest.mark.parametrize("shape", [(3, 30, 36, 20), (2, 33, 20, 70, False)], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_dense_multiplies_by_the_transposed_weights(shape):
+    m, n, k = shape
+    task = create("dense", shape, "cuda -arch=sm_80")
+    x, w = uniform(n, (m, k), (n, k))
+    assert_close(emulated(task, configured(task), [x, w]), x.astype(float) @ w.T, k)
+
+
+BATCHES = [
+    (3, 30, 36, 20), (2, 33, 20, 70, False), (1, 64, 64, 32), (5, 1, 16, 8), (4, 7, 13, 5, False), (2, 32, 32, 32),
+    (2, 65, 3, 17), (1, 40, 129, 24, False), (6, 16, 48, 40),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", BATCHES, ids=str)
 def test_batch_matmul_gives_each_product(shape):
     batch, m, n, k, *plain = shape
     task = create("batch_matmul", shape, "cuda -arch=sm_80")
