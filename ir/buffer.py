@@ -30,6 +30,20 @@ class Buffer:
     strides: tuple[Expr, ...] | None = None
     align: int = 64
 
+    @property
+    def dense_strides(self) -> tuple[Expr, ...]:
+        """Give the distance in elements between neighbours along each dimension: row-major where none is given."""
+        from . import arith  # expressions name buffers
+
+        if self.strides is not None:
+            return self.strides
+        strides: list[Expr] = []
+        stride: Expr = arith.const(1)
+        for extent in reversed(self.shape):
+            strides.append(stride)
+            stride = arith.mul(stride, extent)
+        return tuple(reversed(strides))
+
     def access_ptr(self, access_mask: str = "rw", *, offset: Expr | int = 0) -> Address:
         """Give the place of the element `offset` steps after the first, for a call that reads or writes from there on.
 

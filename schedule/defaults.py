@@ -11,7 +11,7 @@ from ..te.tensor import Tensor
 from .gpu_defaults import bind_to_gpu
 from .schedule import Schedule, create_schedule
 from .stage import Stage
-from .table import is_reduction
+from .table import can_inline, is_reduction, rough_extent
 
 TILE_ROWS = 4  # elements of the second innermost dimension that one register tile holds
 PARALLEL_ELEMENTS = 4096  # least number of results that are worth handing to threads
@@ -40,11 +40,8 @@ def default_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation],
 
 def _can_inline(schedule: Schedule, stage: Stage) -> bool:
     """Tell whether every element is read at most once per element of what reads it."""
-    state = stage.state
-    if state.compute is None or state.is_output or is_reduction(state):
-        return False
-    consumers = schedule.table.consumers(state)
-    return all(c.compute and not is_reduction(c) for c in consumers)
+    consumers = schedule.table.consumers(stage.state)
+    return can_inline(schedule.table, stage.state) and not any(map(is_reduction, consumers))
 
 
 def _tile(stage: Stage, lanes: int) -> None:
@@ -54,13 +51,13 @@ def _tile(stage: Stage, lanes: int) -> None:
         return
     inner: list[Axis] = []
     last = spatial.pop()
-    if _extent(last) >= 2:
-        outer, lane = stage.split(last, factor=min(lanes, _extent(last)))
+    if rough_extent(last) >= 2:
+        outer, lane = stage.split(last, factor=min(lanes, rough_extent(last)))
         spatial.append(outer)
         inner.append(lane)
     else:
         spatial.append(last)
-    if reduce and inner and len(spatial) >= 2 and _extent(spatial[-2]) >= TILE_ROWS:
+    if reduce and inner and len(spatial) >= 2 and rough_extent(spatial[-2]) >= TILE_ROWS:
         outer, row = stage.split(spatial[-2], factor=TILE_ROWS)
         spatial[-2] = outer
         inner.insert(0, row)
@@ -76,13 +73,8 @@ def _parallelise(stage: Stage, outer: list[Axis]) -> None:
     """Run the outer dimensions on threads, fused as far as needed to have enough of them."""
     elements = 1
     for axis in stage.op.axis:
-        elements *= _extent(axis)
+        elements *= rough_extent(axis)
     if elements < PARALLEL_ELEMENTS:
         return
     fused = stage.fuse(*outer[:-1]) if len(outer) > 2 else outer[0]
     stage.parallel(fused)
-
-
-def _extent(axis: Axis) -> int:
-    """Give a constant extent, or a large number for a symbolic one."""
-    return 1 << 20 if axis.size is None else axis.size

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from math import prod
 
+from ..ir.gpu import WARP
 from ..te.axis import Axis
 from .stage import Stage
+from .table import rough_extent
 
 THREADS = 256  # of a block
-WARP = 32
 VECTOR_BYTES = 16
 MANY_RESULTS = 1 << 14  # as many threads as a GPU wants: from here on each may sum up alone
 LONG_SUM = 32  # iterations from which on threads share a reduction
@@ -17,8 +18,8 @@ LONG_SUM = 32  # iterations from which on threads share a reduction
 def bind_to_gpu(stage: Stage) -> None:
     """Bind the loops of a stage that is computed whole to blocks and threads."""
     spatial, reduce = list(stage.op.axis), list(stage.op.reduce_axis)
-    results = prod(map(_extent, spatial))
-    length = prod(map(_extent, reduce))
+    results = prod(map(rough_extent, spatial))
+    length = prod(map(rough_extent, reduce))
     if reduce and results < MANY_RESULTS and length >= LONG_SUM and all(a.size is not None for a in reduce):
         _share_reductions(stage, spatial, reduce, length)
     else:
@@ -57,8 +58,3 @@ def _one_thread_each(stage: Stage, spatial: list[Axis], reduce: list[Axis]) -> N
     stage.bind(thread, "threadIdx.x")
     if inner:
         stage.vectorize(inner[0])
-
-
-def _extent(axis: Axis) -> int:
-    """Give a constant extent, or a large number for a symbolic one."""
-    return 1 << 20 if axis.size is None else axis.size

@@ -420,6 +420,18 @@ def _threads_first(stage: StageState) -> StageState:
     return replace(stage, leaves=stage.leaves[:start] + crossing + others)
 
 
+def rough_extent(axis: Axis) -> int:
+    """Give a constant extent, or a large number for a symbolic one: what choices of schedules go by."""
+    return 1 << 20 if axis.size is None else axis.size
+
+
+def can_inline(table: Table, stage: StageState) -> bool:
+    """Tell whether a stage is computed element by element, and read so by all its consumers."""
+    if stage.compute is None or stage.is_output or is_reduction(stage):
+        return False
+    return all(c.compute for c in table.consumers(stage))
+
+
 def is_reduction(stage: StageState) -> bool:
     """Tell whether the stage combines values over reduction axes."""
     return bool(stage.op.reduce_axis)

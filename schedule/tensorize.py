@@ -262,7 +262,7 @@ class _Matcher:
         """Give the values of the variables that the intrinsic's buffers were declared with as strides."""
         found: dict[Var, Expr] = {}
         for buffer, window in windows.items():
-            actual = dense_strides(self.builder.stores[window.key].buffer)[-len(window.base) :]
+            actual = self.builder.stores[window.key].buffer.dense_strides[-len(window.base) :]
             for stride, d in zip(buffer.strides or (), window.dims, strict=False):
                 match stride:
                     case Var():
@@ -281,8 +281,8 @@ class _Matcher:
         """Refuse to hand an address to code that takes the window for dense, or strided as declared, unless it is."""
         if store.layout is not None:
             return
-        actual = dense_strides(store.buffer)[-len(window.base) :]
-        wanted = dense_strides(declared)
+        actual = store.buffer.dense_strides[-len(window.base) :]
+        wanted = declared.dense_strides
         for d, stride in zip(window.dims, wanted, strict=True):
             if d is not None and type(stride) is not Var and not prove(arith.eq(actual[d], stride), {}):
                 raise self._refusal(
@@ -294,18 +294,6 @@ class _Matcher:
     def _refusal(self, fact: str, advice: str) -> ScheduleError:
         where = f"  stage {self.derived.stage.id}, axis {self.axis.name}"
         return ScheduleError("tensorize", fact, where=where, advice=advice)
-
-
-def dense_strides(buffer: Buffer) -> tuple[Expr, ...]:
-    """Give the distance in elements between neighbours along each dimension."""
-    if buffer.strides is not None:
-        return buffer.strides
-    strides: list[Expr] = []
-    stride: Expr = arith.const(1)
-    for extent in reversed(buffer.shape):
-        strides.append(stride)
-        stride = arith.mul(stride, extent)
-    return tuple(reversed(strides))
 
 
 def _size(axis: Axis) -> int:

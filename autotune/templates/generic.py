@@ -8,7 +8,7 @@ from ... import te
 from ...ir.errors import TuneError
 from ...schedule.schedule import Schedule, create_schedule
 from ...schedule.stage import Stage
-from ...schedule.table import is_reduction
+from ...schedule.table import can_inline, rough_extent
 from ...te import operators
 from ...te.axis import Axis
 from ...te.tensor import Tensor
@@ -47,7 +47,7 @@ def generic(
 def schedule_stages(cfg: Knobs, s: Schedule) -> None:
     """Define and apply the knobs of every stage that computes."""
     for stage in s.stages:
-        if _elementwise(s, stage):
+        if can_inline(s.table, stage.state):
             name = f"inline_{stage.state.id}"
             cfg.define_knob(name, [True, False])
             if cfg[name].val:
@@ -57,20 +57,13 @@ def schedule_stages(cfg: Knobs, s: Schedule) -> None:
             _tile(cfg, s, stage)
 
 
-def _elementwise(s: Schedule, stage: Stage) -> bool:
-    state = stage.state
-    if state.compute is None or state.is_output or is_reduction(state):
-        return False
-    return all(c.compute for c in s.table.consumers(state))
-
-
 def _tile(cfg: Knobs, s: Schedule, stage: Stage) -> None:
     """Cut the innermost dimension in vectors, the next one in rows, and run the outer ones on threads."""
     name = stage.state.id
     lanes = tile.lanes_of(get_target())
     *outer, last = stage.op.axis
     reduce = list(stage.op.reduce_axis)
-    widths = tile.vector_candidates(_extent(last), lanes, most=4)
+    widths = tile.vector_candidates(rough_extent(last), lanes, most=4)
     cfg.define_split(f"lanes_{name}", last, "candidate", candidate=widths)
     cfg.define_knob(f"rows_{name}", [1, 2, 4, 8], default=1)
     cfg.define_knob(f"reduce_inside_{name}", [False, True] if reduce else [False])
@@ -100,7 +93,3 @@ def _lanes(stage: Stage, axis: Axis, lanes: int, size: int) -> tuple[list[Axis],
     outer, inner = stage.split(axis, factor=lanes)
     stage.vectorize(inner)
     return [outer], inner
-
-
-def _extent(axis: Axis) -> int:
-    return 1 << 20 if axis.size is None else axis.size

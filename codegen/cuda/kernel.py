@@ -7,27 +7,23 @@ the same time, shared buffers belong to the block, and what orders the threads a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.dtype import int32
-from ...ir.expr import Address, Call, Const, Expr, Load, Var
+from ...ir.expr import Call, Const, Expr, Var
 from ...ir.interval import Interval, Ranges
-from ...ir.stmt import Evaluate, For, Stmt, Store
+from ...ir.stmt import Evaluate, For, Stmt
 from ...ir.target import Target
-from ...ir.visit import Node, walk
+from ...ir.visit import walk
 
 BLOCK_AXES = ("blockIdx.x", "blockIdx.y", "blockIdx.z")
 THREAD_AXES = ("threadIdx.x", "threadIdx.y", "threadIdx.z")
 AXIS_VARS = {name: Var(name, int32, 0) for name in (*BLOCK_AXES, *THREAD_AXES)}
 THREAD_VARS = tuple(AXIS_VARS[name] for name in THREAD_AXES)
 BLOCK_VARS = tuple(AXIS_VARS[name] for name in BLOCK_AXES)
-
-# Calls that all threads of a warp, or of a block, must reach together.
-COLLECTIVES = frozenset({"barrier", "warp_barrier", "shuffle_xor", "shuffle_down", "shuffle"})
 
 
 TENSOR_MAP = "tensor_map"  # scope of the handles of tensor maps
@@ -127,20 +123,3 @@ def is_effect(stmt: Stmt, name: str) -> bool:
             return called == name
         case _:
             return False
-
-
-def has_collective(node: Node) -> bool:
-    """Tell whether threads have to meet somewhere in `node`."""
-    return any(type(n) is Call and n.name in COLLECTIVES for n in walk(node))
-
-
-def depends_on_threads(node: Node) -> bool:
-    """Tell whether a value may differ between the threads of a block: it reads a thread index or a local buffer."""
-    return any(
-        n in THREAD_VARS if type(n) is Var else type(n) is Load and n.buffer.scope == "local" for n in walk(node)
-    )
-
-
-def accesses_of(node: Node, keep: Callable[[Buffer], bool]) -> list[Load | Store | Address]:
-    """Give the accesses below `node` to the buffers that `keep` picks."""
-    return [n for n in walk(node) if isinstance(n, Load | Store | Address) and keep(n.buffer)]

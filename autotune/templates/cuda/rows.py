@@ -14,7 +14,7 @@ from ....ir.visit import of_kind, variables
 from ....schedule.gpu_defaults import bind_to_gpu
 from ....schedule.schedule import Schedule
 from ....schedule.stage import Stage
-from ....schedule.table import is_reduction
+from ....schedule.table import can_inline, rough_extent
 from ....te.axis import Axis
 from ....te.nodes import Read
 from ....te.operation import ComputeOp
@@ -31,7 +31,7 @@ PARTS = (1, 32, 132, 528)  # blocks that a reduction to few results may be cut i
 def schedule_stages(cfg: Knobs, s: Schedule) -> None:
     """Define and apply the knobs of every stage that computes; elementwise producers are inlined."""
     for stage in s.stages:
-        if _can_inline(s, stage):
+        if can_inline(s.table, stage.state):
             stage.compute_inline()
     left = [stage for stage in s.stages if stage.state.compute and stage.state.is_root]
     *before, last = left
@@ -45,21 +45,10 @@ def schedule_stages(cfg: Knobs, s: Schedule) -> None:
             _elementwise(cfg, stage)
 
 
-def _can_inline(s: Schedule, stage: Stage) -> bool:
-    state = stage.state
-    if state.compute is None or state.is_output or is_reduction(state):
-        return False
-    return all(c.compute for c in s.table.consumers(state))
-
-
 def _lanes(stage: Stage, columns: int, most: int = VECTOR_BYTES) -> list[int]:
     """Give the widths of accesses that divide a row."""
     size = max(dtype.bytes for _, dtype in stage.op.results)
     return [n for n in (1, 2, 4, 8, 16) if n * size <= most and columns % n == 0]
-
-
-def _size(axis: Axis) -> int:
-    return 1 << 20 if axis.size is None else axis.size
 
 
 # -- elementwise ----------------------------------------------------------------------------------------------------
@@ -72,7 +61,7 @@ def _elementwise(cfg: Knobs, stage: Stage) -> None:
     if not axes or any(a.size is None for a in axes) or len(stage.op.results) > 1:
         bind_to_gpu(stage)
         return
-    lanes = _lanes(stage, _size(axes[-1]))
+    lanes = _lanes(stage, rough_extent(axes[-1]))
     cfg.define_knob(f"threads_{name}", [64, 128, 256, 512, 1024], default=256)
     cfg.define_knob(f"lanes_{name}", lanes, default=lanes[-1])
     cfg.define_knob(f"items_{name}", [1, 2, 4, 8], default=1)
@@ -97,8 +86,8 @@ def _reduction(cfg: Knobs, s: Schedule, stage: Stage) -> None:
     if any(a.size is None for a in (*stage.op.axis, *stage.op.reduce_axis)):
         bind_to_gpu(stage)
         return
-    results = prod(_size(a) for a in stage.op.axis)
-    length = prod(_size(a) for a in stage.op.reduce_axis)
+    results = prod(rough_extent(a) for a in stage.op.axis)
+    length = prod(rough_extent(a) for a in stage.op.reduce_axis)
     parts = [p for p in PARTS if p == 1 or (results * p <= 1 << 16 and length >= 64 * p)]
     cfg.define_knob(f"parts_{name}", parts, default=parts[-1])
     if cfg[f"parts_{name}"].val > 1:
@@ -133,7 +122,7 @@ def _sums_along_rows(stage: Stage) -> bool:
 def _share_rows(cfg: Knobs, s: Schedule, stage: Stage, name: str) -> None:
     spatial, reduce = list(stage.op.axis), [a for a in stage.leaf_iter_vars if a not in stage.op.axis]
     whole = stage.fuse(*reduce) if len(reduce) > 1 else reduce[0]
-    columns = prod(_size(a) for a in stage.op.reduce_axis)
+    columns = prod(rough_extent(a) for a in stage.op.reduce_axis)
     _define_row(cfg, name, columns, [1])
     _, lane = stage.split(whole, factor=cfg[f"share_{name}"].val)
     stage.bind(lane, "threadIdx.x")
@@ -197,8 +186,8 @@ def _normalized_rows(cfg: Knobs, s: Schedule, statistics: list[Stage], last: Sta
     """Compute the statistics of a row by the threads that then write it; the row may stay in shared memory."""
     dims = len(statistics[0].op.axis)
     axes = list(last.op.axis)
-    columns = prod(_size(a) for a in axes[dims:])
-    widths = _lanes(last, _size(axes[-1]))
+    columns = prod(rough_extent(a) for a in axes[dims:])
+    widths = _lanes(last, rough_extent(axes[-1]))
     _define_row(cfg, "row", columns, widths)
     source = _row_input(statistics, last)
     size = columns * (source.dtype.bytes if source is not None else 4)

@@ -14,7 +14,6 @@ from ....ir.buffer import Buffer
 from ....ir.expr import Const, Expr, Var
 from ....ir.visit import variables
 from ..screens.lanes import Points
-from ..text.expressions import dense_strides
 
 PIECE_BITS, ROW_BITS = 4, 7  # of an address: pieces of 16 bytes, rows of 128
 COPY_ALIGN = 128  # bytes
@@ -39,7 +38,7 @@ def values_at(expr: Expr, points: Grid, others: int = 0) -> np.ndarray:
 
 def byte_offsets(buffer: Buffer, indices: Sequence[Expr], points: Grid) -> np.ndarray:
     """Give the bytes between the first element of a buffer and those at points."""
-    strides = [arith.int_value(s) for s in dense_strides(buffer)]
+    strides = [arith.int_value(s) for s in buffer.dense_strides]
     terms = (values_at(i, points) * (s or 0) for i, s in zip(indices, strides, strict=True))
     total: np.ndarray = sum(terms, np.zeros(1, np.int64))  # type: ignore[assignment]
     return total * buffer.dtype.bytes

@@ -24,7 +24,6 @@ from ....ir.stmt import For, ForKind, Stmt, Store
 from ....ir.visit import substitute, variables
 from ...passes.names import Names
 from ..kernel import TENSOR_MAP, THREAD_VARS, BoxMap
-from ..text.expressions import dense_strides
 from .offsets import COPY_ALIGN, SPANS, Grid, at, byte_offsets, grid, repeat_bytes, swizzled, values_at
 
 STEP_BYTES = 16  # of rows, and of the strides of a tensor
@@ -97,7 +96,7 @@ class Boxes:
             name = tile.store.buffer.name
             fact = f"{name} keeps tiles of {kept} bytes, and copies begin at multiples of {COPY_ALIGN}"
             raise _refusal(nest, fact, "align_bounds, for larger tiles")
-        for d, stride in enumerate(dense_strides(source)[:-1]):
+        for d, stride in enumerate(source.dense_strides[:-1]):
             bytes_apart = arith.mul(stride, size)
             if not prove(arith.eq(arith.floormod(bytes_apart, STEP_BYTES), 0), self.ranges):
                 fact = (

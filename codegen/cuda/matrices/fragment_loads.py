@@ -20,7 +20,6 @@ from ....ir.simplify import simplify
 from ....ir.stmt import Allocate, Evaluate, For, ForKind, Stmt, Store, seq
 from ....ir.visit import substitute
 from ...passes.names import Names
-from ..text.expressions import dense_strides
 from .fragment_layout import GROUP, GROUPS, MEMBER, WORD_BYTES, Fragment
 from .words import misplaced, packed, whole_word
 
@@ -88,7 +87,7 @@ class OperandLoads:
                 continue
             if not arith.is_const(place, 0):
                 size = source.buffer.dtype.bytes
-                strides = ", ".join(str(arith.mul(s, size)) for s in dense_strides(source.buffer)[:-1])
+                strides = ", ".join(str(arith.mul(s, size)) for s in source.buffer.dense_strides[:-1])
                 fact = (
                     f"ldmatrix reads rows of {ROW_BYTES} bytes of {source.buffer.name}, which begin "
                     f"{_bytes(place, size)} bytes after a multiple of {ROW_BYTES}: its rows are {strides} bytes apart"

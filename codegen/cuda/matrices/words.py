@@ -10,7 +10,6 @@ from ....ir.expr import Address, Call, Const, Expr, FloorMod, Load, Var
 from ....ir.interval import Interval
 from ....ir.simplify import simplify
 from ....ir.visit import substitute
-from ..text.expressions import dense_strides
 
 
 def misplaced(source: Load, var: Var, count: int, ranges: Mapping[Var, Interval]) -> Expr | None:
@@ -21,7 +20,7 @@ def misplaced(source: Load, var: Var, count: int, ranges: Mapping[Var, Interval]
     block, element = Var("block", minimum=0), Var("element", minimum=0)
     known = {**ranges, block: Interval(Const(0), None), element: Interval(Const(0), Const(count - 1))}
     offset: Expr = Const(0)
-    for index, stride in zip(source.indices, dense_strides(source.buffer), strict=True):
+    for index, stride in zip(source.indices, source.buffer.dense_strides, strict=True):
         offset = arith.add(offset, arith.mul(index, stride))
     first = substitute(offset, {var: arith.mul(block, count)})
     here = substitute(offset, {var: arith.add(arith.mul(block, count), element)})

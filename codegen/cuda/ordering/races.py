@@ -7,8 +7,7 @@ and to fail.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +22,7 @@ from ....ir.printer import expr_text
 from ....ir.stmt import Allocate, Evaluate, For, If, Let, Seq, Stmt, Store
 from ....ir.visit import children, substitute, walk
 from ..kernel import BLOCK_VARS, THREAD_VARS, Kernel
+from ..screens.lanes import OPERATORS
 from .accesses import tracked
 from .sites import MATRIX_ROW, ROW_CALLS, WORD
 
@@ -322,27 +322,10 @@ class _Run:
                 return None if any(p is None for p in parts) else np.where(*parts)
             case e.Binary() | e.Comparison():
                 a, b = self.evaluate(expr.a), self.evaluate(expr.b)
-                rule = _OPERATORS.get(type(expr))
+                rule = OPERATORS.get(type(expr))
                 return None if a is None or b is None or rule is None else rule(a, b)
             case Call("bitwise_xor", (a, b)):
                 left, right = self.evaluate(a), self.evaluate(b)
                 return None if left is None or right is None else left ^ right
             case _:
                 return None
-
-
-_OPERATORS: dict[type, Callable[[Values, Values], Values]] = {
-    e.Add: operator.add,
-    e.Sub: operator.sub,
-    e.Mul: operator.mul,
-    e.FloorDiv: operator.floordiv,
-    e.FloorMod: operator.mod,
-    e.Min: np.minimum,
-    e.Max: np.maximum,
-    e.Eq: operator.eq,
-    e.Ne: operator.ne,
-    e.Lt: operator.lt,
-    e.Le: operator.le,
-    e.And: np.logical_and,
-    e.Or: np.logical_or,
-}

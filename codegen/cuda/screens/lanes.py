@@ -44,7 +44,7 @@ class Points:
             return expr.value  # type: ignore[attr-defined]
         if cls is e.Var:
             return self._values.get(expr, SIZE)  # type: ignore[arg-type]
-        combine = _OPERATORS.get(cls)
+        combine = OPERATORS.get(cls)
         if combine is not None:
             return combine(self(expr.a), self(expr.b))  # type: ignore[attr-defined]
         return _OTHERS.get(cls, _unknown)(self, expr)
@@ -99,7 +99,7 @@ def _call(points: Points, call: e.Call) -> Values:
     return 0 if function is None else function(*map(points, call.args))
 
 
-_OPERATORS: dict[type, Callable[[Values, Values], Values]] = {
+OPERATORS: dict[type, Callable[[Values, Values], Values]] = {
     e.Add: operator.add,
     e.Sub: operator.sub,
     e.Mul: operator.mul,

@@ -16,7 +16,7 @@ from ..lower import lower_cuda
 from ..screens.limits import check_limits
 from ..source import CudaSource, Launch, Parameter, TensorMap, Workspace
 from .body import Writer
-from .expressions import Expressions, dense_strides
+from .expressions import Expressions
 from .names import identifier, stored_type
 from .shared_memory import shared_layout
 
@@ -51,7 +51,7 @@ def _bytes(buffer: Buffer) -> str:
     """Give the size of a buffer in bytes, gaps between its rows included."""
     longest = arith.const(1)
     if buffer.shape:
-        longest = arith.mul(dense_strides(buffer)[0], buffer.shape[0])
+        longest = arith.mul(buffer.dense_strides[0], buffer.shape[0])
     return str(arith.mul(longest, buffer.dtype.bytes))
 
 
@@ -67,7 +67,7 @@ def _launch(kernel: Kernel, workspaces: set[Buffer]) -> Launch:
 
 def _tensor_map(described: BoxMap, workspaces: set[Buffer]) -> TensorMap:
     buffer = described.buffer
-    strides = [arith.mul(s, buffer.dtype.bytes) for s in dense_strides(buffer)[:-1]]
+    strides = [arith.mul(s, buffer.dtype.bytes) for s in buffer.dense_strides[:-1]]
     name = identifier(buffer) if buffer in workspaces else buffer.name
     return TensorMap(
         identifier(described.handle),

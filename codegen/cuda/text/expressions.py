@@ -151,7 +151,7 @@ _SUMS = (e.Add, e.Sub, e.Mul)
 
 def offset_of(buffer: Buffer, indices: tuple[e.Expr, ...]) -> e.Expr:
     """Give the distance of an element from the first, in elements; in 64 bits where 32 might not do."""
-    strides = dense_strides(buffer)
+    strides = buffer.dense_strides
     large = any(type(d) is not e.Const for d in buffer.shape) or not indices
     if not large and buffer.shape:
         large = int(buffer.shape[0].value) * strides_value(strides[0]) >= 1 << 31  # type: ignore[union-attr]
@@ -180,18 +180,6 @@ def strides_value(stride: e.Expr) -> int:
     """Give a constant stride."""
     assert type(stride) is e.Const
     return int(stride.value)
-
-
-def dense_strides(buffer: Buffer) -> tuple[e.Expr, ...]:
-    """Give the distance in elements between neighbours along each dimension."""
-    if buffer.strides is not None:
-        return buffer.strides
-    strides: list[e.Expr] = []
-    stride: e.Expr = e.Const(1)
-    for extent in reversed(buffer.shape):
-        strides.append(stride)
-        stride = simplify(e.Mul(stride, extent))
-    return tuple(reversed(strides))
 
 
 # -- one function for each kind of node -----------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from ....ir import arith
 from ....ir.buffer import Buffer
 from ....ir.errors import CodegenError
 from ..kernel import Kernel
-from .expressions import dense_strides
 
 SHARED_ALIGN = 128  # bytes; swizzled copies of 128-byte rows ask for more in the buffer's own `align`
 
@@ -27,7 +26,7 @@ def shared_layout(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
 
 def shared_bytes(buffer: Buffer) -> int:
     """Give the size of a shared buffer in bytes.  Raises CodegenError for one of symbolic size."""
-    strides = [arith.int_value(s) for s in dense_strides(buffer)]
+    strides = [arith.int_value(s) for s in buffer.dense_strides]
     shape = [arith.int_value(d) for d in buffer.shape]
     known = [n for n in (*strides, *shape) if n is not None]
     if len(known) < 2 * len(shape):

@@ -14,12 +14,12 @@ from typing import TypeGuard
 from ....ir import arith
 from ....ir.buffer import Buffer
 from ....ir.expr import Call, Const, Expr, Load, Var
+from ....ir.gpu import WARP
 from ....ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ....ir.visit import Node, of_kind, rewrite
 from ...passes.names import Names
 from ..kernel import AXIS_VARS, THREAD_AXES
 
-WARP = 32
 ZERO = Const(0)
 
 
