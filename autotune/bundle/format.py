@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -225,8 +225,3 @@ def _kernel(file: zipfile.ZipFile, row: dict[str, Any], arch: str) -> GpuKernel:
 def size_bytes(paths: Sequence[Path]) -> int:
     """Give the size of files together."""
     return sum(path.stat().st_size for path in paths)
-
-
-def read_tasks(folder: Path) -> Iterator[TaskBundle]:
-    """Give the tasks of a bundle one after the other, each read when it is asked for."""
-    yield from map(read_task, task_files(folder))

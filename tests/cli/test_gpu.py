@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tilewright.autotune import emulation
-from tilewright.autotune.bundle.format import read_tasks
+from tilewright.autotune.bundle.format import read_task, task_files
 from tilewright.cli.main import main
 from tilewright.runtime.cuda import availability
 
@@ -73,7 +73,7 @@ def test_data_types_are_checked_too(dtype: str, tmp_path: Path, capsys: pytest.C
 
 
 def test_a_bundle_has_the_candidates_asked_for(bundle: Path) -> None:
-    (task,) = read_tasks(bundle)
+    (task,) = map(read_task, task_files(bundle))
     assert len(task.candidates) == 3 and task.about.arch == "sm_90a"
     assert all(c.kernel.code.cubin.code[:4] == b"\x7fELF" for c in task.candidates)
 

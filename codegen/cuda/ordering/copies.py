@@ -21,7 +21,6 @@ from ..text.expressions import offset_of
 from .sites import ROW_CALLS
 
 ADDS_TO_FIRST = ("mma_", "wgmma_f16", "wgmma_bf16")  # calls that add to the registers at their first address
-FIRST_IS_WRITTEN = (*ROW_CALLS, *ADDS_TO_FIRST)  # and these write there alone
 COPY_BYTES = (16, 8, 4)  # of one asynchronous copy, the best first
 
 
