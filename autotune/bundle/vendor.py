@@ -106,7 +106,10 @@ def _convolution(
     if layout == "NHWC":
         image = image.permute(0, 3, 1, 2)
         kernel = kernel.permute(weights_order).contiguous(memory_format=torch.channels_last)
-    run = lambda: torch.conv2d(image, kernel, None, stride, padding, dilation, groups)  # noqa: E731
+
+    def run() -> Any:
+        return torch.conv2d(image, kernel, None, stride, padding, dilation, groups)
+
     return VendorCall("cuDNN", run, lambda out: out.permute(0, 2, 3, 1) if layout == "NHWC" else out)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....ir.arith import int_value
 from ....ir.dtype import dtype_of
 from ....ir.gpu import MOST_REGISTERS
 from ....schedule.schedule import Schedule
@@ -49,8 +50,8 @@ def is_possible(op: ComputeOp) -> bool:
     depth = size(op.reduce_axis[0])
     if depth < ROW_BYTES // 2 and depth % DEPTH:  # a slice is a whole number of instructions
         return False
-    rows = (operand.tensor.shape[operand.last] for operand in operands_of(op))
-    return all(int(r.value) * 2 % ALIGN_BYTES == 0 for r in rows)  # type: ignore[attr-defined]  # shapes are constant
+    rows = (int_value(operand.tensor.shape[operand.last]) for operand in operands_of(op))
+    return all(elements is not None and elements * 2 % ALIGN_BYTES == 0 for elements in rows)
 
 
 def schedule(cfg: Knobs, s: Schedule) -> None:

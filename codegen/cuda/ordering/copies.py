@@ -221,8 +221,10 @@ class _Stage:
     def both(self, stmt: Stmt, name: str, inner: Stmt, loops: tuple[For, ...]) -> tuple[Stmt | None, Stmt | None]:
         """Give both halves of a statement around another one."""
         first, second = self.halves(inner, loops)
-        around: Callable[[Stmt | None], Stmt | None]
-        around = lambda half: None if half is None else with_fields(stmt, {name: half})  # noqa: E731
+
+        def around(half: Stmt | None) -> Stmt | None:
+            return None if half is None else with_fields(stmt, {name: half})
+
         return around(first), around(second)
 
     def store(self, stmt: Store, loops: tuple[For, ...]) -> tuple[Stmt, Stmt]:
