@@ -73,18 +73,12 @@ def test_the_licence_is_apache_2() -> None:
     assert "Apache License" in text and "Version 2.0, January 2004" in text
 
 
-def test_importing_the_package_is_quick_and_loads_nothing_slow() -> None:
-    probe = (
-        "import sys, time, numpy\n"
-        "start = time.process_time(); import tilewright; print(time.process_time() - start)\n"
-        "print(sorted({'xgboost', 'scipy', 'onnx', 'pycuda', 'ray', 'rich', 'sqlite3'} & set(sys.modules)))\n"
-    )
-    runs = [
-        subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.splitlines()
-        for _ in range(5)
-    ]
-    assert min(float(seconds) for seconds, _ in runs) < 0.3  # of processor time, the least of five
-    assert {slow for _, slow in runs} == {"[]"}
+def test_importing_the_package_loads_nothing_slow() -> None:
+    probe = "import sys, tilewright; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.split()
+    slow = r"(xgboost|scipy|onnx|pycuda|ray|rich|sqlite3|tilewright\.(autotune|cli|codegen\.cuda|te\.operators))\b"
+    assert "llvmlite" in loaded
+    assert [name for name in loaded if re.match(slow, name)] == []
 
 
 # -- sizes --------------------------------------------------------------------------------------------------------
