@@ -13,7 +13,7 @@ from .ir.target import Target
 from .runtime.build import build
 from .runtime.cuda.devices import device as cuda_device
 from .runtime.module import Module, load_module
-from .schedule import Schedule, Stage, create_schedule, default_schedule, lower, register_intrinsic
+from .schedule import Schedule, Stage, create_schedule, default_schedule, lower, lower_prepared, register_intrinsic
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,7 @@ __all__ = [
     "default_schedule",
     "load_module",
     "lower",
+    "lower_prepared",
     "register_intrinsic",
     "te",
 ]

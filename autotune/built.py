@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..ir.stmt import Function
 from ..runtime.cuda.code import CudaCode
 from ..runtime.signature import Signature
-from ..schedule.lower import lower
+from ..schedule.lower import lower, lower_prepared, parameter_names
 from .space import Config
 from .task import Task
 from .trial import Status
@@ -36,6 +36,8 @@ class Built:
     gpu      the kernels for a GPU, None on failure and for a processor
     spills   instructions of the hot loop that move vectors to or from the stack; for a GPU, bytes
     externs  functions from outside that the code calls
+    names    of the task's tensors, as the functions' parameters have them
+    functions  of a processor: the one that prepares constants, if there is one, and the kernel
     """
 
     index: int
@@ -47,6 +49,8 @@ class Built:
     externs: tuple[str, ...] = ()
     error: str = ""
     gpu: GpuKernel | None = None
+    names: tuple[str, ...] = ()
+    functions: tuple[Signature, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,30 @@ class Progress:
     steps: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """The loop nests of a configuration.
+
+    names      of the task's tensors, as parameters
+    functions  the one that prepares constants, if there is one, and the kernel
+    """
+
+    names: tuple[str, ...]
+    functions: tuple[Function, ...]
+
+
+def lowered_for_cpu(task: Task, config: Config, progress: Progress) -> Lowered:
+    """Give the loop nests of a configuration.  Raises Error where the template, a step or lowering refuses."""
+    schedule, tensors = task.instantiate(config)
+    progress.steps = schedule.to_json()
+    progress.step = Status.LOWER
+    functions = lower_prepared(schedule, tensors, KERNEL)
+    progress.step = Status.CODEGEN
+    return Lowered(parameter_names(schedule, tensors), tuple(functions))
+
+
 def lowered(task: Task, config: Config, progress: Progress) -> Function:
-    """Give the loop nest of a configuration.  Raises Error where the template, a step or lowering refuses."""
+    """Give one loop nest, which prepares constants in every call.  Raises as `lowered_for_cpu` does."""
     schedule, tensors = task.instantiate(config)
     progress.steps = schedule.to_json()
     progress.step = Status.LOWER

@@ -12,10 +12,12 @@ import numpy as np
 
 from ..ir.errors import Error
 from ..runtime.array import address_of
+from ..runtime.export import packed
 from ..runtime.externs import registered
 from ..runtime.jit import Loaded, load
 from ..runtime.library import GENERATED_CODE_CALLS, library
 from ..runtime.peak import PeakLoop
+from ..runtime.prepared import prepared_arrays
 from ..runtime.timing import Timed, run_batch
 from .built import KERNEL, Built
 from .reference import Reference
@@ -47,18 +49,25 @@ class Measured:
 
 
 class LoadedKernel:
-    """Machine code in this process with its arguments bound; a `Timed`."""
+    """Machine code in this process with its arguments bound and its constants prepared; a `Timed`.
+
+    Raises MemoryError where there is no memory to prepare them.
+    """
 
     def __init__(self, built: Built, arrays: Sequence[np.ndarray], threads: int) -> None:
         externs = {name: extern.address for name, extern in registered(built.externs).items()}
         known = {name: library().addresses[name] for name in GENERATED_CODE_CALLS}
         self.name = f"candidate {built.index}"
         self.threads = threads
-        self._arrays = tuple(arrays)
-        self._slots = np.array([address_of(a) for a in arrays], dtype=np.uint64)
-        self._loaded: Loaded = load(built.code, [f"{KERNEL}__packed"], known | externs)
-        self.entry = self._loaded.addresses[f"{KERNEL}__packed"]
-        self.argv = address_of(self._slots)
+        entries = [packed(function.name) for function in built.functions]
+        self._loaded: Loaded = load(built.code, entries, known | externs)
+        self._arrays = dict(zip(built.names, arrays, strict=True))
+        for function in built.functions:  # the kernel is the last
+            self._arrays |= prepared_arrays(function, self._arrays)
+            self._slots = np.array([address_of(self._arrays[p.name]) for p in function.params], dtype=np.uint64)
+            self.entry, self.argv = self._loaded.addresses[packed(function.name)], address_of(self._slots)
+            if function.name != KERNEL:
+                run_batch(self, 1)
 
 
 def measure_candidate(

@@ -20,6 +20,8 @@ from ..autotune.trial import Status, Trial
 from ..ir.errors import RecordError
 from ..runtime.build import build
 from ..runtime.module import Module
+from ..runtime.prepared import bind_prepared
+from ..schedule.lower import lower_prepared, parameter_names
 from .arguments import Parser
 from .database import open_records
 from .terminal import console, time_text
@@ -138,12 +140,14 @@ def _task(row: TaskRow) -> Task:
 def _write(task: Task, best: Trial, library: Path) -> Path:
     """Write a kernel that has been checked once more; give the header's path."""
     schedule, tensors = task.instantiate(config_of(best))
-    module = build(schedule, tensors, task.target, name=task.name, effort=best.effort)
+    functions = lower_prepared(schedule, tensors, task.name)
+    module = build(functions, target=task.target, effort=best.effort)
     if type(module) is not Module:
         raise RecordError("export", f"a kernel for {task.target} is no shared library", advice="tilewright.build, save")
     reference = make_reference(tensors)
     reference.poison()
-    module(*reference.arrays, threads=task.threads)
+    arrays = dict(zip(parameter_names(schedule, tensors), reference.arrays, strict=True))
+    bind_prepared(module, task.name, arrays, task.threads)()
     error, right = reference.verdict()
     if not right:
         fact = f"the kernel's largest relative error is {error:.1e}"

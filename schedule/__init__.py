@@ -2,8 +2,17 @@
 
 from .defaults import default_schedule
 from .intrinsics import register_intrinsic
-from .lower import lower
+from .lower import lower, lower_prepared, parameter_names
 from .schedule import Schedule, create_schedule
 from .stage import Stage
 
-__all__ = ["Schedule", "Stage", "create_schedule", "default_schedule", "lower", "register_intrinsic"]
+__all__ = [
+    "Schedule",
+    "Stage",
+    "create_schedule",
+    "default_schedule",
+    "lower",
+    "lower_prepared",
+    "parameter_names",
+    "register_intrinsic",
+]

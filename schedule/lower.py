@@ -1,4 +1,4 @@
-"""From a schedule to a function: `lower(s, args)`."""
+"""From a schedule to a function, `lower(s, args)`, or to two, `lower_prepared(s, args)`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from ..ir.expr import Var
 from ..ir.stmt import Function
 from ..te.operation import PlaceholderOp
 from ..te.tensor import Tensor
-from .nest import build_nest
+from .nest import NestBuilder, build_nest
 from .schedule import Schedule
+from .steps.place import computed_in_calls
 from .storage import Key
-from .table import Table, identifier, unused
+from .table import StageState, Table, identifier, reads, unused
 
 Argument = Tensor | Var
 
@@ -31,6 +32,82 @@ def lower(schedule: Schedule, args: Sequence[Argument], name: str = "main") -> F
         builder = build_nest(table, buffers)
         outputs = tuple(b for key, b in buffers.items() if table.stages[key[0]].is_output)
         return Function(name, params, builder.whole(), outputs)
+
+
+def lower_prepared(schedule: Schedule, args: Sequence[Argument], name: str = "main") -> list[Function]:
+    """Give what `precompute` divides: a function `<name>_prepare` of the constants, and `name`, which is called often.
+
+    The first writes arrays that the second reads; these stand among the parameters of the second in place of the
+    first constant that only the first function reads, and at the end of the first's.  Where no stage is computed ahead
+    there is one function, that of `lower`.  Raises as `lower` does, and where a stage that is computed ahead reads
+    what a later step made part of every call.
+    """
+    with schedule.blaming_steps():
+        table = schedule.table
+        params, buffers = _parameters(table, args)
+        _check_complete(table, buffers)
+        builder = build_nest(table, buffers)
+        stages = builder.result.table
+        ahead = [s for s in stages.stages.values() if s.is_ahead]
+        if not ahead:
+            outputs = tuple(b for key, b in buffers.items() if table.stages[key[0]].is_output)
+            return [Function(name, params, builder.whole(), outputs)]
+        _check_constant(stages, ahead)
+        return _divided(builder, params, buffers, ahead, name)
+
+
+def preparing(name: str) -> str:
+    """Give the name of the function that computes what calls of the function `name` need."""
+    return f"{name}_prepare"
+
+
+def parameter_names(schedule: Schedule, args: Sequence[Argument]) -> tuple[str, ...]:
+    """Give the names that arguments have as parameters of the functions that a schedule is lowered to."""
+    return tuple(p.name for p in _parameters(schedule.table, args)[0])
+
+
+def _check_constant(table: Table, ahead: Sequence[StageState]) -> None:
+    for stage in ahead:
+        changing = computed_in_calls(table, stage)
+        if changing is not None:
+            fact = f"stage {stage.id} is computed ahead of the calls and reads {changing.id}, which every call computes"
+            raise ScheduleError("lower_prepared", fact, advice=f"precompute {changing.id} too")
+
+
+def _divided(
+    builder: NestBuilder,
+    params: tuple[Buffer | Var, ...],
+    buffers: dict[Key, Buffer],
+    ahead: Sequence[StageState],
+    name: str,
+) -> list[Function]:
+    """Give the function of the stages that are computed ahead, and that of the others."""
+    table = builder.result.table
+    called = [s for s in table.stages.values() if not (s.is_ahead or s.is_placeholder)]
+    needed = _read_by(table, called)
+    made = {(s.id, c): builder.stores[s.id, c].buffer for s in ahead if s.id in needed for c in range(s.op.num_outputs)}
+    builder.params = {**buffers, **made}
+    first, second = _read_by(table, ahead), needed | {s.id for s in called if s.is_output}
+    of = {id(buffer): key[0] for key, buffer in buffers.items()}
+
+    def kept(stages: set[str]) -> list[Buffer | Var]:
+        return [p for p in params if of.get(id(p)) in stages or id(p) not in of]
+
+    constants = [p for p in params if of.get(id(p)) in first]
+    main = kept(second)
+    gone = next((i for i, p in enumerate(params) if p in constants and p not in main), 0)
+    place = sum(p in main for p in params[:gone])
+    outputs = tuple(b for key, b in buffers.items() if table.stages[key[0]].is_output)
+    sizes = [p for p in params if isinstance(p, Var)]
+    return [
+        Function(preparing(name), (*constants, *sizes, *made.values()), builder.part(True), tuple(made.values())),
+        Function(name, (*main[:place], *made.values(), *main[place:]), builder.part(False), outputs),
+    ]
+
+
+def _read_by(table: Table, stages: Sequence[StageState]) -> set[str]:
+    """Give the ids of the stages that `stages` read."""
+    return {table.stage_of(t).id for s in stages for t in reads(s.op)}
 
 
 def _parameters(table: Table, args: Sequence[Argument]) -> tuple[tuple[Buffer | Var, ...], dict[Key, Buffer]]:

@@ -67,7 +67,14 @@ class NestBuilder:
 
     def whole(self) -> Stmt:
         """Give the statements of all stages at the root, each with its memory around it and all that follows."""
-        roots = [d for d in self._in_order() if d.stage.is_root]
+        return self.roots([d for d in self._in_order() if d.stage.is_root])
+
+    def part(self, ahead: bool) -> Stmt:
+        """Give those of the stages that are computed ahead of the calls, or of the others."""
+        return self.roots([d for d in self._in_order() if d.stage.is_root and d.stage.is_ahead == ahead])
+
+    def roots(self, roots: list[Derived]) -> Stmt:
+        """Give the statements of some stages at the root."""
         body = self._allocated(roots, [self.stage(d) for d in roots])
         for derived in roots:  # the first steps of a scan are stored before the scan itself begins
             if derived.stage.scan is not None:

@@ -13,7 +13,7 @@ from .steps.cache import CacheRead, CacheWrite
 from .steps.hopper import BulkStore, Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
-from .steps.place import ComputeAt, ComputeInline, ComputeRoot
+from .steps.place import ComputeAt, ComputeInline, ComputeRoot, Precompute
 from .steps.rfactor import RFactor
 from .steps.step import Step
 from .steps.storage import DoubleBuffer, SetScope, SetStorePredicate, StorageAlign, Swizzle, TransformLayout
@@ -25,7 +25,7 @@ STEPS: dict[str, type[Step]] = {
     for cls in (
         SplitAxis, FuseAxes, Reorder, Vectorize, Unroll, Parallel, Bind, Pipeline, Pragma, Tensorize, ComputeAt,
         ComputeInline, ComputeRoot, AlignBounds, SetScope, StorageAlign, Swizzle, DoubleBuffer, TransformLayout,
-        SetStorePredicate, CacheRead, CacheWrite, RFactor, WarpSpecialize, Cluster, BulkStore,
+        SetStorePredicate, CacheRead, CacheWrite, RFactor, WarpSpecialize, Cluster, BulkStore, Precompute,
     )
 }  # fmt: skip
 

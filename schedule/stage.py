@@ -16,7 +16,7 @@ from .steps.bounds import AlignBounds
 from .steps.hopper import BulkStore, Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
-from .steps.place import ComputeAt, ComputeInline, ComputeRoot
+from .steps.place import ComputeAt, ComputeInline, ComputeRoot, Precompute
 from .steps.storage import DoubleBuffer, SetScope, SetStorePredicate, StorageAlign, Swizzle, TransformLayout
 from .table import Fuse, Split, StageState
 
@@ -284,6 +284,19 @@ class Stage:
     def compute_root(self) -> None:
         """Compute the stage whole, before everything that reads it."""
         self._schedule.apply(ComputeRoot(self._id))
+
+    def precompute(self) -> None:
+        """Compute the stage once for many calls, from inputs that stay the same between them: weights, tables.
+
+            for i in range(n):             prepare(W, P):         for i in range(n):
+                P[i] = f(W[i])       ->                               P[i] = f(W[i])
+            for i in range(n):             main(A, P, C):         for i in range(n):
+                C[i] = A[i] * P[i]                                    C[i] = A[i] * P[i]
+
+        `lower_prepared` gives the two functions; `lower` gives one that computes everything in every call.
+        Refused: outputs and inputs; a stage that reads what every call computes.
+        """
+        self._schedule.apply(Precompute(self._id))
 
     def align_bounds(self, axis: Axis, factor: int) -> None:
         """Compute a multiple of `factor` elements along a dimension, even where the readers need fewer.

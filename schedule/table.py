@@ -95,6 +95,11 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """Computed whole from constants, once for many calls."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inline:
     """Never stored: computed anew wherever it is read."""
 
@@ -107,7 +112,7 @@ class At:
     axis: Axis
 
 
-Place = Root | Inline | At
+Place = Root | Ahead | Inline | At
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +207,12 @@ class StageState:
     @property
     def is_root(self) -> bool:
         """Tell whether the stage is computed whole, before its consumers."""
-        return self.place == Root()
+        return self.place in (Root(), Ahead())
+
+    @property
+    def is_ahead(self) -> bool:
+        """Tell whether the stage is computed once for many calls."""
+        return self.place == Ahead()
 
     @property
     def roots(self) -> tuple[Axis, ...]:

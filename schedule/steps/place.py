@@ -1,4 +1,4 @@
-"""Steps that say where a stage is computed: compute_at, compute_inline, compute_root."""
+"""Steps that say where a stage is computed: compute_at, compute_inline, compute_root, precompute."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ...ir.stmt import ForKind
 from ...te.operation import Operation
-from ..table import At, Inline, Root, StageState, Table, is_reduction, reads, scan_part
+from ..table import Ahead, At, Inline, Root, StageState, Table, is_reduction, reads, scan_part
 from .step import Step
 
 
@@ -70,6 +70,32 @@ class ComputeRoot(Step):
             refuse_fixed(self, table, stage)
         refuse_outside_scan(self, table, stage, None)
         return table.updated(replace(stage, place=Root(), placed_by=number))
+
+
+@dataclass(frozen=True, slots=True)
+class Precompute(Step):
+    """Compute the stage once for many calls, from inputs that stay the same."""
+
+    NAME: ClassVar[str] = "precompute"
+
+    def apply(self, table: Table, number: int) -> Table:
+        """Set the place.  Refused: outputs and inputs; a stage that reads what every call computes anew."""
+        stage = self.state(table)
+        refuse_fixed(self, table, stage)
+        changing = computed_in_calls(table, stage)
+        if changing is not None:
+            fact = f"stage {stage.id} reads {changing.id}, which every call computes"
+            raise self.refuse(table, stage, None, fact, f"precompute {changing.id} first, or inline it")
+        return table.updated(replace(stage, place=Ahead(), placed_by=number))
+
+
+def computed_in_calls(table: Table, stage: StageState) -> StageState | None:
+    """Give a stage that `stage` reads and that is neither an input nor computed ahead, or None."""
+    for producer in map(table.stage_of, reads(stage.op)):
+        found = computed_in_calls(table, producer) if producer.is_inline else producer
+        if found is not None and not (found.is_placeholder or found.is_ahead):
+            return found
+    return None
 
 
 def refuse_fixed(step: Step, table: Table, stage: StageState) -> None:

@@ -72,7 +72,6 @@ def faulty_stages(task: Task) -> Stages:
 
     def build(request: BuildRequest) -> Built:
         fault = request.config["fault"].val
-        index = request.config.index or 0
         match fault:
             case "uncodable":
                 raise CodegenError("llvm", "no such instruction")
@@ -87,7 +86,7 @@ def faulty_stages(task: Task) -> Stages:
                 np.ones(1 << 44)
         if fault in KERNELS:
             code = compile_ir(f'target triple = "{task.target.triple}"\n{KERNELS[fault]}', task.target).code
-            return Built(index, Status.OK, code, code_hash=fault)
+            return replace(real.build(request), code=code, code_hash=fault)
         return real.build(request)
 
     return Stages(build, real.run)
