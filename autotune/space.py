@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ir.errors import TuneError
 from ..ir.expr import Const
+from ..te.tensor import Tensor
 from .constraints import Component, Constraint, Domain, components_of
 from .entities import Entity, Json, OtherOptionEntity, SplitEntity
 from .fragments import (
@@ -147,6 +148,12 @@ class Knobs:
     def add_flop(self, flop: float) -> None:
         """Add to the floating-point operations of the whole program; one fused multiply-add counts 2."""
 
+    def define_meaning(self, tensors: Sequence[Tensor]) -> None:
+        """Say by definition what is computed: the tensors of a call, in order.
+
+        For a template some of whose algorithms say it in another way (Winograd's); results are checked against this.
+        """
+
 
 class ConfigSpace(Knobs):
     """All configurations of a template, by number; as a configuration it is the default one.
@@ -165,6 +172,7 @@ class ConfigSpace(Knobs):
         self.domains: list[Domain] = []
         self.derived: list[DerivedFeature] = []
         self.flop = 0.0
+        self.meaning: tuple[Tensor, ...] = ()
         self._chosen: dict[str, Entity] = {}
 
     def __len__(self) -> int:
@@ -237,6 +245,10 @@ class ConfigSpace(Knobs):
     def add_flop(self, flop: float) -> None:
         """Add to the floating-point operations of the whole program."""
         self.flop += flop
+
+    def define_meaning(self, tensors: Sequence[Tensor]) -> None:
+        """Say by definition what is computed; see `Knobs.define_meaning`."""
+        self.meaning = tuple(tensors)
 
     def _add(
         self, kind: type[Fragment], name: str, entities: Sequence[Entity], default: Entity | None, **fields: Any

@@ -29,7 +29,7 @@ class Task:
     device        what runs kernels for a GPU: "gpu", "gpu:1" for the second, or "emulate"; "" for a processor
     config_space  the template's knobs
     flop          floating-point operations of one call: declared by the template, else counted
-    tensors       the tensors of a call, in order, of the default configuration
+    tensors       the tensors of a call, in order, by definition or as the default configuration has them
     outputs       those that are computed
     """
 
@@ -48,8 +48,10 @@ class Task:
         self.threads = threads
         self.device = device if self.target.kind == "cuda" else ""
         self.config_space = ConfigSpace()
-        schedule, self.tensors = self.instantiate(self.config_space)
-        self.outputs: tuple[Tensor, ...] = schedule.outputs
+        schedule, tensors = self.instantiate(self.config_space)
+        meaning = self.config_space.meaning
+        self.tensors = list(meaning) or tensors
+        self.outputs = tuple(t for t in meaning if t.op.inputs) or schedule.outputs
         self.flop = self.config_space.flop or float(flops(self.outputs))
 
     def instantiate(self, config: Knobs) -> tuple[Schedule, list[Tensor]]:

@@ -14,8 +14,8 @@ from ..space import Knobs
 from ..template import get_config, get_target, template
 from . import register_tile as tile
 from .conv2d import block_of
+from .convolution import Convolution
 from .cuda import depthwise as cuda_depthwise
-from .cuda.convolution import Convolution
 
 SUMS_IN_FLIGHT = 8  # two multiply-adds a cycle, each four cycles long
 

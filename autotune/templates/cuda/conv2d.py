@@ -13,11 +13,11 @@ from ....schedule.schedule import Schedule, create_schedule
 from ....te.tensor import Tensor
 from ...space import Knobs
 from ...template import get_target
+from ..convolution import Convolution
 from ..product_types import ProductTypes
 from . import conv2d_direct, conv2d_tensor_cores, gemm
 from .conv2d_direct import DirectTiles
 from .conv2d_gemm import WindowProduct
-from .convolution import Convolution
 
 PRODUCT, DIRECT = "product", "direct"
 

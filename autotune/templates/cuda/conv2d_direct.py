@@ -27,10 +27,10 @@ from ....te.axis import Axis
 from ....te.tensor import Tensor
 from ...fragments import SplitColumn, split_entities
 from ...space import Knobs
+from ..convolution import Convolution
 from ..register_tile import padded_input
 from .block_tile import MOST_SUMS, PIECE
 from .block_work import BlockWork
-from .convolution import Convolution
 from .cooperative import VECTOR_BYTES, Team
 
 MOST_LANES = 64  # threads, or elements of a thread, along one dimension

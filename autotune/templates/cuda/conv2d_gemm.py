@@ -22,8 +22,8 @@ from ....schedule.stage import Stage
 from ....te.axis import Axis
 from ....te.tensor import Tensor
 from ...template import get_target
+from ..convolution import Convolution
 from .block_tile import Workload
-from .convolution import Convolution
 from .cooperative import VECTOR_BYTES
 from .gemm import Plan
 

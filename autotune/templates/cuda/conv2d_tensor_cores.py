@@ -26,8 +26,8 @@ from ....te.operation import ComputeOp
 from ....te.operators.pad import pad_image
 from ....te.tensor import Tensor
 from ...space import Knobs
+from ..convolution import Convolution
 from ..product_types import ProductTypes
-from .convolution import Convolution
 from .cooperative import VECTOR_BYTES
 from .gemm import Plan, reduction_of
 from .tensor_cores import Roots, apply, define, instruction_of, workload_of

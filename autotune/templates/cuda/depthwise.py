@@ -25,9 +25,9 @@ from ....te.tensor import Tensor
 from ...fragments import SplitColumn, split_entities
 from ...space import Knobs
 from ...template import get_target
+from ..convolution import Convolution
 from ..register_tile import padded_input
 from .block_work import BlockWork
-from .convolution import Convolution
 from .cooperative import VECTOR_BYTES, Team
 
 MOST_LANES = 64  # threads along one dimension

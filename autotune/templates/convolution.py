@@ -1,4 +1,4 @@
-"""A convolution to be scheduled for GPUs, as numbers."""
+"""A convolution to be scheduled, as numbers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ....ir.arith import int_value
-from ....ir.errors import TuneError
-from ....te.operators.pad import pad_image
-from ....te.operators.window import Pair, Window, window
-from ....te.tensor import Tensor
+from ...ir.arith import int_value
+from ...ir.errors import TuneError
+from ...te.operators.pad import pad_image
+from ...te.operators.window import Pair, Window, window
+from ...te.tensor import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Convolution:
 
 def _is_nchw(layout: str) -> bool:
     if layout not in ("NCHW", "NHWC"):
-        raise TuneError("conv2d", f"no schedule for GPUs in layout {layout}", advice="NCHW or NHWC")
+        raise TuneError("conv2d", f"no such schedule in layout {layout}", advice="NCHW or NHWC")
     return layout == "NCHW"
 
 

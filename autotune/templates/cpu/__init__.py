@@ -1,0 +1,1 @@
+"""Schedules of templates for processors, with open decisions."""

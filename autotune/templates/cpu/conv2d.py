@@ -1,0 +1,19 @@
+"""Convolutions on processors: the algorithms that there are for one."""
+
+from __future__ import annotations
+
+from ....schedule.schedule import Schedule
+from ....te.tensor import Tensor
+from ...space import Knobs
+from . import conv2d_direct
+from .algorithm import choose
+from .request import ConvolutionRequest
+
+ALGORITHMS = (conv2d_direct.plan,)  # each gives None for a convolution that it does not fit
+
+
+def scheduled(cfg: Knobs, request: ConvolutionRequest) -> tuple[Schedule, Tensor]:
+    """Give a schedule of a convolution, and its result."""
+    cfg.define_meaning([request.image, request.kernel, request.declare()])
+    plans = (plan(cfg, request) for plan in ALGORITHMS)
+    return choose(cfg, [plan for plan in plans if plan is not None]).scheduled()
