@@ -1,0 +1,1 @@
+"""What is measured, one file each: exported kernels, the libraries, and the limits of the machine."""

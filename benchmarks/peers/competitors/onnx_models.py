@@ -1,0 +1,108 @@
+"""Models of one operation in ONNX: constant operands are initializers, the others are inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax
+
+OPSET, IR_VERSION = 18, 10
+
+
+def models(operation: Operation, arrays: list[np.ndarray]) -> Iterator[tuple[str, bytes]]:
+    """Give the model, or for bytes two: quantized operators, and floating-point ones between (de)quantizers."""
+    match operation:
+        case Quantized():
+            yield "quantized operators", _model(operation, arrays, *_quantized_operator(operation))
+            yield "dequantized operators", _model(operation, arrays, *_dequantized(operation))
+        case Convolution(layout="NCHW") | Product() | Softmax() | LayerNorm() | BiasRelu() | Reduction():
+            yield "", _model(operation, arrays, _nodes(operation), _axes(operation))
+
+
+def _model(
+    operation: Operation, arrays: list[np.ndarray], nodes: list[NodeProto], more: dict[str, np.ndarray]
+) -> bytes:
+    given = [(o, a) for o, a in zip(operation.operands, arrays, strict=True) if not o.constant]
+    fixed = {o.name: a for o, a in zip(operation.operands, arrays, strict=True) if o.constant} | more
+    inputs = [_described(o.name, a.dtype, a.shape) for o, a in given]
+    result = operation.result
+    outputs = [_described(result.name, np.dtype(result.dtype), result.shape)]
+    constants = [numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in fixed.items()]
+    graph = helper.make_graph(nodes, "operation", inputs, outputs, constants)
+    made: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    return made.SerializeToString()
+
+
+def _described(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> object:
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), shape)
+
+
+def _nodes(operation: Operation) -> list[NodeProto]:
+    names, out = [o.name for o in operation.operands], operation.result.name
+    match operation:
+        case Convolution():
+            return [helper.make_node("Conv", names, [out], **_window(operation))]
+        case Product():
+            return [helper.make_node("MatMul", names, [out])]
+        case Softmax():
+            return [helper.make_node("Softmax", names, [out], axis=1)]
+        case LayerNorm(epsilon=epsilon):
+            return [helper.make_node("LayerNormalization", names, [out], axis=-1, epsilon=epsilon)]
+        case BiasRelu():
+            return [helper.make_node("Add", names, ["sum"]), helper.make_node("Relu", ["sum"], [out])]
+        case Reduction(operator=operator):
+            kind = {"sum": "ReduceSum", "max": "ReduceMax"}[operator]
+            return [helper.make_node(kind, [*names, "axes"], [out], keepdims=0)]
+        case _:
+            raise AssertionError(f"no model of {operation}")
+
+
+def _axes(operation: Operation) -> dict[str, np.ndarray]:
+    return {"axes": np.array([operation.axis], np.int64)} if type(operation) is Reduction else {}
+
+
+def _window(conv: Convolution) -> dict[str, object]:
+    return {
+        "kernel_shape": conv.filters[1:],
+        "strides": [conv.stride] * 2,
+        "pads": [conv.padding] * 4,
+        "dilations": [conv.dilation] * 2,
+        "group": conv.groups,
+    }
+
+
+def _scales(operation: Quantized) -> dict[str, np.ndarray]:
+    numbers = {"data": operation.data_scale, "weight": operation.weight_scale, "result": operation.result_scale}
+    zeros = {"data": np.uint8(0), "weight": np.int8(0), "result": np.uint8(0)}
+    scales = {f"{name}_scale": np.array(value, np.float32) for name, value in numbers.items()}
+    return scales | {f"{name}_zero": np.array(value) for name, value in zeros.items()}
+
+
+def _quantized_operator(operation: Quantized) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
+    data, weights = (o.name for o in operation.operands)
+    kind, window = _kind(operation)
+    names = [data, "data_scale", "data_zero", weights, "weight_scale", "weight_zero", "result_scale", "result_zero"]
+    return [helper.make_node(f"QLinear{kind}", names, [operation.result.name], **window)], _scales(operation)
+
+
+def _dequantized(operation: Quantized) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
+    data, weights = (o.name for o in operation.operands)
+    kind, window = _kind(operation)
+    nodes = [
+        helper.make_node("DequantizeLinear", [data, "data_scale", "data_zero"], ["data_float"]),
+        helper.make_node("DequantizeLinear", [weights, "weight_scale", "weight_zero"], ["weight_float"]),
+        helper.make_node(kind, ["data_float", "weight_float"], ["result_float"], **window),
+        helper.make_node("QuantizeLinear", ["result_float", "result_scale", "result_zero"], [operation.result.name]),
+    ]
+    return nodes, _scales(operation)
+
+
+def _kind(operation: Quantized) -> tuple[str, dict[str, object]]:
+    match operation.of:
+        case Convolution() as conv:
+            return "Conv", _window(conv)
+        case Product():
+            return "MatMul", {}

@@ -1,0 +1,102 @@
+"""PyTorch without a compiler: its operators, and oneDNN's with weights that were packed before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..competitor import Form, Surroundings
+from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax
+
+Call = Callable[[], torch.Tensor]
+
+
+class TorchCalls:
+    """Operators on plain tensors; the fastest of several spellings counts."""
+
+    version = torch.__version__
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        """Set the threads."""
+        torch.set_num_threads(surroundings.threads)
+        torch.set_grad_enabled(False)
+        torch.backends.mkldnn.set_flags(True)
+
+    def forms(self, workload: str, operation: Operation, arrays: list[np.ndarray]) -> Iterator[Form]:
+        """Give each spelling."""
+        tensors = [torch.from_numpy(array) for array in arrays]
+        for name, call in spellings(operation, tensors):
+            yield Form(name, call, partial(_result, call))
+
+
+def _result(call: Call) -> np.ndarray:
+    found = call()
+    plain = found.int_repr() if found.is_quantized else found
+    return plain.contiguous().numpy().copy()
+
+
+def spellings(operation: Operation, tensors: list[torch.Tensor]) -> Iterator[tuple[str, Call]]:
+    """Give the ways to write an operation."""
+    match operation:
+        case Convolution(layout="NCHW"):
+            yield from _convolutions(operation, *tensors)
+        case Product(constant=constant):
+            yield from _products(*tensors, constant=constant)
+        case Softmax():
+            yield "", partial(torch.softmax, tensors[0], 1)
+        case LayerNorm(n=n, epsilon=epsilon):
+            yield "", partial(torch.layer_norm, tensors[0], (n,), tensors[1], tensors[2], epsilon)
+        case BiasRelu():
+            yield "new", lambda: torch.relu_(tensors[0] + tensors[1])
+            out = torch.empty_like(tensors[0])
+            yield "into", lambda: torch.add(tensors[0], tensors[1], out=out).relu_()
+        case Reduction(axis=axis, operator=operator):
+            yield "", partial({"sum": torch.sum, "max": torch.amax}[operator], tensors[0], axis)
+        case Quantized():
+            yield from _quantized(operation, *tensors)
+
+
+def _convolutions(conv: Convolution, data: torch.Tensor, weights: torch.Tensor) -> Iterator[tuple[str, Call]]:
+    """Give the plain operator, and oneDNN's with packed weights: its result is NHWC, and is turned into NCHW."""
+    numbers = [[n, n] for n in (conv.padding, conv.stride, conv.dilation)]
+    padding, stride, dilation = numbers
+    yield "eager", partial(torch.conv2d, data, weights, None, stride, padding, dilation, conv.groups)
+    pack: Any = torch.ops.mkldnn._reorder_convolution_weight
+    packed = pack(weights, padding, stride, dilation, conv.groups, list(data.shape))
+    operator: Any = torch.ops.mkldnn._convolution_pointwise.default
+    call = partial(operator, data, packed, None, padding, stride, dilation, conv.groups, "none", [], "")
+    yield "packed", lambda: call().contiguous()
+
+
+def _products(a: torch.Tensor, b: torch.Tensor, constant: bool) -> Iterator[tuple[str, Call]]:
+    out = torch.matmul(a, b)
+    yield "matmul", partial(torch.matmul, a, b, out=out)
+    if not constant:
+        return
+    weights = b.t().contiguous()
+    packed: Any = torch.ops.mkldnn._reorder_linear_weight(weights, a.shape[0])
+    operator: Any = torch.ops.mkldnn._linear_pointwise.default
+    yield "oneDNN packed", partial(operator, a, packed, None, "none", [], "")
+    if torch.backends.mkl.is_available():
+        mkl: Any = torch.ops.mkl._mkl_reorder_linear_weight(weights, a.shape[0])
+        yield "MKL packed", partial(torch.ops.mkl._mkl_linear.default, a, mkl, weights, None, a.shape[0])
+
+
+def _quantized(operation: Quantized, data: torch.Tensor, weights: torch.Tensor) -> Iterator[tuple[str, Call]]:
+    of, scale = operation.of, operation.result_scale
+    image = torch._make_per_tensor_quantized_tensor(data, operation.data_scale, 0)
+    match of:
+        case Convolution():
+            pair = [of.stride] * 2, [of.padding] * 2, [of.dilation] * 2
+            kernel = torch._make_per_tensor_quantized_tensor(weights, operation.weight_scale, 0)
+            packed: Any = torch.ops.quantized.conv2d_prepack(kernel, None, *pair, of.groups)
+            call = partial(torch.ops.quantized.conv2d.new, image, packed, scale, 0)
+            yield "", lambda: call().contiguous()
+        case Product():
+            turned = torch._make_per_tensor_quantized_tensor(weights.t().contiguous(), operation.weight_scale, 0)
+            linear: Any = torch.ops.quantized.linear_prepack(turned, None)
+            yield "", partial(torch.ops.quantized.linear, image, linear, scale, 0)

@@ -1,0 +1,235 @@
+"""Families of workloads: the layers of known networks, and shapes that are hard in one way each; batch 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from .operations import (
+    BiasRelu,
+    Convolution,
+    LayerNorm,
+    Operation,
+    Product,
+    Quantized,
+    Reduction,
+    Softmax,
+    Workload,
+)
+
+Named = tuple[str, Operation]
+
+
+def square(size: int, channels: int, filters: int, kernel: int, stride: int = 1, **more: int) -> Convolution:
+    """Give a convolution of a square image by a square window, padded so that stride 1 keeps the size."""
+    padding = more.pop("padding", kernel // 2 * more.get("dilation", 1))
+    return Convolution((1, channels, size, size), (filters, kernel, kernel), stride, padding, **more)
+
+
+def depthwise(size: int, channels: int, kernel: int, stride: int = 1) -> Convolution:
+    """Give a depthwise convolution."""
+    return square(size, channels, channels, kernel, stride, groups=channels)
+
+
+RESNET18 = (  # size, channels in, channels out, kernel, stride
+    (224, 3, 64, 7, 2),
+    (56, 64, 64, 3, 1),
+    (56, 64, 64, 1, 1),
+    (56, 64, 128, 3, 2),
+    (56, 64, 128, 1, 2),
+    (28, 128, 128, 3, 1),
+    (28, 128, 256, 3, 2),
+    (28, 128, 256, 1, 2),
+    (14, 256, 256, 3, 1),
+    (14, 256, 512, 3, 2),
+    (14, 256, 512, 1, 2),
+    (7, 512, 512, 3, 1),
+)
+
+
+def resnet18() -> Iterator[Named]:
+    """Give the distinct convolutions, numbered as in TVM's VTA; He et al., "Deep residual learning", 2015."""
+    yield from ((f"C{number}", square(*row)) for number, row in enumerate(RESNET18, start=1))
+
+
+def resnet50() -> Iterator[Named]:
+    """Give the distinct convolutions in order, strides in the 3x3 ones."""
+    yield "stem", square(224, 3, 64, 7, 2)
+    size, channels = 56, 64
+    for stage, width in enumerate((64, 128, 256, 512), start=2):
+        stride = 1 if stage == 2 else 2
+        yield f"conv{stage}_reduce1", square(size, channels, width, 1)
+        yield f"conv{stage}_3x3s{stride}", square(size, width, width, 3, stride)
+        yield f"conv{stage}_shortcut", square(size, channels, 4 * width, 1, stride)
+        size, channels = size // stride, 4 * width
+        yield f"conv{stage}_expand", square(size, width, channels, 1)
+        yield f"conv{stage}_reduce", square(size, channels, width, 1)
+        yield f"conv{stage}_3x3", square(size, width, width, 3)
+
+
+def inverted_bottlenecks(stages: Iterable[tuple[int, int, int, int, int]]) -> Iterator[Named]:
+    """Give the convolutions of MobileNetV2's blocks behind a stem of 32 channels.
+
+    stages  expansion, kernel, channels, blocks, stride of the first block
+    """
+    yield "stem", square(224, 3, 32, 3, 2)
+    size, channels = 112, 32
+    for expansion, kernel, filters, blocks, first_stride in stages:
+        for block in range(blocks):
+            stride, wide = first_stride if block == 0 else 1, channels * expansion
+            if expansion > 1:
+                yield f"expand{size}_{channels}_{wide}", square(size, channels, wide, 1)
+            yield f"dw{size}_{wide}k{kernel}s{stride}", depthwise(size, wide, kernel, stride)
+            size //= stride
+            yield f"project{size}_{wide}_{filters}", square(size, wide, filters, 1)
+            channels = filters
+    yield f"head{size}_{channels}", square(size, channels, 1280, 1)
+
+
+MOBILENETV2 = (
+    (1, 3, 16, 1, 1),
+    (6, 3, 24, 2, 2),
+    (6, 3, 32, 3, 2),
+    (6, 3, 64, 4, 2),
+    (6, 3, 96, 3, 1),
+    (6, 3, 160, 3, 2),
+    (6, 3, 320, 1, 1),
+)
+EFFICIENTNET_LITE0 = (
+    (1, 3, 16, 1, 1),
+    (6, 3, 24, 2, 2),
+    (6, 5, 40, 2, 2),
+    (6, 3, 80, 3, 2),
+    (6, 5, 112, 3, 1),
+    (6, 5, 192, 4, 2),
+    (6, 3, 320, 1, 1),
+)
+
+
+def vgg16() -> Iterator[Named]:
+    """Give the distinct convolutions; Simonyan and Zisserman, 2014."""
+    rows = ((224, 3, 64), (224, 64, 64), (112, 64, 128), (112, 128, 128), (56, 128, 256), (56, 256, 256))
+    for size, channels, filters in (*rows, (28, 256, 512), (28, 512, 512), (14, 512, 512)):
+        yield f"{size}_{channels}_{filters}", square(size, channels, filters, 3)
+
+
+def mobilenet_depthwise() -> Iterator[Named]:
+    """Give depthwise convolutions of MobileNet v1; Howard et al., 2017."""
+    rows = ((112, 32, 1), (112, 64, 2), (56, 128, 1), (28, 256, 1), (14, 512, 1))
+    for number, (size, channels, stride) in enumerate(rows, start=1):
+        yield f"DW{number}", depthwise(size, channels, 3, stride)
+
+
+def odd_convolutions() -> Iterator[Named]:
+    """Give large windows, dilation, groups, and sizes that are multiples of nothing."""
+    yield "5x5_28_64", square(28, 64, 64, 5)
+    yield "5x5s2_56_48", square(56, 48, 96, 5, 2)
+    yield "7x7_14_128", square(14, 128, 128, 7)
+    yield "dilated2_28_128", square(28, 128, 128, 3, dilation=2)
+    yield "dilated4_56_64", square(56, 64, 64, 3, dilation=4)
+    yield "groups32_56_128", square(56, 128, 128, 3, groups=32)
+    yield "groups32_14_512", square(14, 512, 512, 3, groups=32)
+    yield "groups4_28_128", square(28, 128, 128, 3, groups=4)
+    yield "odd_57_65_67", square(57, 65, 67, 3)
+    yield "odd_13_100_75", square(13, 100, 75, 3)
+    yield "odd_31_37_41", square(31, 37, 41, 1)
+    yield "1x7_17_128", Convolution((1, 128, 17, 17), (128, 1, 7))
+    yield "valid_35_96", square(35, 96, 96, 3, padding=0)
+
+
+def blocked_3x3() -> Iterator[Named]:
+    """Give 3x3 convolutions from blocks of 16 channels to blocks of 16 channels."""
+    for size, channels, filters in ((112, 64, 64), (56, 64, 64), (28, 128, 128), (14, 256, 256), (7, 512, 512)):
+        yield f"{size}_{channels}_{filters}", replace(square(size, channels, filters, 3), layout="NCHW16c")
+
+
+def squares(constant: bool) -> Iterator[Named]:
+    """Give products of square matrices."""
+    for size in (64, 128, 256, 512, 1024, 2048, 4096):
+        yield f"G{size}" if constant else f"V{size}", Product(size, size, size, constant=constant)
+
+
+def transformers() -> Iterator[Named]:
+    """Give products by weights: BERT base at 128 tokens (Devlin et al., 2018), GPT-2 small at 128 and at one."""
+    shapes = {
+        "bert_proj": (128, 768, 768),
+        "bert_qkv": (128, 2304, 768),
+        "bert_up": (128, 3072, 768),
+        "bert_down": (128, 768, 3072),
+        "bert_up_512": (512, 3072, 768),
+        "gpt2_token_qkv": (1, 2304, 768),
+        "gpt2_token_up": (1, 3072, 768),
+        "gpt2_token_down": (1, 768, 3072),
+        "gpt2_logits": (16, 50257, 768),
+    }
+    yield from ((name, Product(*shape)) for name, shape in shapes.items())
+
+
+def odd_products() -> Iterator[Named]:
+    """Give skinny and odd products by weights."""
+    shapes = (
+        (1, 1000, 2048),
+        (4, 1024, 1024),
+        (16, 1024, 1024),
+        (1024, 16, 1024),
+        (64, 64, 4096),
+        (4096, 64, 64),
+        (127, 129, 131),
+        (333, 555, 777),
+        (1000, 1000, 1000),
+        (49, 512, 512),
+        (197, 768, 768),
+    )
+    yield from ((f"{m}x{n}x{k}", Product(m, n, k)) for m, n, k in shapes)
+
+
+def batches() -> Iterator[Named]:
+    """Give batches of products, both factors variable: attention of BERT base, and others."""
+    shapes = ((12, 128, 128, 64), (12, 128, 64, 128), (12, 512, 512, 64), (64, 64, 64, 64), (8, 197, 197, 64))
+    for batch, m, n, k in shapes:
+        yield f"{batch}_{m}x{n}x{k}", Product(m, n, k, batch=batch, constant=False)
+
+
+def memory_bound() -> Iterator[Named]:
+    """Give operators that move bytes."""
+    yield from ((f"softmax_{m}x{n}", Softmax(m, n)) for m, n in ((1536, 128), (128, 768), (1, 1000), (6144, 512)))
+    yield from ((f"layer_norm_{m}x{n}", LayerNorm(m, n)) for m, n in ((128, 768), (512, 1024), (4096, 256)))
+    yield "add_relu_1M", BiasRelu(1, 1 << 20)
+    yield from ((f"bias_relu_{m}x{n}", BiasRelu(m, n)) for m, n in ((128, 3072), (3136, 64)))
+    yield "sum_rows_1024", Reduction(1024, 1024, 1)
+    yield "sum_columns_1024", Reduction(1024, 1024, 0)
+    yield "sum_rows_128x768", Reduction(128, 768, 1)
+    yield "max_rows_1024", Reduction(1024, 1024, 1, "max")
+
+
+def quantized() -> Iterator[Named]:
+    """Give products and convolutions of bytes."""
+    yield from ((f"QG{size}", Quantized(Product(size, size, size))) for size in (512, 1024))
+    yield from ((f"Q{name}", Quantized(of)) for name, of in resnet18() if type(of) is Convolution)
+
+
+FAMILIES = {
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "mobilenetv2": lambda: inverted_bottlenecks(MOBILENETV2),
+    "efficientnet": lambda: inverted_bottlenecks(EFFICIENTNET_LITE0),
+    "vgg16": vgg16,
+    "depthwise": mobilenet_depthwise,
+    "odd_conv": odd_convolutions,
+    "blocked": blocked_3x3,
+    "gemm": lambda: squares(constant=True),
+    "gemm_variable": lambda: squares(constant=False),
+    "transformer": transformers,
+    "odd_gemm": odd_products,
+    "batch_matmul": batches,
+    "memory": memory_bound,
+    "int8": quantized,
+}
+
+
+def family(name: str) -> list[Workload]:
+    """Give the workloads of a family, each distinct operation once, under its first name."""
+    seen: dict[Operation, str] = {}
+    for label, operation in FAMILIES[name]():
+        seen.setdefault(operation, label)
+    return [Workload(label, name, operation) for operation, label in seen.items()]

@@ -1,0 +1,124 @@
+"""Kernels of this package as shared libraries, made in a process of their own: the driver loads no compiler."""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from .competitors.exported import SYMBOL
+from .operations import TemplateCall, Workload
+
+if TYPE_CHECKING:
+    from tilewright.autotune.space import Config
+    from tilewright.autotune.task import Task
+
+BUILD_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to build, and where to.
+
+    database  of records, whose best configuration is taken; "" for the default schedule
+    """
+
+    template: TemplateCall
+    library: Path
+    threads: int
+    database: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """How it went.
+
+    build_s  from the template to a kernel that can be called in that process; the library is linked after it
+    note     what is worth knowing, such as why there is no library
+    """
+
+    build_s: float = 0.0
+    note: str = ""
+
+
+class Builder:
+    """Builds libraries in another process, and starts a new one where the compiler took it down."""
+
+    def __init__(self, folder: Path, threads: int, database: str) -> None:
+        """Build into `folder`, with the best records of `database`, or default schedules where that is ""."""
+        self.folder, self.threads, self.database = folder, threads, database
+        self._pool = _process()
+
+    def build(self, workload: Workload) -> Built:
+        """Build a workload's library."""
+        template = workload.operation.template
+        if template is None:
+            return Built(note="no template")
+        order = Order(template, self.folder / f"{workload.name}.so", self.threads, self.database)
+        try:
+            return self._pool.submit(build_library, order).result(BUILD_TIMEOUT_S)
+        except (BrokenProcessPool, TimeoutError) as error:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = _process()
+            return Built(note=f"not built: {type(error).__name__}")
+
+    def machine(self) -> str:
+        """Describe the processor, and the target it is compiled for."""
+        return self._pool.submit(machine_text).result(BUILD_TIMEOUT_S)
+
+    def close(self) -> None:
+        """End the process."""
+        self._pool.shutdown()
+
+
+def _process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+def machine_text() -> str:
+    """Describe this machine as records do, and the width of its vectors."""
+    from tilewright.runtime.host import host_target, machine
+
+    target = host_target()
+    return f"{machine()}, vectors of {target.vector_bits} bits"
+
+
+def build_library(order: Order) -> Built:
+    """Build a template's kernel and link it to a library."""
+    from tilewright.autotune import templates  # noqa: F401  registers them
+    from tilewright.autotune.task import create
+    from tilewright.ir.errors import Error
+    from tilewright.runtime.build import build
+
+    name, arguments = order.template
+    try:
+        task = create(name, arguments, threads=order.threads)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            config, effort = _choice(task, order.database)
+        begin = perf_counter()
+        schedule, tensors = task.instantiate(config)
+        module = build(schedule, tensors, task.target, name=SYMBOL, effort=effort)
+        module.kernels  # noqa: B018  loads the code
+        build_s = perf_counter() - begin
+        module.export_library(order.library)
+    except Error as error:
+        return Built(note=f"not built: {error.args[0]}" if error.args else "not built")
+    return Built(build_s, "; ".join(str(w.message) for w in caught))
+
+
+def _choice(task: Task, database: str) -> tuple[Config, str]:
+    """Give the configuration and the compiler's effort: the best recorded ones, or the defaults."""
+    from tilewright.autotune.history import best_config
+    from tilewright.autotune.records import Records
+
+    if not database:
+        return task.config_space.default_config(), "full"
+    with Records(database, create=False) as records:
+        best = records.best(task.key)
+        return best_config(records, task), best.effort if best is not None else "full"

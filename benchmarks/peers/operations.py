@@ -1,0 +1,338 @@
+"""What is measured: operators on given shapes, apart from who computes them.
+
+An operation names its operands, what it costs, and the template that computes it here.  Everything is float32,
+row-major and plain unless a layout or a type is named.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Limit = Literal["fma", "dot", "copy", "read"]  # which loop of `tilewright.runtime.peak` bounds an operation
+TemplateCall = tuple[str, tuple[Any, ...]]  # a template and its arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An array of a call; constant ones, weights, may be prepared in any way before it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    constant: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Give its size in bytes."""
+        return math.prod(self.shape) * (1 if self.dtype.endswith("int8") else 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution of images; depthwise where each channel is a group of its own.
+
+    data     batch, channels, height, width, whatever the layout
+    filters  output channels, kernel height, kernel width
+    layout   "NCHW", or blocked "NCHW16c" with weights OIHW16i16o
+    """
+
+    data: tuple[int, int, int, int]
+    filters: tuple[int, int, int]
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    groups: int = 1
+    layout: str = "NCHW"
+    limit: Limit = "fma"
+
+    @property
+    def depthwise(self) -> bool:
+        """Tell whether each channel has one filter of its own."""
+        return self.groups == self.data[1] == self.filters[0] > 1
+
+    @property
+    def block(self) -> int:
+        """Give the channels in a block, 1 for the plain layout."""
+        return 1 if self.layout == "NCHW" else int(self.layout[4:-1])
+
+    @property
+    def plain_weights(self) -> tuple[int, int, int, int]:
+        """Give the shape of the weights as OIHW."""
+        count, height, width = self.filters
+        return count, self.data[1] // self.groups, height, width
+
+    @property
+    def plain_result(self) -> tuple[int, int, int, int]:
+        """Give the shape of the result as NCHW."""
+        batch, _, *image = self.data
+        count, *window = self.filters
+        reach = (size + 2 * self.padding - self.dilation * (w - 1) for size, w in zip(image, window, strict=True))
+        height, width = ((r - 1) // self.stride + 1 for r in reach)
+        return batch, count, height, width
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give image and weights in the layout."""
+        count, depth, height, width = self.plain_weights
+        block = self.block
+        weights = (count // block, depth // block, height, width, block, block) if block > 1 else self.plain_weights
+        return Operand("data", self._blocked(self.data)), Operand("kernel", weights, constant=True)
+
+    @property
+    def result(self) -> Operand:
+        """Give the result in the layout."""
+        return Operand("out", self._blocked(self.plain_result))
+
+    def _blocked(self, shape: tuple[int, int, int, int]) -> tuple[int, ...]:
+        batch, channels, height, width = shape
+        return (batch, channels // self.block, height, width, self.block) if self.block > 1 else shape
+
+    @property
+    def terms(self) -> int:
+        """Give the number of products in one sum."""
+        return math.prod(self.plain_weights[1:])
+
+    @property
+    def flop(self) -> int:
+        """Give the floating-point operations, two for each product."""
+        return 2 * math.prod(self.plain_result) * self.terms
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give the template and its arguments."""
+        tail = (self.stride, self.padding, self.dilation)
+        if self.depthwise:
+            return "depthwise_conv2d", (self.data, self.filters[1:], *tail, self.layout)
+        return "conv2d", (self.data, self.filters, *tail, self.groups, self.layout)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """C (m, n) = A (m, k) B (k, n), or `batch` of them.
+
+    constant  B holds weights
+    """
+
+    m: int
+    n: int
+    k: int
+    batch: int = 0
+    constant: bool = True
+    limit: Limit = "fma"
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give A and B."""
+        return Operand("A", self._shape(self.m, self.k)), Operand(
+            "B", self._shape(self.k, self.n), "float32", self.constant
+        )
+
+    @property
+    def result(self) -> Operand:
+        """Give C."""
+        return Operand("C", self._shape(self.m, self.n))
+
+    def _shape(self, rows: int, columns: int) -> tuple[int, ...]:
+        return (self.batch, rows, columns) if self.batch else (rows, columns)
+
+    @property
+    def flop(self) -> int:
+        """Give the floating-point operations, two for each product."""
+        return 2 * max(1, self.batch) * self.m * self.n * self.k
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give the template and its arguments."""
+        if self.batch:
+            return "batch_matmul", (self.batch, self.m, self.n, self.k, False)
+        return "matmul", (self.m, self.n, self.k)
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """Softmax along the rows of data (m, n)."""
+
+    m: int
+    n: int
+    limit: Limit = "copy"
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give the data."""
+        return (Operand("data", (self.m, self.n)),)
+
+    @property
+    def result(self) -> Operand:
+        """Give the result."""
+        return Operand("out", (self.m, self.n))
+
+    @property
+    def flop(self) -> int:
+        """Give nothing: bytes are what counts."""
+        return 0
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give the template and its arguments."""
+        return "softmax", (self.m, self.n)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """Normalized rows of data (m, n), times gamma (n,), plus beta (n,)."""
+
+    m: int
+    n: int
+    limit: Limit = "copy"
+
+    epsilon = 1e-5
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give data, gamma and beta."""
+        return (
+            Operand("data", (self.m, self.n)),
+            Operand("gamma", (self.n,), constant=True),
+            Operand("beta", (self.n,), constant=True),
+        )
+
+    @property
+    def result(self) -> Operand:
+        """Give the result."""
+        return Operand("out", (self.m, self.n))
+
+    @property
+    def flop(self) -> int:
+        """Give nothing: bytes are what counts."""
+        return 0
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give the template and its arguments."""
+        return "layer_norm", (self.m, self.n)
+
+
+@dataclass(frozen=True, slots=True)
+class BiasRelu:
+    """relu(data (m, n) + bias (n,)); one row is the sum of two arrays."""
+
+    m: int
+    n: int
+    limit: Limit = "copy"
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give data and bias."""
+        return Operand("data", (self.m, self.n)), Operand("bias", (self.n,))
+
+    @property
+    def result(self) -> Operand:
+        """Give the result."""
+        return Operand("out", (self.m, self.n))
+
+    @property
+    def flop(self) -> int:
+        """Give nothing: bytes are what counts."""
+        return 0
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give the template and its arguments."""
+        return "elementwise", (self.m, self.n, "relu")
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """The sums, or the greatest elements, of data (m, n) along an axis."""
+
+    m: int
+    n: int
+    axis: int
+    operator: Literal["sum", "max"] = "sum"
+    limit: Limit = "read"
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give the data."""
+        return (Operand("data", (self.m, self.n)),)
+
+    @property
+    def result(self) -> Operand:
+        """Give the result."""
+        return Operand("out", ((self.n, self.m)[self.axis],))
+
+    @property
+    def flop(self) -> int:
+        """Give nothing: bytes are what counts."""
+        return 0
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give the template and its arguments."""
+        return "reduction", (self.m, self.n, self.axis, self.operator)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A convolution or product of bytes: u8 data by s8 weights, summed exactly, scaled, rounded, u8 again.
+
+    All zero points are 0, as after a relu.  The result is sum * multiplier, to the nearest whole number in 0..255.
+    """
+
+    of: Convolution | Product
+    limit: Limit = "dot"
+
+    data_scale = 1 / 64
+    weight_scale = 1 / 64
+
+    @property
+    def result_scale(self) -> float:
+        """Give the scale of the result, for which most sums of random operands lie within 0..255."""
+        terms = self.of.terms if isinstance(self.of, Convolution) else self.of.k
+        deviation = math.sqrt(terms) * 147 * 73  # of a sum, from the root mean squares of the operands
+        return 3 * deviation * self.data_scale * self.weight_scale / 255
+
+    @property
+    def multiplier(self) -> float:
+        """Give what sums are multiplied by."""
+        return self.data_scale * self.weight_scale / self.result_scale
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give data and weights."""
+        data, weights = self.of.operands
+        return Operand(data.name, data.shape, "uint8"), Operand(weights.name, weights.shape, "int8", constant=True)
+
+    @property
+    def result(self) -> Operand:
+        """Give the result."""
+        return Operand(self.of.result.name, self.of.result.shape, "uint8")
+
+    @property
+    def flop(self) -> int:
+        """Give the operations, two for each product."""
+        return self.of.flop
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give None: no template requantizes."""
+        return None
+
+
+Operation = Convolution | Product | Softmax | LayerNorm | BiasRelu | Reduction | Quantized
+
+
+def moved_bytes(operation: Operation) -> int:
+    """Give the bytes of all operands and of the result, each counted once."""
+    return sum(o.size_bytes for o in (*operation.operands, operation.result))
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """An operation with a name within its family."""
+
+    name: str
+    family: str
+    operation: Operation

@@ -1,0 +1,100 @@
+"""What a result must be: float64 from NumPy, with a bound on the error of every element."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax
+
+EPS = float(np.finfo(np.float32).eps)
+EXP_ERROR = 16  # units of eps allowed for an exponential, its argument's rounding included
+SCALING = 1e-4  # of a byte: the multiplier is rounded to float32
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The exact result in float64, and the error allowed for each element."""
+
+    value: np.ndarray
+    bound: np.ndarray
+
+    def error(self, found: np.ndarray) -> float:
+        """Give the largest error as a multiple of the allowed one; infinite for a wrong shape or no number."""
+        if found.shape != self.value.shape or not np.isfinite(found).all():
+            return np.inf
+        return float(np.max(np.abs(found - self.value) / self.bound))
+
+
+def reference(operation: Operation, arrays: list[np.ndarray]) -> Reference:
+    """Give the exact result for operands, and its bound.
+
+    A sum of K products may err by 2 K eps times the sum of their absolute values, in whatever order it is taken.
+    """
+    wide = [array.astype(np.float64) for array in arrays]
+    match operation:
+        case Convolution(block=1):
+            return _sums(operation.terms, *(convolve(operation, *pair) for pair in (wide, map(np.abs, wide))))
+        case Convolution():
+            plain = convolve_blocked(operation, *wide), convolve_blocked(operation, *map(np.abs, wide))
+            return _sums(operation.terms, *plain)
+        case Product(k=k):
+            return _sums(k, wide[0] @ wide[1], np.abs(wide[0]) @ np.abs(wide[1]))
+        case Softmax(n=n):
+            powers = np.exp(wide[0] - wide[0].max(axis=1, keepdims=True))
+            value = powers / powers.sum(axis=1, keepdims=True)
+            return Reference(value, 2 * (n + EXP_ERROR) * EPS * value)
+        case LayerNorm(n=n, epsilon=epsilon):
+            return _normalized(n, epsilon, *wide)
+        case BiasRelu():
+            total = wide[0] + wide[1]
+            return Reference(np.maximum(total, 0), EPS * np.abs(total) + np.finfo(np.float32).tiny)
+        case Reduction(axis=axis, operator="max"):
+            value = wide[0].max(axis=axis)
+            return Reference(value, np.full_like(value, np.finfo(np.float32).tiny))
+        case Reduction(m=m, n=n, axis=axis):
+            return _sums((m, n)[axis], wide[0].sum(axis=axis), np.abs(wide[0]).sum(axis=axis))
+        case Quantized(of=of, multiplier=multiplier):
+            sums = convolve(of, *wide) if type(of) is Convolution else wide[0] @ wide[1]  # exact: below 2^53
+            value = np.clip(sums * multiplier, 0, 255)
+            return Reference(value, np.full_like(value, 0.5 + SCALING))
+
+
+def _sums(terms: int, value: np.ndarray, absolute: np.ndarray) -> Reference:
+    return Reference(value, 2 * terms * EPS * absolute + np.finfo(np.float32).tiny)
+
+
+def _normalized(n: int, epsilon: float, data: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> Reference:
+    """Give normalized rows; mean and variance are sums of n terms, and errors add up to those of three sums."""
+    mean = data.mean(axis=1, keepdims=True)
+    scale = gamma / np.sqrt(data.var(axis=1, keepdims=True) + epsilon)
+    absolute = (np.abs(data) + np.abs(data).mean(axis=1, keepdims=True)) * np.abs(scale) + np.abs(beta)
+    return Reference((data - mean) * scale + beta, 3 * 2 * n * EPS * absolute)
+
+
+def convolve(conv: Convolution, data: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Give the convolution of NCHW data by OIHW weights: one product of matrices for each tap of the window."""
+    batch, channels, *_ = conv.data
+    _, count, height, width = conv.plain_result
+    pad = (conv.padding, conv.padding)
+    padded = np.pad(data, ((0, 0), (0, 0), pad, pad))
+    grouped = weights.reshape(conv.groups, count // conv.groups, channels // conv.groups, *conv.filters[1:])
+    out = np.zeros((batch, conv.groups, count // conv.groups, height * width))
+    for ky in range(conv.filters[1]):
+        for kx in range(conv.filters[2]):
+            top, left = ky * conv.dilation, kx * conv.dilation
+            rows = slice(top, top + (height - 1) * conv.stride + 1, conv.stride)
+            columns = slice(left, left + (width - 1) * conv.stride + 1, conv.stride)
+            pixels = padded[:, :, rows, columns].reshape(batch, conv.groups, channels // conv.groups, -1)
+            out += grouped[..., ky, kx] @ pixels
+    return out.reshape(conv.plain_result)
+
+
+def convolve_blocked(conv: Convolution, data: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Give the convolution of NCHW16c data by OIHW16i16o weights, in blocks as the data."""
+    batch, count, height, width = conv.plain_result
+    image = np.moveaxis(data, 4, 2).reshape(conv.data)
+    kernel = weights.transpose(0, 5, 1, 4, 2, 3).reshape(conv.plain_weights)
+    out = convolve(conv, image, kernel)
+    return np.moveaxis(out.reshape(batch, count // conv.block, conv.block, height, width), 2, 4)

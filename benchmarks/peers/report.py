@@ -1,0 +1,61 @@
+"""Results as JSON: the machine, versions, settings, every sample."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+from .figures import Row
+from .operations import moved_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What the times hold for.
+
+    machine   the processor, as records name it
+    versions  by competitor, or why it is missing
+    settings  of the run
+    load      processes that wanted to run, averaged over a minute, before and after
+    """
+
+    machine: str
+    versions: Mapping[str, str]
+    settings: Mapping[str, object]
+    load: tuple[float, float]
+
+    def lines(self) -> list[str]:
+        """Give them as text."""
+        versions = "; ".join(f"{name} {version}" for name, version in self.versions.items())
+        settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        load = f"load average {self.load[0]:.1f} before, {self.load[1]:.1f} after, {os.cpu_count()} processors"
+        return [self.machine, versions, f"{settings}; Python {platform.python_version()}", load]
+
+
+def write_json(path: Path, rows: Sequence[Row], about: Circumstances) -> None:
+    """Write everything that was measured."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workloads = [
+        {
+            "name": row.workload.name,
+            "family": row.workload.family,
+            "operation": {"kind": type(row.workload.operation).__name__, **asdict(row.workload.operation)},
+            "flop": row.workload.operation.flop,
+            "bytes": moved_bytes(row.workload.operation),
+            "entries": {name: asdict(entry) for name, entry in row.entries.items()},
+        }
+        for row in rows
+    ]
+    path.write_text(json.dumps({**asdict(about), "workloads": workloads}, indent=1) + "\n", encoding="utf-8")
+
+
+def file_name(machine: str, today: date, threads: int) -> str:
+    """Give the name of a run's file, without a suffix."""
+    words = re.sub(r"[^a-z0-9]+", "-", machine.split(",")[0].lower()).strip("-")
+    return f"{words[:40].strip('-')}-{today.isoformat()}-{threads}t"
