@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +24,8 @@ from ..compiler.cubin_cache import CubinCache
 SOURCES = Path(__file__).resolve().parent
 COMPILERS = ("g++", "clang++", "c++")
 LOG_LINES = 20  # of the compiler's log, in an error
+
+_KILLED = re.compile(r"(\w+) signal terminated program (\w+)")  # as g++ tells of a program that it started
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,23 @@ class Toolchain:
         )
         if done.returncode:
             os.unlink(name)
-            log = "\n".join(done.stderr.splitlines()[:LOG_LINES])
-            raise CompileError("emulate", f"{self.compiler} refuses the text", where=log, advice="what its log says")
+            raise _failure(self.compiler, done)
         os.replace(name, path)
         if path.parent.name == "00":  # about once in 256 entries
             CubinCache(self.folder, settings().cache_mb << 20).trim()
         return path
+
+
+def _failure(compiler: str, done: subprocess.CompletedProcess[str]) -> CompileError:
+    """Give what a compiler's end means: a text that it refuses, or a signal that ended it or a program of it."""
+    log = "\n".join(done.stderr.splitlines()[:LOG_LINES])
+    if done.returncode < 0:
+        fact = f"{compiler} was ended by signal {-done.returncode} ({signal.strsignal(-done.returncode)})"
+    elif killed := _KILLED.search(done.stderr):
+        fact = f"{killed[2]} of {compiler} was ended by a signal ({killed[1]})"
+    else:
+        return CompileError("emulate", f"{compiler} refuses the text", where=log, advice="what its log says")
+    return CompileError("emulate", fact, where=log, advice="more memory, or fewer processes at a time")
 
 
 @cache
