@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from .arguments import count
-from .operators import FLOATS, Operator, check_window
+from .operators import FLOATS, Operator, add_variable_weights, check_window, constant_weights
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dilation", type=count, default=1, metavar="N", help="distance of the kernel's taps")
     parser.add_argument("--groups", type=count, default=1, metavar="N", help="of channels convolved by themselves")
+    add_variable_weights(parser)
 
 
 def _arguments(shape: tuple[int, ...], flags: argparse.Namespace) -> tuple[Any, ...]:
@@ -32,4 +33,5 @@ CONV2D = Operator(
     arguments=_arguments,
     add_flags=_add_flags,
     dtypes=(*FLOATS, "tf32", "int8"),
+    constant=constant_weights,
 )

@@ -44,6 +44,7 @@ class Operator:
     arguments  gives the template's arguments from a shape and the operator's own flags
     add_flags  adds those flags
     dtypes     data types of its inputs, the default one first
+    constant   tells from its flags whether the weights are the same in all calls, for a processor
     """
 
     name: str
@@ -53,6 +54,7 @@ class Operator:
     arguments: Callable[[tuple[int, ...], argparse.Namespace], tuple[Any, ...]]
     add_flags: Callable[[argparse.ArgumentParser], None] = lambda _: None
     dtypes: tuple[str, ...] = FLOATS
+    constant: Callable[[argparse.Namespace], bool] = lambda _: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +142,11 @@ def understand(options: argparse.Namespace) -> Request:
     shape = layer.shape if layer else read_shape(options.shape, operator.form)
     _take_flags(options, layer)
     limited = options.trials is not None or options.time is not None
-    dtype = () if options.dtype == operator.dtypes[0] else (options.dtype,)  # the templates' last argument
     return Request(
         operator=operator,
         layer=options.layer or "",
         shape=shape,
-        template_args=operator.arguments(shape, options) + dtype,
+        template_args=operator.arguments(shape, options) + _last_arguments(options),
         layout=getattr(options, "layout", ""),
         dtype=options.dtype,
         target=options.target,
@@ -159,6 +160,25 @@ def understand(options: argparse.Namespace) -> Request:
         db=options.db,
         json=options.json,
     )
+
+
+def _last_arguments(options: argparse.Namespace) -> tuple[Any, ...]:
+    """Give the last of a template's arguments, data type and constancy, as far as they are not the defaults."""
+    operator: Operator = options.operator
+    if operator.constant(options) and not is_for_gpu(options):
+        return options.dtype, True
+    return () if options.dtype == operator.dtypes[0] else (options.dtype,)
+
+
+def add_variable_weights(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of an operator whose weights are constant but for it."""
+    what = "weights may change from call to call: whatever is made of them is part of the time (processors)"
+    parser.add_argument("--variable-weights", action="store_true", help=what)
+
+
+def constant_weights(options: argparse.Namespace) -> bool:
+    """Tell what the flag says."""
+    return not options.variable_weights
 
 
 def is_for_gpu(options: argparse.Namespace) -> bool:

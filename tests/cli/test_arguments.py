@@ -122,7 +122,7 @@ def test_a_minute_is_the_limit_where_none_is_given() -> None:
 
 def test_template_arguments_follow_the_shape_and_the_flags() -> None:
     words = ("conv2d", "--shape", "2,32,15,14,64,3,2,1", "--layout", "NHWC", "--dilation", "2", "--groups", "4")
-    assert request_of(*words).template_args == ((2, 32, 15, 14), (64, 3, 3), 2, 1, 2, 4, "NHWC")
+    assert request_of(*words, "--variable-weights").template_args == ((2, 32, 15, 14), (64, 3, 3), 2, 1, 2, 4, "NHWC")
     words = ("depthwise_conv2d", "--shape", "2,32,15,14,3,2,1")
     assert request_of(*words).template_args == ((2, 32, 15, 14), (3, 3), 2, 1, 1, "NCHW")
     assert request_of("matmul", "--shape", "1,2,3", "--transpose-b").template_args == (1, 2, 3, False, True)
@@ -131,9 +131,17 @@ def test_template_arguments_follow_the_shape_and_the_flags() -> None:
     assert request_of("batch_matmul", "--shape", "4,1,2,3", "--no-transpose-b").template_args == (4, 1, 2, 3, False)
 
 
+def test_weights_are_constant_on_a_processor_unless_they_are_said_to_vary() -> None:
+    words = ("conv2d", "--shape", "1,8,4,4,8,1,1,0")
+    whatever = ((1, 8, 4, 4), (8, 1, 1), 1, 0, 1, 1, "NCHW")
+    assert request_of(*words).template_args == (*whatever, "float32", True)
+    assert request_of(*words, "--variable-weights").template_args == whatever
+    assert request_of(*words, "--target", "cuda -arch=sm_80").template_args == whatever
+
+
 def test_a_data_type_is_the_last_argument_of_the_template() -> None:
     assert request_of("dense", "--shape", "1,2,3", "--dtype", "int8").template_args == (1, 2, 3, "int8")
-    words = ("conv2d", "--shape", "1,8,4,4,8,1,1,0", "--dtype", "float16")
+    words = ("conv2d", "--shape", "1,8,4,4,8,1,1,0", "--variable-weights", "--dtype", "float16")
     assert request_of(*words).template_args == ((1, 8, 4, 4), (8, 1, 1), 1, 0, 1, 1, "NCHW", "float16")
     assert request_of("reduction", "--shape", "4,5", "--dtype", "bfloat16").template_args == (
         4,
