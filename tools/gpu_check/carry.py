@@ -19,7 +19,8 @@ CLOSURE = (  # what the package and PyCUDA need and such a machine may lack; Num
 )  # fmt: skip
 LAUNCHER = """\
 #!/bin/sh
-# sh check.sh [facts|wrappers|templates|tuned|all]: needs python3 with NumPy, SciPy and llvmlite, and no network.
+# sh check.sh [facts|wrappers|templates|tuned|sanitizer|counters|all]
+# needs python3 with NumPy, SciPy and llvmlite, and no network.
 set -e
 cd "$(dirname "$0")"
 [ -d packages ] || python3 -m pip install --quiet --no-index --no-deps --target packages wheels/*.whl

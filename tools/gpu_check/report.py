@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-PHASES = ("facts", "wrappers", "templates", "tuned")
+from . import counters, sanitizer
+
+PHASES = ("facts", "wrappers", "templates", "tuned", "sanitizer", "counters")
 NOT_A_GPU = "**CPU emulation, not a GPU: results were checked; no time below says anything about a GPU.**"
 
 
@@ -14,6 +16,8 @@ def write(output: Path, is_gpu: bool) -> Path:
     """Write `table.md` from the JSON files in a folder; give its path."""
     found = {p: json.loads((output / f"{p}.json").read_text()) for p in PHASES if (output / f"{p}.json").exists()}
     lines = [f"# {output.name}", "", *([] if is_gpu else [NOT_A_GPU, ""])]
+    missing = [f"**Not run: {name}: {data['not run']}**  " for name, data in found.items() if "not run" in data]
+    lines += [*missing, ""] if missing else []
     for name, data in found.items():
         lines += [f"## {name}: {verdict(name, data)}", "", *_LINES[name](data, is_gpu), ""]
     path = output / "table.md"
@@ -21,8 +25,21 @@ def write(output: Path, is_gpu: bool) -> Path:
     return path
 
 
+def state(name: str, data: dict[str, Any]) -> str:
+    """Give "passed", "FAILED", or "not run" where the machine lacks what the phase takes, which is no pass."""
+    match name:
+        case "sanitizer":
+            return sanitizer.state(data)
+        case "counters":
+            return counters.state(data)
+        case _:
+            return "passed" if passed(name, data) else "FAILED"
+
+
 def passed(name: str, data: dict[str, Any]) -> bool:
     """Tell whether a phase found nothing wrong."""
+    if name in ("sanitizer", "counters"):
+        return state(name, data) == "passed"
     if name == "facts":
         return "error" not in data["device"]
     if name == "wrappers":
@@ -33,19 +50,25 @@ def passed(name: str, data: dict[str, Any]) -> bool:
 
 def verdict(name: str, data: dict[str, Any]) -> str:
     """Give one sentence on a phase."""
-    state = "passed" if passed(name, data) else "FAILED"
+    came = state(name, data)
     wall = f" in {data['wall_s']:.0f} s" if "wall_s" in data else ", cut short"
+    if came == "not run":
+        return f"not run: {data['not run']}"
     match name:
         case "facts":
-            return f"{state}{wall}"
+            return f"{came}{wall}"
+        case "sanitizer":
+            return f"{came}: {sanitizer.verdict(data)}{wall}"
+        case "counters":
+            return f"{came}: {counters.in_words(data)}{wall}"
         case "wrappers":
-            return f"{state}: {data['cases'] - len(data['failed'])} of {data['cases']} cases right{wall}"
+            return f"{came}: {data['cases'] - len(data['failed'])} of {data['cases']} cases right{wall}"
         case _:
             valid = sum(task["valid"] for task in data["tasks"])
             wrong = sum(len(task["failures"]) for task in data["tasks"])
             late = sum(task["unreached"] for task in data["tasks"])
             tasks = f"{len(data['tasks'])} tasks, {valid} candidates right, {wrong} wrong, {late} not reached"
-            return f"{state}: {tasks}, {len(data['unbuilt'])} tasks not built{wall}"
+            return f"{came}: {tasks}, {len(data['unbuilt'])} tasks not built{wall}"
 
 
 def _facts(data: dict[str, Any], is_gpu: bool) -> list[str]:
@@ -108,4 +131,11 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())[:300]
 
 
-_LINES = {"facts": _facts, "wrappers": _wrappers, "templates": _tasks, "tuned": _tasks}
+_LINES = {
+    "facts": _facts,
+    "wrappers": _wrappers,
+    "templates": _tasks,
+    "tuned": _tasks,
+    "sanitizer": sanitizer.lines,
+    "counters": counters.lines,
+}
