@@ -11,6 +11,7 @@ from .competitor import LIMIT, OURS, PEERS
 from .operations import Workload, moved_bytes
 from .turns import Entry
 
+ARITHMETIC = ("fma", "dot")  # limits that count operations; the others count bytes
 Statistic = Callable[[Sequence[float]], float]
 
 
@@ -26,25 +27,22 @@ class Row:
         entry = self.entries.get(name)
         return statistic(entry.seconds) if entry is not None and entry.seconds else None
 
-    @property
-    def work(self) -> int:
-        """Give what rates count: operations, or bytes where there are none."""
-        return self.workload.operation.flop or moved_bytes(self.workload.operation)
-
     def rate(self, name: str, statistic: Statistic = statistics.median) -> float | None:
-        """Give a competitor's 1e9 operations, or bytes, a second."""
-        seconds = self.seconds(name, statistic)
-        return self.work / seconds / 1e9 if seconds else None
+        """Give a competitor's 1e9 operations, or bytes where there are none, a second."""
+        operation, seconds = self.workload.operation, self.seconds(name, statistic)
+        return (operation.flop or moved_bytes(operation)) / seconds / 1e9 if seconds else None
 
     def limit_rate(self, statistic: Statistic = statistics.median) -> float | None:
-        """Give the same of the loop that bounds the operation."""
+        """Give the 1e9 operations or bytes a second of the loop that bounds the operation."""
         seconds = self.seconds(LIMIT, statistic)
         return self.entries[LIMIT].work / seconds / 1e9 if seconds else None
 
     def share(self, name: str, statistic: Statistic = statistics.median) -> float | None:
-        """Give a competitor's rate as a share of that loop's."""
-        rate, limit = self.rate(name, statistic), self.limit_rate(statistic)
-        return rate / limit if rate and limit else None
+        """Give the time in which that loop would do as much, over a competitor's time."""
+        operation = self.workload.operation
+        needed = operation.flop if operation.limit in ARITHMETIC else moved_bytes(operation)
+        limit, seconds = self.limit_rate(statistic), self.seconds(name, statistic)
+        return needed / (limit * 1e9) / seconds if limit and seconds else None
 
     def best_peer(self, statistic: Statistic = statistics.median) -> str | None:
         """Give the name of the fastest peer, None without any."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 Limit = Literal["fma", "dot", "copy", "read"]  # which loop of `tilewright.runtime.peak` bounds an operation
+ROWS_FOR_ARITHMETIC = 16  # a core multiplies and adds about 16 times in the time it reads 4 bytes of main memory
 TemplateCall = tuple[str, tuple[Any, ...]]  # a template and its arguments
 
 
@@ -45,12 +46,16 @@ class Convolution:
     dilation: int = 1
     groups: int = 1
     layout: str = "NCHW"
-    limit: Limit = "fma"
 
     @property
     def depthwise(self) -> bool:
         """Tell whether each channel has one filter of its own."""
         return self.groups == self.data[1] == self.filters[0] > 1
+
+    @property
+    def limit(self) -> Limit:
+        """Give what bounds it: for depthwise ones, of a few operations a byte, moving the bytes."""
+        return "copy" if self.depthwise else "fma"
 
     @property
     def block(self) -> int:
@@ -120,7 +125,11 @@ class Product:
     k: int
     batch: int = 0
     constant: bool = True
-    limit: Limit = "fma"
+
+    @property
+    def limit(self) -> Limit:
+        """Give what bounds it: with few rows, reading B."""
+        return "read" if self.m < ROWS_FOR_ARITHMETIC else "fma"
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -156,7 +165,7 @@ class Softmax:
 
     m: int
     n: int
-    limit: Limit = "copy"
+    limit: ClassVar[Limit] = "copy"
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -185,9 +194,9 @@ class LayerNorm:
 
     m: int
     n: int
-    limit: Limit = "copy"
+    limit: ClassVar[Limit] = "copy"
 
-    epsilon = 1e-5
+    epsilon: ClassVar[float] = 1e-5
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -220,7 +229,7 @@ class BiasRelu:
 
     m: int
     n: int
-    limit: Limit = "copy"
+    limit: ClassVar[Limit] = "copy"
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -251,7 +260,7 @@ class Reduction:
     n: int
     axis: int
     operator: Literal["sum", "max"] = "sum"
-    limit: Limit = "read"
+    limit: ClassVar[Limit] = "read"
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -282,10 +291,10 @@ class Quantized:
     """
 
     of: Convolution | Product
-    limit: Limit = "dot"
+    limit: ClassVar[Limit] = "dot"
 
-    data_scale = 1 / 64
-    weight_scale = 1 / 64
+    data_scale: ClassVar[float] = 1 / 64
+    weight_scale: ClassVar[float] = 1 / 64
 
     @property
     def result_scale(self) -> float:

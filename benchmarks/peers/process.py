@@ -38,7 +38,7 @@ class Process:
         self.name = name
         self._pipe, theirs = Pipe()
         descriptor = theirs.fileno()
-        words = [sys.executable, "-m", "peers.worker", name, str(threads), str(folder), str(descriptor)]
+        words = [sys.executable, "-W", "ignore", "-m", "peers.worker", name, str(threads), str(folder), str(descriptor)]
         self._process = subprocess.Popen(words, cwd=HERE, env=environment(threads), pass_fds=[descriptor])
         theirs.close()
         answer = self._answer(START_TIMEOUT_S)

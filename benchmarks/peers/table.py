@@ -10,7 +10,8 @@ from .figures import Row, competitors, families, geometric_mean
 
 HEAD = """`us`: median, and least, of one call; `rate`: 1e9 operations a second, or bytes where an operator moves bytes.
 `lead`: the time of the fastest peer of each workload over ours, by medians, and by least times.
-`of limit`: our rate over that of the loop that bounds the operation, run in the same rounds (fma, dot, copy or read).
+`limit`: the rate of the loop that bounds the operation, in operations (fma, dot) or bytes (copy, read), in the same
+rounds; `of limit`: the time in which it would do as much, over ours.
 `spread`: the middle half of our times, and of the loop's, as a share of their medians.
 """
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import repeat
-from time import perf_counter
+from resource import RUSAGE_SELF, getrusage
+from time import perf_counter, sleep
 
 SETTLE_S = 1e-3  # of calls before a batch, for caches and clock
+ATTEMPTS = 10
+REST_S = 1e-3  # between attempts: who has slept is let run for a while, mostly some milliseconds
+SHORT_S = 20e-3  # batches beyond are hardly ever left in peace, and are taken as they come
 
 
 def batch(call: Callable[[], object], number: int) -> float:
@@ -19,10 +23,13 @@ def batch(call: Callable[[], object], number: int) -> float:
 
 
 def calibrated(call: Callable[[], object], batch_s: float) -> int:
-    """Give how many calls take about `batch_s`."""
+    """Give how many calls take about `batch_s`; the first call, which may prepare more, is not counted."""
+    call()
     number = 1
     while True:
-        spent = batch(call, number) * number
+        spent = number * batch(call, number)
+        if spent < SHORT_S:  # again, lest an interruption is taken for work
+            spent = min(spent, number * batch(call, number), number * batch(call, number))
         if spent >= batch_s / 2:
             return max(1, round(number * batch_s / spent))
         number = math.ceil(number * min(10.0, 1.1 * batch_s / max(spent, 1e-9)))
@@ -35,3 +42,26 @@ def settled_batch(call: Callable[[], object], number: int) -> float:
     while perf_counter() < until:
         call()
     return batch(call, number)
+
+
+def undisturbed_batch(call: Callable[[], object], number: int) -> float:
+    """Give the seconds of one call of a batch in which the system took no processor away from this process.
+
+    After `ATTEMPTS` batches the one with the fewest interruptions counts, the first of them.
+    """
+    best_count, best_s = math.inf, math.inf
+    for _ in range(ATTEMPTS):
+        before = interruptions()
+        seconds = settled_batch(call, number)
+        count = interruptions() - before
+        if count < best_count:
+            best_count, best_s = count, seconds
+        if count == 0 or seconds * number > SHORT_S:
+            break
+        sleep(REST_S)
+    return best_s
+
+
+def interruptions() -> int:
+    """Give how often the system took a processor away from a thread of this process so far."""
+    return getrusage(RUSAGE_SELF).ru_nivcsw

@@ -41,7 +41,7 @@ class Pace:
     """
 
     rounds: int = 20
-    batch_s: float = 4e-3
+    batch_s: float = 2e-3
     most_s: float = 60.0
     seed: int = 0
 

@@ -15,7 +15,7 @@ import numpy as np
 from .arrays import random_inputs
 from .competitor import Competitor, Form, Surroundings, competitor
 from .messages import Answer, Prepare, Ready, Refused, Run, Sample, Started
-from .timing import calibrated, settled_batch
+from .timing import calibrated, undisturbed_batch
 
 TRIALS = 5  # batches by which the fastest form is chosen
 
@@ -38,7 +38,7 @@ class Bench:
                     return self.prepare(request)
                 case Run():
                     assert self.form is not None, "prepared before it is run"
-                    return Sample(settled_batch(self.form.call, self.number))
+                    return Sample(undisturbed_batch(self.form.call, self.number))
         except Exception as error:  # a library may raise anything, and the others shall still be measured
             return Refused(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
@@ -53,7 +53,7 @@ class Bench:
         times = [np.inf] * len(forms)
         for _ in range(TRIALS if len(forms) > 1 else 0):
             for position, (form, number) in enumerate(zip(forms, numbers, strict=True)):
-                times[position] = min(times[position], settled_batch(form.call, number))
+                times[position] = min(times[position], undisturbed_batch(form.call, number))
         best = int(np.argmin(times))
         self.form, self.number = forms[best], numbers[best]
         self.form.call()

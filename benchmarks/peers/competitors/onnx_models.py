@@ -10,14 +10,15 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax
 
 OPSET, IR_VERSION = 18, 10
+QUANTIZED, DEQUANTIZED = "quantized operators", "dequantized operators"  # two ways to say the same in ONNX
 
 
 def models(operation: Operation, arrays: list[np.ndarray]) -> Iterator[tuple[str, bytes]]:
     """Give the model, or for bytes two: quantized operators, and floating-point ones between (de)quantizers."""
     match operation:
         case Quantized():
-            yield "quantized operators", _model(operation, arrays, *_quantized_operator(operation))
-            yield "dequantized operators", _model(operation, arrays, *_dequantized(operation))
+            yield QUANTIZED, _model(operation, arrays, *_quantized_operator(operation))
+            yield DEQUANTIZED, _model(operation, arrays, *_dequantized(operation))
         case Convolution(layout="NCHW") | Product() | Softmax() | LayerNorm() | BiasRelu() | Reduction():
             yield "", _model(operation, arrays, _nodes(operation), _axes(operation))
 
