@@ -11,6 +11,7 @@ from functools import cache
 import llvmlite
 from llvmlite import binding as llvm
 
+from ..codegen.llvm.features import CPUS_WITH, has, switched
 from ..ir.target import Target
 
 
@@ -132,23 +133,10 @@ def _flatten(features: frozenset[str]) -> str:
 
 
 def vector_features(cpu: str, features: str) -> frozenset[str]:
-    """Give the LLVM features that a feature string names, and those about vectors that a processor's name implies."""
-    on = {word[1:] for word in features.split(",") if word.startswith("+")}
-    off = {word[1:] for word in features.split(",") if word.startswith("-")}
-    if cpu in _AVX512_CPUS:
-        on.add("avx512f")
-    if cpu in _AVX2_CPUS:
-        on.add("avx")
-    return frozenset(on - off)
-
-
-_AVX512_CPUS = frozenset({
-    "x86-64-v4", "skylake-avx512", "cascadelake", "cooperlake", "icelake-client", "icelake-server", "tigerlake",
-    "rocketlake", "sapphirerapids", "emeraldrapids", "graniterapids", "znver4", "znver5",
-})  # fmt: skip
-_AVX2_CPUS = _AVX512_CPUS | {
-    "x86-64-v3", "haswell", "broadwell", "skylake", "alderlake", "raptorlake", "znver1", "znver2", "znver3",
-}  # fmt: skip
+    """Give the LLVM features that a feature string names, and those that code generation asks about and surely has."""
+    target = Target(cpu=cpu, features=features)
+    named = {name for name, on in switched(features).items() if on}
+    return frozenset(named | {feature for feature in CPUS_WITH if has(target, feature)})
 
 
 def _vector_bits(arch: str, features: frozenset[str]) -> int:

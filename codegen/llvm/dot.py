@@ -1,49 +1,54 @@
 """Sums of four products of bytes, four bytes to a 32-bit lane: the step of an int8 matrix product.
 
-Where the processor has VNNI it is one `vpdpbusd` for each register; elsewhere the bytes are widened, and all products
-and sums are exact in 32 bits (the older `pmaddubsw` would saturate).
+Where the processor has VNNI or AArch64's dot products it is one instruction for each register (`vpdpbusd`, `sdot`),
+two where that takes bytes of the other sign; on older x86 it is two `pmaddwd` and two sums.  All products and sums are
+exact in 32 bits, so that every processor gives the same bits (the older `pmaddubsw` would saturate).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...ir.target import Target
+from .features import has, is_x86
 from .maths import MathsFunction
 
-_AVX512_VNNI = frozenset({
-    "cascadelake", "cooperlake", "icelake-client", "icelake-server", "rocketlake", "tigerlake", "sapphirerapids",
-    "emeraldrapids", "graniterapids", "graniterapids-d", "diamondrapids", "znver4", "znver5",
-})  # fmt: skip
-_AVX_VNNI = frozenset({
-    "alderlake", "raptorlake", "meteorlake", "gracemont", "arrowlake", "arrowlake-s", "lunarlake", "pantherlake",
-    "sierraforest", "grandridge", "clearwaterforest", "sapphirerapids", "emeraldrapids", "graniterapids",
-    "graniterapids-d", "diamondrapids", "znver5",
-})  # fmt: skip
-_CPUS_WITH = {"avx512vnni": _AVX512_VNNI, "avx512vl": _AVX512_VNNI, "avxvnni": _AVX_VNNI}
-_NEEDS = {  # a feature is off when one that it builds on is switched off
-    "avx512vnni": ("avx512f", "avx2", "avx"),
-    "avx512vl": ("avx512f", "avx2", "avx"),
-    "avxvnni": ("avx2", "avx"),
-}
+_HIGH_BITS = 0x80808080 - (1 << 32)  # of four bytes
 
 
-def has(target: Target, feature: str) -> bool:
-    """Tell whether `target` surely has `feature`: "avx512vnni", "avx512vl" or "avxvnni".
+@dataclass(frozen=True, slots=True)
+class DotInstruction:
+    """An instruction (acc <n x i32>, a <4n x i8>, b <4n x i8>) -> acc[l] + sum over r < 4 of a[4l + r] * b[4l + r].
 
-    LLVM ends the process when it must select an instruction that the target lacks, so doubt means no.
+    symbols  LLVM's name for each number of lanes of a register, widest first
+    signed   whether the bytes of `a` are; those of `b` are
     """
-    switches = {word[1:]: word[0] == "+" for word in target.features.split(",") if word[:1] in ("+", "-")}
-    if any(not switches.get(need, True) for need in _NEEDS[feature]):
-        return False
-    return switches.get(feature, target.cpu in _CPUS_WITH[feature])
+
+    symbols: dict[int, str]
+    signed: bool
 
 
-def register_lanes(target: Target) -> tuple[int, ...]:
-    """Give the 32-bit lanes of the registers that `vpdpbusd` takes on `target`, widest first; none without VNNI."""
+_VNNI = {lanes: f"@llvm.x86.avx512.vpdpbusd.{32 * lanes}" for lanes in (16, 8, 4)}
+_SDOT = {4: "@llvm.aarch64.neon.sdot.v4i32.v16i8", 2: "@llvm.aarch64.neon.sdot.v2i32.v8i8"}
+_MADD = {16: "@llvm.x86.avx512.pmaddw.d.512", 8: "@llvm.x86.avx2.pmadd.wd", 4: "@llvm.x86.sse2.pmadd.wd"}
+
+
+def dot_instruction(target: Target) -> DotInstruction | None:
+    """Give the target's instruction for dot products of four bytes, or None."""
+    if has(target, "dotprod"):
+        return DotInstruction(_SDOT, signed=True)
     wide = (16,) if has(target, "avx512vnni") else ()
     narrow = has(target, "avxvnni") or (bool(wide) and has(target, "avx512vl"))
-    return wide + ((8, 4) if narrow else ())
+    registers = wide + ((8, 4) if narrow else ())
+    return DotInstruction({lanes: _VNNI[lanes] for lanes in registers}, signed=False) if registers else None
+
+
+def pair_registers(target: Target) -> tuple[int, ...]:
+    """Give the 32-bit lanes of the registers that `pmaddwd` takes on `target`, widest first; none off x86."""
+    if not is_x86(target):
+        return ()
+    return ((16,) if has(target, "avx512bw") else ()) + ((8,) if has(target, "avx2") else ()) + (4,)
 
 
 def dot4(signed: bool, lanes: int, target: Target) -> MathsFunction:
@@ -53,13 +58,23 @@ def dot4(signed: bool, lanes: int, target: Target) -> MathsFunction:
     lanes   at least 2
     Sums wrap at 32 bits.
     """
-    registers = register_lanes(target)
     symbol = f"@tw.dot4.{'s8s8' if signed else 'u8s8'}.v{lanes}i32"
     text = _Text()
-    result = _by_vnni(text, signed, lanes, registers) if registers else _by_widening(text, signed, lanes)
+    result = _sum(text, signed, lanes, target)
     head = f"define internal <{lanes} x i32> {symbol}(<{lanes} x i32> %acc, i32 %a, <{4 * lanes} x i8> %b)"
     lines = [f"{head} alwaysinline nounwind {{", *text.lines, f"  ret <{lanes} x i32> {result}", "}"]
     return MathsFunction(symbol, "\n".join(lines) + "\n")
+
+
+def _sum(text: _Text, signed: bool, lanes: int, target: Target) -> str:
+    instruction = dot_instruction(target)
+    if instruction is not None:
+        registers = tuple(instruction.symbols)
+        return _by_registers(text, lanes, registers, lambda *of: _by_instruction(text, instruction, signed, *of))
+    registers = pair_registers(target)
+    if registers:
+        return _by_registers(text, lanes, registers, lambda *of: _by_pairs(text, signed, *of))
+    return _by_widening(text, signed, lanes)
 
 
 class _Text:
@@ -109,12 +124,13 @@ def _pieces(lanes: int, registers: tuple[int, ...]) -> list[_Piece]:
     return pieces
 
 
-def _by_vnni(text: _Text, signed: bool, lanes: int, registers: tuple[int, ...]) -> str:
+def _by_registers(text: _Text, lanes: int, registers: tuple[int, ...], step: Callable[[int, str, str], str]) -> str:
+    """Take a step (lanes, acc, b) -> sums in each register, and put the sums together."""
     result = "poison"
     for piece in _pieces(lanes, registers):
         acc = text.shuffle(lanes, "i32", "%acc", "poison", piece.picks(1))
         b = text.shuffle(4 * lanes, "i8", "%b", "poison", piece.picks(4))
-        total = _signed_register(text, piece.width, acc, b) if signed else _register(text, piece.width, acc, "%a", b)
+        total = step(piece.width, acc, b)
         spread = [at - piece.start if 0 <= at - piece.start < piece.used else -1 for at in range(lanes)]
         placed = text.shuffle(piece.width, "i32", total, "poison", spread)
         result = text.shuffle(
@@ -123,27 +139,54 @@ def _by_vnni(text: _Text, signed: bool, lanes: int, registers: tuple[int, ...]) 
     return result
 
 
-def _register(text: _Text, width: int, acc: str, word: str, b: str) -> str:
+def _by_instruction(text: _Text, instruction: DotInstruction, signed: bool, width: int, acc: str, b: str) -> str:
+    """Take `a` as it is, or of the other sign: moved by 128, less 128 times the sums of b, which depend on b alone."""
+    symbol = instruction.symbols[width]
+    if signed == instruction.signed:
+        return _called(text, symbol, width, acc, "%a", b)
+    excess = _called(text, symbol, width, "zeroinitializer", str(_HIGH_BITS), b)
+    less = text.emit(f"sub <{width} x i32> {acc}, {excess}")
+    moved = text.emit(f"xor i32 %a, {_HIGH_BITS}")
+    return _called(text, symbol, width, less, moved, b)
+
+
+def _called(text: _Text, symbol: str, width: int, acc: str, word: str, b: str) -> str:
     words, octets = f"<{width} x i32>", f"<{4 * width} x i8>"
     a = text.splat_bytes(word, width)
-    name = f"@llvm.x86.avx512.vpdpbusd.{32 * width}"
-    return text.emit(f"call {words} {name}({words} {acc}, {octets} {a}, {octets} {b})")
+    return text.emit(f"call {words} {symbol}({words} {acc}, {octets} {a}, {octets} {b})")
 
 
-def _signed_register(text: _Text, width: int, acc: str, b: str) -> str:
-    """Take a + 128, which is unsigned, and subtract 128 times the sums of b, which depend on b alone."""
-    excess = _register(text, width, "zeroinitializer", str(0x80808080 - (1 << 32)), b)
-    less = text.emit(f"sub <{width} x i32> {acc}, {excess}")
-    shifted = text.emit(f"xor i32 %a, {0x80808080 - (1 << 32)}")
-    return _register(text, width, less, shifted, b)
+def _by_pairs(text: _Text, signed: bool, width: int, acc: str, b: str) -> str:
+    """Add products of the even bytes, then of the odd ones: each two to a lane, as 16-bit numbers.
+
+    The bytes of b need not be moved to be widened, and stay widened while other rows of a are multiplied by them.
+    """
+    pairs, words = f"<{2 * width} x i16>", f"<{width} x i32>"
+    a, symbol = text.splat_bytes("%a", width), _MADD[width]
+    for one, other in zip(_halves(text, signed, width, a), _halves(text, True, width, b), strict=True):
+        products = text.emit(f"call {words} {symbol}({pairs} {one}, {pairs} {other})")
+        acc = text.emit(f"add {words} {acc}, {products}")
+    return acc
+
+
+def _halves(text: _Text, signed: bool, width: int, octets: str) -> tuple[str, str]:
+    """Give the even bytes and the odd bytes of a register as 16-bit numbers."""
+    kind = f"<{2 * width} x i16>"
+    pairs = text.emit(f"bitcast <{4 * width} x i8> {octets} to {kind}")
+    high = text.emit(f"shl {kind} {pairs}, splat (i16 8)")
+    right = "ashr" if signed else "lshr"
+    even, odd = (text.emit(f"{right} {kind} {x}, splat (i16 8)") for x in (high, pairs))
+    return even, odd
 
 
 def _by_widening(text: _Text, signed: bool, lanes: int) -> str:
     count = 4 * lanes
+    wide = f"<{count} x i16>"
     a = text.splat_bytes("%a", lanes)
-    wide_a = text.emit(f"{'sext' if signed else 'zext'} <{count} x i8> {a} to <{count} x i32>")
-    wide_b = text.emit(f"sext <{count} x i8> %b to <{count} x i32>")
-    sums = text.emit(f"mul nsw <{count} x i32> {wide_a}, {wide_b}")
+    wide_a = text.emit(f"{'sext' if signed else 'zext'} <{count} x i8> {a} to {wide}")
+    wide_b = text.emit(f"sext <{count} x i8> %b to {wide}")
+    products = text.emit(f"mul nsw {wide} {wide_a}, {wide_b}")  # at most 255 * 128
+    sums = text.emit(f"sext {wide} {products} to <{count} x i32>")
     for size in (count, count // 2):
         even = text.shuffle(size, "i32", sums, "poison", list(range(0, size, 2)))
         odd = text.shuffle(size, "i32", sums, "poison", list(range(1, size, 2)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from tilewright.codegen.llvm.dot import dot4, has, register_lanes
+from tilewright.codegen.llvm.dot import dot4, dot_instruction, pair_registers
+from tilewright.codegen.llvm.features import has
 from tilewright.ir.target import Target
 
 from .loader import Loaded, assembly, host, plain
@@ -47,9 +50,21 @@ def operands(lanes: int, rounds: int) -> list[tuple[np.ndarray, np.ndarray, np.n
     return cases + extremes
 
 
+def x86(cpu: str, features: str = "") -> Target:
+    return Target(triple="x86_64-unknown-linux-gnu", cpu=cpu, features=features)
+
+
+def arm(cpu: str, features: str = "") -> Target:
+    return Target(triple="aarch64-unknown-linux-gnu", cpu=cpu, features=features)
+
+
+NEED = {"haswell": "avx2", "skylake-avx512": "avx512bw", "cascadelake": "avx512vnni", "alderlake": "avxvnni"}
+OF_THIS_MACHINE = [host(), plain(), *(x86(cpu) for cpu, feature in NEED.items() if has(host(), feature))]
+
+
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("target", [host(), plain()], ids=["host", "plain"])
+@pytest.mark.parametrize("target", OF_THIS_MACHINE, ids=lambda target: target.cpu)
 def test_sums_equal_integer_arithmetic(target: Target, signed: bool, lanes: int) -> None:
     loaded = Loaded(module(signed, lanes, target), target)
     for acc, a, b in operands(lanes, 60):
@@ -57,10 +72,6 @@ def test_sums_equal_integer_arithmetic(target: Target, signed: bool, lanes: int)
         got = acc.copy()
         loaded.call("run", got, np.ascontiguousarray(a), np.ascontiguousarray(b))
         np.testing.assert_array_equal(got, want)
-
-
-def x86(cpu: str, features: str = "") -> Target:
-    return Target(triple="x86_64-unknown-linux-gnu", cpu=cpu, features=features)
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -89,12 +100,31 @@ def test_vnni_target_uses_its_instruction(target: Target, signed: bool, lanes: i
         x86("skylake-avx512"),
         x86("cascadelake", "-avx512vnni"),
         x86("znver4", "-avx512f"),
-        Target(triple="aarch64-unknown-linux-gnu", cpu="generic"),
+        arm("generic"),
+        arm("neoverse-n1", "-dotprod"),
     ],
     ids=str,
 )
 def test_other_targets_do_without(target: Target, signed: bool) -> None:
-    assert "vpdpbusd" not in assembly(module(signed, 16, target), target)
+    text = assembly(module(signed, 16, target), target)
+    assert "vpdpbusd" not in text and "dot\t" not in text
+    assert "pmaddubsw" not in text, "it saturates"
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("cpu, lanes, register", [("x86-64", 4, "x"), ("haswell", 8, "y"), ("skylake-avx512", 16, "z")])
+def test_older_x86_multiplies_widened_bytes_a_register_at_a_time(
+    cpu: str, lanes: int, register: str, signed: bool
+) -> None:
+    text = assembly(module(signed, lanes, x86(cpu)), x86(cpu))
+    assert len(re.findall(rf"pmaddwd\t.*%{register}mm", text)) == text.count("pmaddwd") == 2
+    assert text.count("pmov") == 0, "bytes need not change places to be widened"
+
+
+@pytest.mark.parametrize("signed, count", [(True, 1), (False, 2)])
+def test_dot_products_of_neon_are_used(signed: bool, count: int) -> None:
+    for target in (arm("neoverse-n1"), arm("cortex-a72", "+dotprod")):
+        assert assembly(module(signed, 4, target), target).count("sdot\t") == count
 
 
 def test_sixteen_unsigned_lanes_are_one_instruction() -> None:
@@ -108,6 +138,8 @@ def test_features_override_the_processor() -> None:
     assert not has(x86("cascadelake", "-avx512vnni"), "avx512vnni")
     assert has(x86("x86-64", "+sse3,+avx512vnni"), "avx512vnni")
     assert not has(x86(""), "avx512vnni")
+    assert has(x86("x86-64", "+avx512vl"), "f16c")
+    assert not has(x86("x86-64", "+avx2"), "f16c")
 
 
 @pytest.mark.parametrize(
@@ -121,4 +153,22 @@ def test_features_override_the_processor() -> None:
     ids=str,
 )
 def test_register_widths_follow_the_features(target: Target, lanes: tuple[int, ...]) -> None:
-    assert register_lanes(target) == lanes
+    instruction = dot_instruction(target)
+    assert (tuple(instruction.symbols) if instruction else ()) == lanes
+
+
+@pytest.mark.parametrize(
+    ("target", "lanes"),
+    [
+        (x86("x86-64"), (4,)),
+        (x86("ivybridge"), (4,)),
+        (x86("haswell"), (8, 4)),
+        (x86("x86-64-v4"), (16, 8, 4)),
+        (x86("x86-64-v4", "-avx512f"), (8, 4)),
+        (x86("x86-64-v4", "-avx2"), (4,)),
+        (arm("neoverse-n1"), ()),
+    ],
+    ids=str,
+)
+def test_widths_of_pairs_follow_the_features(target: Target, lanes: tuple[int, ...]) -> None:
+    assert pair_registers(target) == lanes
