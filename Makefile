@@ -19,9 +19,6 @@ TIME ?= 60s
 PAIRS ?= 20000
 SEED ?= 1000000
 
-# Tests that spend their time in emulated kernels, and measure none: they run on two processors.
-EMULATED = tests/codegen/cuda tests/autotune/templates tests/fuzz/test_gpu_fuzz.py tests/fuzz/test_gpu_planted_bugs.py
-
 # What is carried to a machine with a GPU: where it is made, candidates of each tuned shape, the Python of that machine,
 # and records of a GPU to choose candidates by.
 GPU_FOLDER ?= build/gpu
@@ -41,8 +38,7 @@ tune: $(VENV)/installed ## tune one ResNet-18 layer for this CPU, about a minute
 test: $(VENV)/tested ## run the tests
 	@rm -f $(VENV)/passed
 	@before="$$($(contents))"; \
-	$(BIN)/python -m pytest tests -q $(addprefix --ignore=,$(EMULATED)); \
-	$(BIN)/python -m pytest $(EMULATED) -q -n 2 --dist loadfile; \
+	$(BIN)/python -m pytest tests -q -n 2 --dist loadfile; \
 	printf %s "$$before" > $(VENV)/passed
 
 check: lint types sizes layers ## lint, types, sizes, layers, and the tests where this tree has not passed them yet
@@ -83,7 +79,7 @@ gpu-bundle: $(VENV)/tested ## build what is carried to a machine with a GPU: whe
 	cd tools && ../$(BIN)/python -m gpu_check build --folder $(abspath $(GPU_FOLDER)) --candidates $(CANDIDATES) \
 		--python312 $(PYTHON312) $(if $(RECORDS),--records $(abspath $(RECORDS)))
 
-gpu-check: ## on a machine with a GPU: facts, every name of the device language, templates, tuned shapes
+gpu-check: ## on a machine with a GPU: facts, the device language, templates, tuned shapes, sanitizer, counters
 	sh $(GPU_FOLDER)/check.sh $(or $(PHASE),all) --results $(CURDIR)/benchmarks/results
 
 gpu-check-dry: $(VENV)/tested ## the same check on the emulator, small shapes; its times are not a GPU's

@@ -16,8 +16,8 @@ def write(output: Path, is_gpu: bool) -> Path:
     """Write `table.md` from the JSON files in a folder; give its path."""
     found = {p: json.loads((output / f"{p}.json").read_text()) for p in PHASES if (output / f"{p}.json").exists()}
     lines = [f"# {output.name}", "", *([] if is_gpu else [NOT_A_GPU, ""])]
-    missing = [f"**Not run: {name}: {data['not run']}**  " for name, data in found.items() if "not run" in data]
-    lines += [*missing, ""] if missing else []
+    for name, data in found.items():
+        lines += [f"**Not run: {name}: {data['not run']}**", ""] if "not run" in data else []
     for name, data in found.items():
         lines += [f"## {name}: {verdict(name, data)}", "", *_LINES[name](data, is_gpu), ""]
     path = output / "table.md"

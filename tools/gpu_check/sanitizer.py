@@ -224,6 +224,9 @@ def lines(data: dict[str, Any], is_gpu: bool) -> list[str]:
     if "not run" in data:
         return [f"- not run: {data['not run']}"]
     page = [f"- {name}: {in_words(tool)}" for name, tool in data["tools"].items()]
+    page += [
+        f"- {name} says: {'; '.join(tool['summaries'])}" for name, tool in data["tools"].items() if tool["summaries"]
+    ]
     page += [f"- {data['program']} {' '.join(data['version'])}"] if "program" in data else []
     reported = [(name, row) for name, tool in data["tools"].items() for row in tool["by_candidate"]]
     if reported:
