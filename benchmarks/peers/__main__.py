@@ -22,7 +22,7 @@ from .figures import Row
 from .libraries import Builder
 from .operations import Workload
 from .process import Process
-from .report import Circumstances, file_name, write_json
+from .report import Circumstances, file_name, revision, write_json
 from .table import table
 from .turns import Pace, measure
 
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[list[Row], Circumsta
         for builder in builders.values():
             builder.close()
     settings = {n: getattr(options, n) for n in "threads ours rounds batch_ms seed".split()}
-    return rows, Circumstances(machine, versions, settings, (before, os.getloadavg()[0]))
+    return rows, Circumstances(machine, revision(), versions, settings, (before, os.getloadavg()[0]))
 
 
 def _builder(name: str, folder: Path, options: argparse.Namespace) -> Builder:

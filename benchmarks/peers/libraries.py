@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from .competitors.exported import SYMBOL
-from .operations import TemplateCall, Workload
+from .competitors.exported import SYMBOL, Entry, Manifest
+from .operations import Operand, TemplateCall, Workload
 
 if TYPE_CHECKING:
     from tilewright.autotune.space import Config
     from tilewright.autotune.task import Task
+    from tilewright.runtime.signature import Signature
 
 BUILD_TIMEOUT_S = 300
 
@@ -94,6 +96,7 @@ def build_library(order: Order) -> Built:
     from tilewright.autotune.task import create
     from tilewright.ir.errors import Error
     from tilewright.runtime.build import build
+    from tilewright.schedule import lower_prepared, parameter_names
 
     name, arguments = order.template
     try:
@@ -103,13 +106,26 @@ def build_library(order: Order) -> Built:
             config, effort = _choice(task, order.database)
         begin = perf_counter()
         schedule, tensors = task.instantiate(config)
-        module = build(schedule, tensors, task.target, name=SYMBOL, effort=effort)
-        module.kernels  # noqa: B018  loads the code
+        module = build(lower_prepared(schedule, tensors, SYMBOL), target=task.target, effort=effort)
+        assert module[SYMBOL], "loaded"
         build_s = perf_counter() - begin
         module.export_library(order.library)
+        manifest(parameter_names(schedule, tensors), module.signatures).write(order.library.with_suffix(".json"))
     except Error as error:
         return Built(note=f"not built: {error.args[0]}" if error.args else "not built")
     return Built(build_s, "; ".join(str(w.message) for w in caught))
+
+
+def manifest(tensors: Sequence[str], signatures: Sequence[Signature]) -> Manifest:
+    """Give what a caller must know of a library."""
+    from tilewright.runtime.signature import ArrayParam, evaluate_extent
+
+    def entry(signature: Signature) -> Entry:
+        arrays = (p for p in signature.params if type(p) is ArrayParam)
+        params = (Operand(p.name, tuple(evaluate_extent(e, {}) for e in p.shape), str(p.dtype)) for p in arrays)
+        return Entry(signature.name, tuple(params))
+
+    return Manifest(tuple(tensors), tuple(map(entry, signatures)))
 
 
 def _choice(task: Task, database: str) -> tuple[Config, str]:

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 Limit = Literal["fma", "dot", "copy", "read"]  # which loop of `tilewright.runtime.peak` bounds an operation
 ROWS_FOR_ARITHMETIC = 16  # a core multiplies and adds about 16 times in the time it reads 4 bytes of main memory
 TemplateCall = tuple[str, tuple[Any, ...]]  # a template and its arguments
@@ -27,7 +29,7 @@ class Operand:
     @property
     def size_bytes(self) -> int:
         """Give its size in bytes."""
-        return math.prod(self.shape) * (1 if self.dtype.endswith("int8") else 4)
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Convolution:
         tail = (self.stride, self.padding, self.dilation)
         if self.depthwise:
             return "depthwise_conv2d", (self.data, self.filters[1:], *tail, self.layout)
-        return "conv2d", (self.data, self.filters, *tail, self.groups, self.layout)
+        return "conv2d", (self.data, self.filters, *tail, self.groups, self.layout, "float32", True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -20,12 +21,14 @@ class Circumstances:
     """What the times hold for.
 
     machine   the processor, as records name it
+    revision  of this repository
     versions  by competitor, or why it is missing
     settings  of the run
     load      processes that wanted to run, averaged over a minute, before and after
     """
 
     machine: str
+    revision: str
     versions: Mapping[str, str]
     settings: Mapping[str, object]
     load: tuple[float, float]
@@ -35,7 +38,14 @@ class Circumstances:
         versions = "; ".join(f"{name} {version}" for name, version in self.versions.items())
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         load = f"load average {self.load[0]:.1f} before, {self.load[1]:.1f} after, {os.cpu_count()} processors"
-        return [self.machine, versions, f"{settings}; Python {platform.python_version()}", load]
+        return [self.machine, f"{self.revision}; {versions}", f"{settings}; Python {platform.python_version()}", load]
+
+
+def revision() -> str:
+    """Give the commit that is measured, and whether files differ from it."""
+    words = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return f"tilewright {done.stdout.strip() or 'of no known commit'}"
 
 
 def write_json(path: Path, rows: Sequence[Row], about: Circumstances) -> None:
