@@ -163,16 +163,31 @@ def test_what_was_not_printed_is_counted_by_the_summary() -> None:
     sanitizer, under = part("sanitizer"), part("under")
     text = MEMCHECK.replace("3 errors", "403 errors")
     row = {"task": "softmax", "index": "1", "path": "plain", "fault": ""}
-    session = under.Session([row, row], [text], [{"end": "ended with status 86", "output": ""}])
+    session = under.Session([row, row], [text], [{"end": "ended with status 86", "status": 86, "output": ""}])
     found = sanitizer.result(session)
     assert (found["errors"], found["refused_calls"], found["state"]) == (402, 1, "FAILED")
+
+
+@pytest.mark.parametrize(("status", "state", "why"), [
+    (0, "passed", ""),
+    (86, "FAILED", "its exit status tells of errors, and its report of none"),
+    (-6, "passed", "its process ended by SIGABRT"),
+])  # fmt: skip
+def test_the_exit_status_is_compared_with_the_report(status: int, state: str, why: str) -> None:
+    sanitizer, under = part("sanitizer"), part("under")
+    row = {"task": "softmax", "index": "1", "path": "plain", "fault": ""}
+    end = {"end": under.ended(status), "status": status, "output": ""}
+    found = sanitizer.result(under.Session([row], [CLEAN], [end]))
+    assert (found["state"], found["why"]) == (state, why)
 
 
 @pytest.mark.parametrize("report", ["", "========= COMPUTE-SANITIZER\n"])
 def test_a_report_without_a_summary_is_no_pass(report: str) -> None:
     sanitizer, under = part("sanitizer"), part("under")
     row = {"task": "softmax", "index": "1", "path": "plain", "fault": ""}
-    found = sanitizer.result(under.Session([row], [report], [{"end": "ended with status 0", "output": ""}]))
+    found = sanitizer.result(
+        under.Session([row], [report], [{"end": "ended with status 0", "status": 0, "output": ""}])
+    )
     assert found["state"] == "FAILED" and found["why"] == "1 of 1 reports have no summary"
 
 

@@ -25,7 +25,7 @@ PROGRAM = "ncu"
 BUDGET_S = 480.0
 LIMIT_S = 90.0  # for one candidate: its arrays, and two launches each repeated some twenty times
 WITHOUT = f"{PROGRAM} is not installed: not on PATH, in $CUDA_HOME/bin, /usr/local/cuda* or /opt/nvidia/nsight-compute"
-ADVICE = "apt install nsight-compute"
+ADVICE = "apt install cuda-nsight-compute-13-0"
 REFUSALS = {  # what the machine does not allow, which no change of ours would mend
     "ERR_NVGPUCTRPERM": "this user may not read counters; root may, or NVreg_RestrictProfilingToAdminUsers=0",
     "driver resource was unavailable": "another tool, such as DCGM, holds the counters; stop it",
@@ -89,10 +89,11 @@ def _known(tool: Path) -> tuple[list[str], list[str]]:
     """Give the counters that a program knows here, and those that it does not."""
     wanted = [*METRICS, *STALLS]
     try:
-        done = subprocess.run([tool, "--query-metrics"], capture_output=True, text=True, timeout=60)
-        known = set(re.findall(r"^\s*(\w+__\w+)", done.stdout, re.MULTILINE))
+        command = [tool, "--query-metrics"]
+        told = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60).stdout
     except (OSError, subprocess.TimeoutExpired):
-        known = set()
+        told = ""
+    known = set(re.findall(r"^\s*(\w+__\w+)", told, re.MULTILINE))
     if not known:
         return wanted, []  # it cannot tell: it is asked for all
     listed = {name: name.startswith("launch__") or name.partition(".")[0] in known for name in wanted}

@@ -37,7 +37,7 @@ OPTIONS = {  # where the tool knows them: they differ between its versions
 }
 OF_TOOL = {"--padding": "memcheck"}  # options that only one tool takes
 WITHOUT = f"{PROGRAM} is not installed: not on PATH, in $CUDA_HOME/bin, /usr/local/cuda*/bin or /opt/nvidia"
-ADVICE = "apt install cuda-sanitizer, or pip install nvidia-cuda-sanitizer-api"
+ADVICE = "apt install cuda-sanitizer-13-0, or pip install nvidia-cuda-sanitizer-api"
 
 Note = Callable[[dict[str, Any]], None]
 
@@ -111,7 +111,7 @@ def _words(tool: Path, name: str, known: str) -> list[str]:
 def _said(tool: Path, option: str) -> str:
     """Give what a program answers to an option, "" where it does not."""
     try:
-        return subprocess.run([tool, option], capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run([tool, option], capture_output=True, text=True, errors="replace", timeout=60).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
 
@@ -143,7 +143,9 @@ def result(session: Session) -> dict[str, Any]:
         "ends": session.ends,
         "wall_s": round(session.wall_s, 1),
     }
-    return data | {"state": _state(data, [bool(lines) for lines in told]), "why": _why(session, told)}
+    silent = any(end["status"] == ERROR_STATUS for end in session.ends) and not (errors or warnings or len(records))
+    why = "its exit status tells of errors, and its report of none" if silent else _why(session, told)
+    return data | {"state": _state(data, [bool(lines) for lines in told], silent), "why": why}
 
 
 def _emulated(session: Session) -> dict[str, Any]:
@@ -153,10 +155,10 @@ def _emulated(session: Session) -> dict[str, Any]:
     return data | {"state": "passed" if good else "FAILED", "why": "" if session.reached else session.last_words}
 
 
-def _state(data: dict[str, Any], complete: Sequence[bool]) -> str:
+def _state(data: dict[str, Any], complete: Sequence[bool], silent: bool) -> str:
     if not complete:
         return "not run"
-    good = data["reached"] and not data["wrong"] and not data["errors"] and all(complete)
+    good = data["reached"] and not data["wrong"] and not data["errors"] and all(complete) and not silent
     return "passed" if good else "FAILED"
 
 
@@ -164,7 +166,10 @@ def _why(session: Session, told: Sequence[Sequence[str]]) -> str:
     """Give why a tool has not been run, or not to its end."""
     if not session.ends or not session.reached:
         return session.last_words
-    return "" if all(told) else f"{sum(not lines for lines in told)} of {len(told)} reports have no summary"
+    if not all(told):
+        return f"{sum(not lines for lines in told)} of {len(told)} reports have no summary"
+    odd = [end["end"] for end in session.ends if end["status"] not in (0, ERROR_STATUS)]
+    return f"its process {odd[0]}" if odd else ""
 
 
 def _by_candidate(rows: Sequence[dict[str, Any]], records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -120,14 +120,14 @@ def _end(command: Sequence[str], output: Path, limit_s: float) -> dict[str, Any]
         try:
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
         except OSError as error:
-            return {"end": f"could not be started: {error}", "wall_s": 0.0, "output": ""}
+            return {"end": f"could not be started: {error}", "status": None, "wall_s": 0.0, "output": ""}
         try:
             words = ended(process.wait(limit_s))
         except subprocess.TimeoutExpired:
             words = f"stopped after {limit_s:.0f} s"
             _stop(process)
     text = output.read_text(errors="replace")[-TAIL:]
-    return {"end": words, "wall_s": round(time.monotonic() - began, 1), "output": text}
+    return {"end": words, "status": process.returncode, "wall_s": round(time.monotonic() - began, 1), "output": text}
 
 
 def ended(status: int) -> str:
