@@ -48,6 +48,13 @@ class Place(NamedTuple):
     moving: tuple[tuple[Var, int], ...]
 
 
+class Column(NamedTuple):
+    """A vector to be stored, and where its first lane goes; `offset.stride` elements lie between the lanes."""
+
+    offset: Linear
+    value: Value
+
+
 class LaneLoop(NamedTuple):
     """A vectorized loop whose lanes are not chosen yet: every leaf below it is written once per chunk.
 
@@ -88,6 +95,7 @@ class Body:
     mask      lanes that are active, or None for all
     pending   a vectorized loop whose leaves are still to be written
     heap      pointers to free when the function ends early, outermost first
+    columns   vectors that a loop which is being written out leaves to be stored at its end, or None
     counts    values that are never negative: loop counters and sizes
     steps     variables of loops that are written out: they are constants, or count lanes
     places    what is known here of the offsets of accesses, by identity of the access
@@ -107,6 +115,7 @@ class Body:
     pending: LaneLoop | None = None
     heap: list[str] = field(default_factory=list)
     counts: set[str] = field(default_factory=set)
+    columns: list[Column] | None = None
     in_parallel: bool = False
     statements: int = 0
     loaded: dict[Buffer, dict[tuple, Value]] = field(default_factory=dict)
@@ -158,6 +167,13 @@ class Body:
         self.lanes = 1
         self.pending = pending
         del self.env[pending.var]
+
+    @contextmanager
+    def wide(self, lanes: int) -> Iterator[None]:
+        """Write with so many lanes."""
+        outer, self.lanes = self.lanes, lanes
+        yield
+        self.lanes = outer
 
     @contextmanager
     def masked(self, mask: Value | None) -> Iterator[None]:

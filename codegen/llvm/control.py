@@ -10,14 +10,16 @@ from ...ir.buffer import Buffer
 from ...ir.dtype import int64
 from ...ir.expr import Expr
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store
+from ...ir.visit import of_kind
 from .arithmetic import binary, compare, negation
 from .body import Body, LaneLoop, Linear
 from .cells import Cell
 from .chunks import is_written_out, lane_chunks
 from .expressions import evaluate, narrowed
 from .index import is_constant, is_index, linear, materialise, of_value, resize
-from .memory import store
+from .memory import store, store_columns
 from .registers import plan_registers
+from .transpose import are_columns
 from .types import TRUE, Value, vector
 
 STACK_BYTES = 8192  # of one local buffer; a larger one goes to the heap
@@ -117,7 +119,12 @@ def _merge(body: Body, cell: Cell, incoming: list[tuple[str, str]]) -> str:
 
 
 def _for(body: Body, stmt: For) -> None:
-    if is_written_out(body, stmt):
+    if body.columns is None and body.pending is None and are_columns(body, stmt):
+        body.columns = []
+        _unrolled(body, stmt)
+        columns, body.columns = body.columns, None
+        store_columns(body, next(of_kind(stmt, Store)), columns)
+    elif is_written_out(body, stmt):
         _unrolled(body, stmt)
     elif stmt.kind is ForKind.VECTORIZED:
         assert body.pending is None and body.lanes == 1, "nested vectorized loops are written out"

@@ -7,9 +7,10 @@ from ...ir.dtype import DType, bfloat16, boolean, float16, int4
 from ...ir.expr import Load
 from ...ir.stmt import Store
 from .address import alignment, flat_offset, pointer
-from .body import Body, Linear
+from .body import Body, Column, Linear
 from .index import broadcast, lanes_of, last_lane, materialise
 from .registers import read_register, write_register
+from .transpose import write_columns
 from .types import Value, memory_type, suffix, value_type, vector
 
 WINDOWS = 4  # vector loads that still cost less than one gather
@@ -148,8 +149,26 @@ def store(body: Body, access: Store, value: Value) -> None:
         _write(body, buffer, offset, broadcast(body, stored, body.lanes))
     elif not is_varying(offset) and body.mask is None:
         _write(body, buffer, offset, last_lane(body, stored))
+    elif body.columns is not None and _is_column(body, offset):
+        body.columns.append(Column(offset, broadcast(body, stored, body.lanes)))
     else:
         _scatter(body, buffer, offset, broadcast(body, stored, body.lanes))
+
+
+def _is_column(body: Body, offset: Linear) -> bool:
+    """Tell whether all lanes are active and lie at one distance from each other."""
+    alike = offset.stride and not offset.pattern and all(value.lanes == 1 for value, _ in offset.terms)
+    return bool(alike) and body.mask is None
+
+
+def store_columns(body: Body, access: Store, columns: list[Column]) -> None:
+    """Write what the copies of a store in a written-out loop left for its end."""
+
+    def apart(column: Column) -> None:
+        with body.wide(column.value.lanes):
+            _scatter(body, access.buffer, column.offset, column.value)
+
+    write_columns(body, columns, apart, lambda offset, row: _write(body, access.buffer, offset, row))
 
 
 def _write(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:

@@ -1,0 +1,150 @@
+"""Columns that lie side by side in memory: vectors whose lanes are a row apart, stored as rows.
+
+    for p in unrolled(14):                                  rows = transposed(v(0), ..., v(13))
+        for l in vectorized(16):                    ->      for l in unrolled(16):
+            C[l, p] = v(p)[l]                                   C[l, 0 .. 13] = rows[l]
+
+Four columns are transposed within every piece of four lanes, which takes instructions that do not cross such pieces;
+then the pieces of a row are put together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+from ...ir.expr import Load
+from ...ir.stmt import For, Stmt, Store
+from ...ir.visit import of_kind
+from .body import Body, Column, Linear
+from .chunks import is_written_out, lane_chunks
+from .types import Value
+
+PIECE = 4  # elements of 4 bytes in 16 bytes, which most shuffles stay within
+WIDEST = 4 * PIECE  # elements of a row that are put together
+LANES = (4, 8, 16)  # of columns that can be transposed
+FEWEST = 2  # columns that are transposed
+
+
+def are_columns(body: Body, loop: For) -> bool:
+    """Tell whether a loop is written out and does nothing but one store, to memory that it does not read."""
+    if not is_written_out(body, loop) or not _is_storing(body, loop.body):
+        return False
+    buffer = next(of_kind(loop, Store)).buffer
+    return (
+        buffer not in body.registers
+        and buffer.dtype.bits == 32
+        and all(x.buffer is not buffer for x in of_kind(loop, Load))
+    )
+
+
+def _is_storing(body: Body, stmt: Stmt) -> bool:
+    match stmt:
+        case Store():
+            return True
+        case For(body=inner):
+            return (is_written_out(body, stmt) or bool(lane_chunks(body, stmt))) and _is_storing(body, inner)
+        case _:
+            return False
+
+
+def write_columns(
+    body: Body,
+    columns: Sequence[Column],
+    apart: Callable[[Column], None],
+    row: Callable[[Linear, Value], None],
+) -> None:
+    """Store columns: neighbours as rows, others as they are.
+
+    apart  stores one column
+    row    stores a row at an offset
+    """
+    runs = _runs(columns) if _are_disjoint(columns) else [[column] for column in columns]
+    for run in runs:
+        offset, value = run[0]
+        if len(run) < FEWEST or value.lanes not in LANES:
+            for column in run:
+                apart(column)
+            continue
+        for number, value in enumerate(transposed(body, [c.value for c in run])):
+            row(Linear(offset.constant + number * offset.stride, offset.terms), value)
+
+
+def _are_disjoint(columns: Sequence[Column]) -> bool:
+    """Tell whether no element is stored twice, so that the order does not count."""
+    if len({c.offset.terms for c in columns}) > 1:
+        return False
+    places = [c.offset.constant + c.offset.stride * lane for c in columns for lane in range(c.value.lanes)]
+    return len(set(places)) == len(places)
+
+
+def _runs(columns: Sequence[Column]) -> Iterator[list[Column]]:
+    """Give columns in runs of neighbours, at most as many as they have lanes."""
+    alike: dict[tuple[int, int], list[Column]] = {}
+    for column in columns:
+        alike.setdefault((column.offset.stride, column.value.lanes), []).append(column)
+    for (_, lanes), group in alike.items():
+        ordered = sorted(group, key=lambda c: c.offset.constant)
+        for _, run in groupby(enumerate(ordered), key=lambda item: item[1].offset.constant - item[0]):
+            members = [column for _, column in run]
+            widest = min(lanes, WIDEST)
+            for first in range(0, len(members), widest):
+                yield members[first : first + widest]
+
+
+def transposed(body: Body, columns: Sequence[Value]) -> list[Value]:
+    """Give the rows of up to WIDEST columns, not more than they have lanes; row `l` is lane `l` of each."""
+    lanes = columns[0].lanes
+    groups = [_quarter(body, columns[first : first + PIECE]) for first in range(0, len(columns), PIECE)]
+    rows: dict[int, Value] = {}
+    for place in range(PIECE):
+        parts = [group[place] for group in groups]
+        for piece, value in enumerate(_joined(body, parts, lanes // PIECE)):
+            rows[piece * PIECE + place] = _cut(body, value, len(columns))
+    return [rows[lane] for lane in range(lanes)]
+
+
+def _quarter(body: Body, columns: Sequence[Value]) -> list[Value]:
+    """Transpose up to four columns in every piece: piece `j` of the k-th result is row 4 j + k."""
+    lanes, elem = columns[0].lanes, columns[0].elem
+    a, b, c, d = [*columns, *[Value("poison", elem, lanes)] * (PIECE - len(columns))]
+    low, high = (0, 1), (2, 3)
+    pairs = [_mixed(body, x, y, [(0, k), (1, k), (0, m), (1, m)]) for k, m in (low, high) for x, y in ((a, b), (c, d))]
+    ab_low, cd_low, ab_high, cd_high = pairs
+    halves = ([(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 2), (0, 3), (1, 2), (1, 3)])
+    return [_mixed(body, x, y, picks) for x, y in ((ab_low, cd_low), (ab_high, cd_high)) for picks in halves]
+
+
+def _mixed(body: Body, x: Value, y: Value, picks: Sequence[tuple[int, int]]) -> Value:
+    """Pick from two vectors, alike in every piece of four lanes: (which vector, lane of its piece)."""
+    lanes = [which * x.lanes + first + lane for first in range(0, x.lanes, PIECE) for which, lane in picks]
+    return _shuffle(body, x, y, lanes)
+
+
+def _joined(body: Body, parts: Sequence[Value], pieces: int) -> Iterator[Value]:
+    """Give for each piece the elements that all parts have there, one after the other."""
+    if len(parts) > 2:
+        poison = Value("poison", parts[0].elem, parts[0].lanes)
+        a, b, c, d = [*parts, *[poison] * (4 - len(parts))]
+        ab, cd = ([_pieces(body, x, y, [*range(k, pieces, 2)]) for k in (0, 1)] for x, y in ((a, b), (c, d)))
+        for piece in range(pieces):
+            yield _pieces(body, ab[piece % 2], cd[piece % 2], [piece // 2, pieces // 2 + piece // 2])
+        return
+    for piece in range(pieces):
+        yield _pieces(body, parts[0], parts[-1] if len(parts) > 1 else None, [piece])
+
+
+def _pieces(body: Body, x: Value, y: Value | None, chosen: Sequence[int]) -> Value:
+    """Give the chosen pieces of one vector, then those of the other."""
+    lanes = [piece * PIECE + k for piece in chosen for k in range(PIECE)]
+    return _shuffle(body, x, y or x, lanes if y is None else [*lanes, *(x.lanes + lane for lane in lanes)])
+
+
+def _cut(body: Body, value: Value, lanes: int) -> Value:
+    return value if value.lanes == lanes else _shuffle(body, value, value, range(lanes))
+
+
+def _shuffle(body: Body, x: Value, y: Value, lanes: Sequence[int]) -> Value:
+    picks = ", ".join(f"i32 {lane}" for lane in lanes)
+    text = f"shufflevector {x.type} {x.text}, {y.type} {y.text}, <{len(lanes)} x i32> <{picks}>"
+    return Value(body.code.pure(text, x.text, y.text), x.elem, len(lanes))

@@ -1,0 +1,70 @@
+"""Vectors whose lanes lie a row apart, stored side by side: transposed in registers.  Oracle: NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tilewright.codegen.llvm.emit import emit
+from tilewright.codegen.pipeline import lower
+from tilewright.ir import arith
+from tilewright.ir.expr import Const, Expr, Load, Var
+from tilewright.ir.stmt import For, ForKind, Function, Stmt, Store
+
+from .machine import Loaded, host
+from .test_llvm_nests import buffer
+
+
+def over(var: Var, extent: int, body: Stmt, kind: ForKind) -> For:
+    """Give a loop of constant extent."""
+    return For(var, Const(extent), body, kind)
+
+
+def transposing(columns: int, lanes: int, step: int = 1, distance: int | None = None) -> Function:
+    """Give C[distance lane + step p] = A[p, lane], written out over p, in vectors over lanes."""
+    apart = distance or columns * step
+    a, c = buffer("A", columns, lanes), buffer("C", apart * lanes + columns * step)
+    p, lane = Var("p"), Var("l")
+    place: Expr = arith.add(arith.mul(lane, apart), arith.mul(p, step))
+    inner = over(lane, lanes, Store(c, (place,), Load(a, (p, lane))), ForKind.VECTORIZED)
+    return Function("main", (a, c), over(p, columns, inner, ForKind.UNROLLED), outputs=(c,))
+
+
+def run(function: Function, columns: int, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the input and the result."""
+    a = np.arange(columns * lanes, dtype=np.float32).reshape(columns, lanes)
+    c = np.full(int(function.buffers[1].shape[0].value), -1, np.float32)  # type: ignore[attr-defined]
+    assert Loaded(function, "quick")(a, c) == 0
+    return a, c
+
+
+def text(function: Function) -> str:
+    """Give the LLVM IR."""
+    return emit([lower(function, host())], host())
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 12, 16, 32])
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 7, 8, 12, 13, 14, 16, 17, 28])
+def test_neighbours_are_stored_as_rows(columns: int, lanes: int) -> None:
+    function = transposing(columns, lanes)
+    a, c = run(function, columns, lanes)
+    np.testing.assert_array_equal(c[: columns * lanes].reshape(lanes, columns), a.T)
+    assert (c[columns * lanes :] == -1).all()
+
+
+def test_rows_are_not_scattered() -> None:
+    assert "scatter" not in text(transposing(14, 16))
+
+
+def test_columns_that_are_no_neighbours_stay_apart() -> None:
+    a, c = run(transposing(3, 16, step=2), 3, 16)
+    np.testing.assert_array_equal(c[: 6 * 16 : 2].reshape(16, 3), a.T)
+    assert (c[1::2] == -1).all()
+
+
+def test_what_is_stored_twice_keeps_the_last_value() -> None:
+    a, c = run(transposing(4, 16, distance=2), 4, 16)
+    expected = np.full(len(c), -1, np.float32)
+    for p in range(4):
+        expected[p : p + 32 : 2] = a[p]
+    np.testing.assert_array_equal(c, expected)
