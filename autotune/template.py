@@ -11,6 +11,7 @@ from typing import Any
 
 from ..ir.errors import TuneError
 from ..ir.target import Target
+from ..runtime.host import resolve
 from .space import ConfigSpace, Knobs
 
 Body = Callable[..., tuple[Any, list[Any]]]  # arguments -> (schedule, tensors in call order)
@@ -56,7 +57,8 @@ def template(name: str, version: int = 1) -> Callable[[Body], Body]:
             return s, [A, B, C]
 
     The arguments are plain data (numbers, strings, tuples), equal after a trip through JSON.  The function stays
-    callable: it then takes the best recorded configuration within `apply_history_best`, else the default one.
+    callable: it then takes the best recorded configuration within `apply_history_best`, else the default one for this
+    machine.
     Raises TuneError if another function has the name.
     """
 
@@ -130,7 +132,7 @@ def choosing(chooser: Chooser) -> Iterator[None]:
 
 def _choose(made: Template, args: tuple[Any, ...]) -> Situation:
     choosers = _CHOOSERS.get()
-    return choosers[-1](made, args) if choosers else Situation(ConfigSpace(), Target())
+    return choosers[-1](made, args) if choosers else Situation(ConfigSpace(), resolve(Target.parse("llvm")))
 
 
 def _situation(step: str) -> Situation:

@@ -23,6 +23,7 @@ from tilewright.autotune.records import Records, TaskRow
 from tilewright.autotune.space import Config, ConfigSpace
 from tilewright.autotune.strategies.random import RandomStrategy
 from tilewright.autotune.template import find_template, get_config, template
+from tilewright.autotune.templates import matmul as packaged_matmul
 from tilewright.autotune.trial import Status, Trial
 from tilewright.autotune.tuner import Progress, Tuner
 from tilewright.ir.errors import RecordError, TuneError
@@ -67,6 +68,12 @@ def test_the_same_search_again_measures_nothing_known(task: tasks.Task, path: Pa
     assert (first.new, again.new, more.new) == (10, 0, 5)
     assert again.best is not None
     assert len({t.index for t in more.history}) == 15
+
+
+def test_a_template_called_directly_is_for_this_machine() -> None:
+    schedule, _ = packaged_matmul(64, 64, 64)
+    default = tasks.create("matmul", (64, 64, 64))
+    assert schedule.to_json() == default.instantiate(default.config_space.default_config())[0].to_json()
 
 
 def test_limits(task: tasks.Task) -> None:
