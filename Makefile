@@ -15,6 +15,11 @@ LAYER ?= resnet18.C6
 LAYOUT ?= NCHW16c
 TIME ?= 60s
 
+# What to measure beside other libraries: `make benchmark FAMILY=gemm THREADS=2 DB=tuning.db`.
+FAMILY ?= resnet18
+THREADS ?= 1
+DB ?=
+
 # How much to fuzz, and from which seed on.
 PAIRS ?= 20000
 SEED ?= 1000000
@@ -26,7 +31,7 @@ CANDIDATES ?= 24
 PYTHON312 ?= python3.12
 RECORDS ?=
 
-.PHONY: help tune test check lint types layers sizes format fuzz gpu-fuzz pycuda-wheel cuda-adapter-check \
+.PHONY: help tune benchmark test check lint types layers sizes format fuzz gpu-fuzz pycuda-wheel cuda-adapter-check \
 	gpu-bundle gpu-check gpu-check-dry install-check clean
 
 help: ## list the targets
@@ -34,6 +39,9 @@ help: ## list the targets
 
 tune: $(VENV)/installed ## tune one ResNet-18 layer for this CPU, about a minute
 	$(BIN)/autotune conv2d --target llvm --layer $(LAYER) --layout $(LAYOUT) --time $(TIME)
+
+benchmark: $(VENV)/installed ## our kernels beside those of the libraries that are in .venv, measured in turn
+	cd benchmarks && ../$(BIN)/python -m peers --family $(FAMILY) --threads $(THREADS) $(if $(DB),--db $(abspath $(DB)))
 
 test: $(VENV)/tested ## run the tests
 	@rm -f $(VENV)/passed

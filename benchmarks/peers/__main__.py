@@ -116,7 +116,7 @@ def main() -> None:
         rows, about = run(options, Path(folder))
     text = "\n".join([*(f"- {line}" for line in about.lines()), "", table(rows)])
     print(text)
-    path = options.output or RESULTS / file_name(about.machine, date.today(), options.threads)
+    path = options.output or RESULTS / file_name(about.machine, date.today(), options.family, options.threads)
     write_json(path.with_suffix(".json"), rows, about)
     path.with_suffix(".md").write_text(text, encoding="utf-8")
     sys.stderr.write(f"written: {path}.json and .md\n")

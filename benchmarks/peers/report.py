@@ -65,7 +65,7 @@ def write_json(path: Path, rows: Sequence[Row], about: Circumstances) -> None:
     path.write_text(json.dumps({**asdict(about), "workloads": workloads}, indent=1) + "\n", encoding="utf-8")
 
 
-def file_name(machine: str, today: date, threads: int) -> str:
+def file_name(machine: str, today: date, families: str, threads: int) -> str:
     """Give the name of a run's file, without a suffix."""
     words = re.sub(r"[^a-z0-9]+", "-", machine.split(",")[0].lower()).strip("-")
-    return f"{words[:40].strip('-')}-{today.isoformat()}-{threads}t"
+    return f"{words[:40].strip('-')}-{today.isoformat()}-{families.replace(',', '+')}-{threads}t"

@@ -1,0 +1,19 @@
+"""The files of benchmarks/peers as modules."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def part(name: str) -> ModuleType:
+    """Give a file of benchmarks/peers as a module."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        return importlib.import_module(f"peers.{name}")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
