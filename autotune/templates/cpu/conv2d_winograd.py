@@ -1,0 +1,277 @@
+"""Winograd's convolutions of 3 x 3 windows on processors: tiles are transformed, multiplied and transformed back by
+blocks that stay in the second cache.
+
+for block of tile rows in parallel:
+    for input channels:      pad, B^T d, (B^T d) B      -> tiles
+    for output channels:
+        for place in a tile: tiles x weights            -> products, a register tile of tiles by channels at a time
+        A^T m, (A^T m) A                                -> result
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ....ir.arith import int_value
+from ....ir.expr import Expr
+from ....schedule.schedule import Schedule, create_schedule
+from ....schedule.stage import Stage
+from ....te.axis import Axis
+from ....te.compute import compute
+from ....te.operators.cook_toom import transforms
+from ....te.operators.winograd import Sizes, Stages, winograd_result, winograd_stages
+from ....te.tensor import Tensor
+from ....te.tolerance import tolerance
+from ...space import Knobs
+from ...template import get_target, get_threads
+from .. import register_tile as tile
+from .algorithm import Plan
+from .request import ConvolutionRequest
+from .winograd_cost import Blocking, Cost, Shape
+
+OUTPUTS = (4, 2, 6)  # rows and columns of a tile of the result
+TILES = (8, 14, 16, 28, 56, 112)  # at most, in a block; at least one row of them
+ROWS = (4, 5, 6, 7, 8, 9, 10, 12, 13, 14)  # tiles of a register tile
+VECTORS = (1, 2, 3, 4)  # of output channels in a register tile
+KNOBS = ("winograd_outputs", "winograd_tiles", "winograd_rows", "winograd_vectors", "winograd_whole")
+UNROLL = "winograd_unroll"
+FEWEST_SUMS = 8  # of a register tile: multiply-adds that the units have under way
+PIXELS = 16  # columns of the result that are turned together where channels do not lie side by side
+
+
+class Choice(NamedTuple):
+    """The values of the knobs, in the order of `KNOBS`, and of the unrolling.
+
+    outputs  rows and columns of a tile of the result
+    most     tiles in a block
+    rows     tiles of a register tile
+    vectors  of output channels in a register tile
+    whole    whether all tiles are transformed before the products, which then run in parallel over channels, too
+    unroll   input channels that are written out
+    """
+
+    outputs: int
+    most: int
+    rows: int
+    vectors: int
+    whole: bool
+    unroll: int
+
+
+def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
+    """Give the plan of a convolution of 3 x 3 windows with stride 1 and channels that fill vectors, else None."""
+    shape, lanes = Shape.of(request), tile.lanes_of(get_target())
+    if shape is None or lanes < 2 or min(shape.channels, shape.filters) < lanes:
+        return None
+    if request.layout not in ("NCHW", "NHWC") and (shape.channels % lanes or shape.filters % lanes):
+        return None
+    outputs = _accurate(request, shape)
+    if not outputs:
+        return None
+    cost = Cost(shape, lanes, get_threads(), request.layout == "NCHW", request.constant_weights)
+    _define(cfg, cost, outputs)
+
+    def scheduled() -> tuple[Schedule, Tensor]:
+        choice = Choice(*(cfg[name].val for name in (*KNOBS, UNROLL)))
+        return _Nest(request, shape, lanes, choice).scheduled()
+
+    return Plan("winograd", (*KNOBS, UNROLL), _estimate(cost), KNOBS, scheduled)
+
+
+def _accurate(request: ConvolutionRequest, shape: Shape) -> list[int]:
+    """Give the sizes of tiles whose errors stay within what is allowed for a direct convolution."""
+    allowed = tolerance(request.declare())
+    return [m for m in OUTPUTS if transforms(m, 3).relative_error(shape.channels) <= allowed]
+
+
+def _define(cfg: Knobs, cost: Cost, outputs: list[int]) -> None:
+    """Define the knobs; by default the estimate is at its best."""
+    target, shape = get_target(), cost.shape
+    vectors = [v for v in VECTORS if shape.filters % (v * cost.lanes) == 0] or [1]
+    columns = (outputs, list(TILES), list(ROWS), vectors, [False, True])
+
+    def fits(rows: int, vectors: int) -> bool:
+        return bool(tile.fits_registers(target, rows, vectors)) and rows * vectors >= FEWEST_SUMS
+
+    def is_first(outputs: int, most: int) -> bool:
+        """Tell whether no lesser number of tiles makes the same blocks."""
+        blocking = Blocking.of(shape, outputs, most)
+        return all(Blocking.of(shape, outputs, t) != blocking for t in TILES if t < most)
+
+    valid = [c for c in product(*columns) if is_first(c[0], c[1]) and fits(c[2], c[3])]
+    best = max(valid, key=lambda c: cost.speedup(*c))
+    for name, values, default in zip(KNOBS, columns, best, strict=True):
+        cfg.define_knob(name, values, default=default)
+    cfg.define_knob(UNROLL, [1, 2, 4, 8], default=4)
+    cfg.restrict(lambda m, t: is_first(int(m.val), int(t.val)), *KNOBS[:2])
+    cfg.restrict(lambda r, v: fits(int(r.val), int(v.val)), *KNOBS[2:4])
+
+
+def _estimate(cost: Cost) -> Callable[..., Any]:
+    """Give the speed that configurations promise, as a function of the values of `KNOBS`, single ones or arrays."""
+    known = np.vectorize(cache(lambda *choice: cost.speedup(*choice)), otypes=[float])
+    return lambda *columns: known(*(column.val for column in columns))
+
+
+class _Nest:
+    """The schedule of one choice."""
+
+    def __init__(self, request: ConvolutionRequest, shape: Shape, lanes: int, choice: Choice) -> None:
+        self.request, self.lanes, self.choice = request, lanes, choice
+        blocking = Blocking.of(shape, choice.outputs, choice.most)
+        self.columns = -(-shape.width // choice.outputs)
+        self.sizes = Sizes(
+            shape.batch, shape.height, shape.width, (shape.padding, shape.padding), shape.image,
+            (shape.channels, shape.filters), lanes, lanes * choice.vectors, blocking.images, blocking.rows,
+        )  # fmt: skip
+        self.stages, self.out = _declared(request, self.sizes, choice.outputs)
+        self.s = create_schedule(self.out.op)
+
+    def scheduled(self) -> tuple[Schedule, Tensor]:
+        """Give the schedule and the result."""
+        self.weights()
+        block, channels = self.result()
+        self.products(channels)
+        self.tiles(block)
+        return self.s, self.out
+
+    def vectors(self, tensor: Tensor, axis: Axis) -> list[Axis]:
+        """Cut an axis in vectors; gives the loops that it has become, the vectors written out."""
+        loops, lane = tile.split_lanes(self.s, tensor, axis, self.lanes)
+        tile.unroll_all(self.s, tensor, loops)
+        return [*loops, lane]
+
+    def weights(self) -> None:
+        """Transform weights, ahead of the calls where they are constant."""
+        s, half, whole = self.s, self.stages.half_weights, self.stages.weights
+        for tensor in (half, whole):
+            self.vectors(tensor, s[tensor].op.axis[-1])
+            s[tensor].unroll(s[tensor].op.axis[1])
+        s[whole].parallel(s[whole].op.axis[0])
+        if self.request.constant_weights:
+            s[half].parallel(s[half].op.axis[0])
+            s[half].precompute()
+            s[whole].precompute()
+        else:
+            s[half].compute_at(s[whole], s[whole].op.axis[0])
+
+    def result(self) -> tuple[Axis | None, Axis]:
+        """Order the stages that give the result; gives its loops over blocks (None for whole tiles) and channels."""
+        stage, m = self.s[self.out], self.choice.outputs
+        n, channel, y, x, inner = self.places(stage)
+        u, image = stage.split(n, factor=self.sizes.images)
+        v, rows = stage.split(y, factor=self.sizes.rows * m)
+        row, p = stage.split(rows, factor=m)
+        column, q = stage.split(x, factor=m)
+        panel, vector = channel
+        if self.request.layout == "NCHW":
+            column, some = stage.split(column, factor=max(1, min(PIXELS // m, self.columns)))
+            stage.reorder(u, v, panel, image, row, vector, p, column, some, q, inner)
+            stage.unroll(some)
+        else:
+            stage.reorder(u, v, panel, image, row, vector, p, column, q, inner)
+        stage.unroll(q)
+        stage.vectorize(inner)
+        outer = [u, v, panel] if self.choice.whole else [u, v]
+        block = tile.parallel_outer(self.s, self.out, outer)
+        rows_of = self.s[self.stages.rows]
+        rows_of.compute_at(stage, row)
+        u, v, k, t, p, b, ki = rows_of.op.axis
+        loops = self.vectors(self.stages.rows, ki)
+        rows_of.reorder(u, v, k, b, t, *loops[:-1], p, loops[-1])
+        rows_of.unroll(p)
+        return (None, block) if self.choice.whole else (block, panel)
+
+    def places(self, stage: Stage) -> tuple[Axis, tuple[Axis, Axis], Axis, Axis, Axis]:
+        """Give the result's axes: image, (panel of channels, vector within), y, x, and channels of a vector."""
+        match self.request.layout:
+            case "NCHW":
+                n, channel, y, x = stage.op.axis
+            case "NHWC":
+                n, y, x, channel = stage.op.axis
+            case _:
+                n, channel, y, x, inner = stage.op.axis
+                blocks = max(1, self.sizes.panel // tile.size(inner))
+                return n, stage.split(channel, factor=blocks), y, x, inner
+        panel, within = stage.split(channel, factor=self.sizes.panel)
+        vector, inner = stage.split(within, factor=self.lanes)
+        return n, (panel, vector), y, x, inner
+
+    def products(self, channels: Axis) -> None:
+        """Keep a tile of tiles by channels in registers over the sum."""
+        s, products = self.s, self.stages.products
+        sums = s.cache_write(products, "local")
+        assert isinstance(sums, Tensor)
+        stage = s[products]
+        stage.compute_at(s[self.out], channels)
+        u, v, a, b, k, t, ki = stage.op.axis
+        place = stage.fuse(a, b)
+        tiles, row = stage.split(t, factor=self.choice.rows)
+        stage.reorder(u, v, k, place, tiles, row, *self.vectors(products, ki))
+        stage.unroll(row)
+        inner = s[sums]
+        inner.compute_at(stage, tiles)
+        u, v, a, b, k, t, ki = inner.op.axis
+        c, ci = inner.op.reduce_axis
+        ci, unrolled = inner.split(ci, factor=min(self.choice.unroll, self.lanes))
+        inner.reorder(u, v, a, b, k, c, ci, unrolled, t, *self.vectors(sums, ki))
+        tile.unroll_all(s, sums, [unrolled, t])
+
+    def tiles(self, block: Axis | None) -> None:
+        """Transform the image: of each block of channels what a block of tiles reads, then its tiles row by row."""
+        s, data, columns, padded = self.s, self.stages.data, self.stages.columns, self.stages.padded
+        stage = s[data]
+        u, v, a, b, c, t, ci = stage.op.axis
+        row, column = stage.split(t, factor=self.columns)
+        stage.reorder(u, v, c, row, a, column, b, ci)
+        stage.unroll(b)
+        stage.vectorize(ci)
+        if block is None:
+            c = tile.parallel_outer(s, data, [u, v, c])
+        else:
+            stage.compute_at(s[self.out], block)
+        s[columns].compute_at(stage, row)
+        n, c_, r, a, x, ci = s[columns].op.axis
+        s[columns].reorder(n, c_, r, x, a, ci)
+        s[columns].unroll(a)
+        s[columns].vectorize(ci)
+        s[padded].compute_at(stage, c)
+        n, c_, y, x, ci = s[padded].op.axis
+        if self.request.layout == "NCHW":
+            x, lane = s[padded].split(x, factor=self.lanes)
+            s[padded].reorder(n, c_, y, x, ci, lane)
+            s[padded].unroll(ci)
+            s[padded].vectorize(lane)
+        else:
+            s[padded].vectorize(ci)
+
+
+def _declared(request: ConvolutionRequest, sizes: Sizes, outputs: int) -> tuple[Stages, Tensor]:
+    """Give the chain for a request, and its result."""
+    image, kernel, forms = request.image, request.kernel, transforms(outputs, 3)
+    n, height, width, f = sizes.batch, sizes.height, sizes.width, sizes.channels[1]
+
+    def chain(at: Callable[..., Any], weight: Callable[..., Any]) -> tuple[Stages, Callable[..., Any]]:
+        stages = winograd_stages(at, weight, sizes, forms)
+        return stages, winograd_result(stages, sizes, forms)
+
+    match request.layout:
+        case "NCHW":
+            stages, element = chain(lambda n, c, y, x: image[n, c, y, x], lambda o, i, y, x: kernel[o, i, y, x])
+            return stages, compute((n, f, height, width), lambda n, c, y, x: element(n, c, y, x), "conv2d_winograd")
+        case "NHWC":
+            stages, element = chain(lambda n, c, y, x: image[n, y, x, c], lambda o, i, y, x: kernel[y, x, i, o])
+            return stages, compute((n, height, width, f), lambda n, y, x, c: element(n, c, y, x), "conv2d_winograd")
+    taken, made = (int_value(d) or 1 for d in kernel.shape[-2:])
+
+    def weight(o: Expr, i: Expr, y: Expr, x: Expr) -> Any:
+        return kernel[o // made, i // taken, y, x, i % taken, o % made]
+
+    stages, element = chain(lambda n, c, y, x: image[n, c // taken, y, x, c % taken], weight)
+    shape = (n, f // made, height, width, made)
+    return stages, compute(shape, lambda n, c, y, x, ci: element(n, c * made + ci, y, x), "conv2d_winograd")

@@ -1,0 +1,56 @@
+"""Winograd convolutions: every shape against its direct evaluation, within the tolerance of a direct convolution."""
+
+from __future__ import annotations
+
+import pytest
+
+from tilewright.autotune import task
+from tilewright.autotune.templates.cpu import conv2d_winograd
+
+from .convolutions import Args, assert_right, case, configs_of, only
+
+CASES = {
+    "whole tiles": case(16, (16, 16), 32, (3, 3), 1, 1),
+    "cut tiles": case(16, (14, 14), 32, (3, 3), 1, 1),
+    "odd sizes": case(16, (13, 11), 48, (3, 3), 1, 1),
+    "channels that are no whole vectors": case(21, (9, 10), 37, (3, 3), 1, 1),
+    "no padding": case(17, (12, 9), 16, (3, 3), 1, 0),
+    "wide padding": case(16, (8, 9), 16, (3, 3), 1, 2),
+    "one tile": case(32, (4, 3), 32, (3, 3), 1, 1),
+    "long rows": case(16, (5, 67), 16, (3, 3), 1, 1),
+    "images in one block": case(16, (7, 7), 32, (3, 3), 1, 1, batch=4),
+    "odd batch": case(16, (7, 9), 32, (3, 3), 1, 1, batch=3),
+    "variable weights": case(16, (9, 9), 32, (3, 3), 1, 1, constant=False),
+    "NHWC": case(20, (13, 9), 40, (3, 3), 1, 1, layout="NHWC"),
+    "NHWC with batch": case(16, (8, 8), 32, (3, 3), 1, 1, batch=2, layout="NHWC"),
+    "NCHW16c": case(32, (15, 13), 48, (3, 3), 1, 1, batch=2, layout="NCHW16c"),
+    "NCHW8c": case(16, (10, 7), 48, (3, 3), 1, 1, layout="NCHW8c"),
+    "NCHW16c, variable weights": case(16, (6, 6), 32, (3, 3), 1, 1, layout="NCHW16c", constant=False),
+}
+UNFIT = {
+    "stride": case(16, (9, 9), 32, (3, 3), 2, 1),
+    "dilation": case(16, (9, 9), 32, (3, 3), 1, 2, 2),
+    "groups": case(32, (9, 9), 32, (3, 3), 1, 1, groups=2),
+    "another window": case(16, (9, 9), 32, (5, 5), 1, 2),
+    "half a vector of channels in blocks": case(24, (9, 9), 32, (3, 3), 1, 1, layout="NCHW8c"),
+    "few channels": case(3, (9, 9), 32, (3, 3), 1, 1),
+}
+
+
+@pytest.mark.parametrize("args", CASES.values(), ids=CASES)
+def test_configurations_give_the_right_result(monkeypatch: pytest.MonkeyPatch, args: Args) -> None:
+    only(monkeypatch, conv2d_winograd.plan)
+    tuned = task.create("conv2d", args, threads=2)
+    for number, config in enumerate(configs_of(tuned, 3)):
+        assert_right(tuned, config, threads=1 + number % 2)
+
+
+@pytest.mark.parametrize("args", UNFIT.values(), ids=UNFIT)
+def test_other_convolutions_do_not_fit(args: Args) -> None:
+    assert "winograd_outputs" not in task.create("conv2d", args).config_space.fragments
+
+
+def test_tiles_of_six_are_too_inexact_for_the_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, conv2d_winograd.plan)
+    outputs = task.create("conv2d", CASES["whole tiles"]).config_space.fragments["winograd_outputs"]
+    assert [e.val for e in outputs.entities] == [4, 2]
