@@ -193,12 +193,13 @@ def test_a_report_without_a_summary_is_no_pass(report: str) -> None:
 
 def test_counters_of_the_last_launch_in_seconds_and_bytes_with_the_reasons_to_wait() -> None:
     table = part("counters_table")
-    row = table.row_of("c000_kernel0", table.read_launches(COUNTERS)["c000_kernel0"])
+    row = table.row_of(*list(table.read_launches(COUNTERS))[-1])
     assert row["time_s"] == pytest.approx(12.5e-6) and row["dram_read_bytes"] == 2_048_000
     assert row["l2_hit_percent"] is None and row["tensor_percent"] is None and row["registers"] == 40
     assert list(row["stalls"]) == ["long_scoreboard", "barrier", "wait"]
     usecond = COUNTERS.replace('"ns"', '"usecond"').replace('"12,500"', '"12.5"')
-    assert table.read_launches(usecond)["c000_kernel0"]["gpu__time_duration.sum"] == pytest.approx(12.5e-6)
+    _, values = list(table.read_launches(usecond))[-1]
+    assert values["gpu__time_duration.sum"] == pytest.approx(12.5e-6)
 
 
 # -- where the tools lie --------------------------------------------------------------------------------------------
@@ -383,6 +384,15 @@ def test_counters_of_the_fastest_candidate_become_rows(
     assert "launch__registers_per_thread" not in data["unknown_counters"]
     page = part("counters").lines(data, True)
     assert "| softmax 8 64 | kernel0 | 12.5 |" in page[2] and "long_scoreboard 2.5, barrier 1.5" in page[2]
+
+
+def test_launches_whose_kernels_are_named_alike_are_told_apart_by_their_order() -> None:
+    places = part("counters")._places
+    rows = [{"kernels": ["main_kernel0"]}, {"kernels": ["main_kernel1", "main_kernel0"]}, {"fault": None}]
+    alike = ["main_kernel0"] * 2 + ["main_kernel1", "main_kernel0"] * 2
+    assert places(rows, alike) == [0, 0, 1, 1, 1, 1]
+    assert places(rows, alike[1:]) == [None] * 5, "one is missing: which, nobody knows"
+    assert places(rows, ["c001_kernel0", "c900_kernel0"]) == [1, None]
 
 
 def test_counters_that_the_machine_keeps_to_itself_are_not_run_with_the_reason(

@@ -16,8 +16,8 @@ from typing import Any
 
 from tilewright.autotune.bundle.format import read_task, task_files
 
-from .counters_table import METRICS, STALLS, read_launches, row_of, table
-from .once import Item
+from .counters_table import METRICS, STALLS, Counters, read_launches, row_of, table
+from .once import LAUNCHES, TAGGED, Item
 from .sanitizer import path_of
 from .under import Session, find, run_plan
 
@@ -101,23 +101,38 @@ def _known(tool: Path) -> tuple[list[str], list[str]]:
 
 
 def result(session: Session) -> dict[str, Any]:
-    """Give the counters of each kernel, and what was wrong."""
-    launches: dict[str, dict[str, Any]] = {}
-    for report in session.reports:
-        launches |= read_launches(report)  # of one kernel the last launch
-    rows = []
-    for place, about in enumerate(session.rows):
-        of_place = {name: values for name, values in launches.items() if name.startswith(f"c{place:03d}_")}
-        rows += [{"place": place, "task": about["task"], "index": about["index"], "path": about["path"]}
-                 | row_of(name, values) for name, values in of_place.items()]  # fmt: skip
-    data = {
-        "rows": rows,
-        "reached": len(session.reached),
-        "wrong": session.wrong,
-        "unnamed": [name for name in launches if not re.match(r"c\d{3}_", name)],
-        "ends": session.ends,
-    }
-    return data | _failure(session, rows)
+    """Give the counters of each kernel, of its last launch, and what was wrong."""
+    launches = [launch for report in session.reports for launch in read_launches(report)]
+    last: dict[tuple[int, str], Counters] = {}
+    unnamed = []
+    for (name, values), place in zip(launches, _places(session.rows, [name for name, _ in launches]), strict=True):
+        if place is None:
+            unnamed.append(name)
+        else:
+            last[place, name] = values
+    rows = [
+        {
+            "place": place,
+            **{word: session.rows[place][word] for word in ("task", "index", "path")},
+            **row_of(name, values),
+        }
+        for (place, name), values in sorted(last.items(), key=lambda item: item[0])
+    ]
+    data = {"rows": rows, "reached": len(session.reached), "wrong": session.wrong, "unnamed": unnamed}
+    return data | {"ends": session.ends} | _failure(session, rows)
+
+
+def _places(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[int | None]:
+    """Give the candidate of each launch: by the kernel's name, or where that does not tell by the order of launches."""
+    tags = [TAGGED.fullmatch(name) for name in names]
+    places = [int(tag[1]) if tag and int(tag[1]) < len(rows) else None for tag in tags]
+    plain = [at for at, tag in enumerate(tags) if tag is None]
+    expected = [(place, name) for place, row in enumerate(rows) for name in LAUNCHES * row.get("kernels", [])
+                if not TAGGED.fullmatch(name)]  # fmt: skip
+    if [names[at] for at in plain] == [name for _, name in expected]:
+        for at, (place, _) in zip(plain, expected, strict=True):
+            places[at] = place
+    return places
 
 
 def _failure(session: Session, rows: Sequence[dict[str, Any]]) -> dict[str, str]:

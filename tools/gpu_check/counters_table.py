@@ -31,6 +31,8 @@ REASONS = (  # why a warp does not issue: of each instruction issued, how many w
 STALLS = {f"smsp__average_warps_issue_stalled_{reason}_per_issue_active.ratio": reason for reason in REASONS}
 TOP = 3  # reasons that the table names
 
+Counters = dict[str, float | None]  # by Nsight Compute's name
+
 _SCALES = {  # of units; `--print-units base` gives ns and byte
     "ns": 1e-9, "nsecond": 1e-9, "us": 1e-6, "usecond": 1e-6, "ms": 1e-3, "msecond": 1e-3, "s": 1.0, "second": 1.0,
     "kbyte": 1e3, "mbyte": 1e6, "gbyte": 1e9,
@@ -51,20 +53,19 @@ _COLUMNS = (  # heading, and what stands below it
 )
 
 
-def read_launches(report: str) -> dict[str, dict[str, float | None]]:
-    """Give the counters of each kernel's last launch, by kernel and counter; None for what could not be read.
+def read_launches(report: str) -> Iterator[tuple[str, Counters]]:
+    """Give the kernel and the counters of each launch, in order; None for a counter that could not be read.
 
     Times are in seconds, sizes in bytes.  Lines that are no part of the table, such as `==PROF==`, are passed over.
     """
-    found: dict[str, dict[str, float | None]] = {}
     for header, units, row in _rows(report):
         cells = dict(zip(header, row, strict=False))
         name = cells.get("Kernel Name", "").partition("(")[0].strip().rpartition(" ")[2]
         unit = dict(zip(header, units, strict=False))
-        found[name] = {
-            metric: _value(cells[metric], unit.get(metric, "")) for metric in (*METRICS, *STALLS) if metric in cells
-        }
-    return found
+        yield (
+            name,
+            {metric: _value(cells[metric], unit.get(metric, "")) for metric in (*METRICS, *STALLS) if metric in cells},
+        )
 
 
 def _rows(report: str) -> Iterator[tuple[list[str], list[str], list[str]]]:
@@ -87,7 +88,7 @@ def _value(text: str, unit: str) -> float | None:
         return None
 
 
-def row_of(kernel: str, values: dict[str, float | None]) -> dict[str, Any]:
+def row_of(kernel: str, values: Counters) -> dict[str, Any]:
     """Give the counters of a kernel by our names, with the most frequent reasons to wait."""
     stalls = {STALLS[name]: value for name, value in values.items() if name in STALLS and value}
     most = sorted(stalls, key=lambda reason: -stalls[reason])[:TOP]

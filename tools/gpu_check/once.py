@@ -33,6 +33,7 @@ from tilewright.runtime.cuda.devices import device as device_called
 from tilewright.runtime.cuda.kernel import CudaKernel
 
 MODES = ("check", "launch")
+LAUNCHES = 2  # of the latter
 TAGGED = re.compile(r"\bc(\d{3})_\w+")  # a kernel's name in what a tool reports
 
 
@@ -137,11 +138,11 @@ def _check(device: Device, about: About, built: Built) -> str:
 
 
 def _launch(device: Device, about: About, built: Built) -> str:
-    """Launch a candidate twice, the second time with its code and the clocks warmed up."""
+    """Launch a candidate twice, the last time with its code and the clocks warmed up."""
     assert built.gpu is not None
     arrays = [to_device(array, device) for array in make_arrays(_tensors(about), about.seed)]
     call = CudaKernel(built.gpu.signature, built.gpu.code, device).bind(*arrays)
-    for _again in range(2):
+    for _again in range(LAUNCHES):
         call.launch()
         device.synchronize()
     return ""
