@@ -1,0 +1,42 @@
+"""Convolutions with lanes along output channels: every shape against its direct evaluation."""
+
+from __future__ import annotations
+
+import pytest
+
+from tilewright.autotune import task
+from tilewright.autotune.templates.cpu import conv2d_blocked
+
+from .convolutions import Args, assert_right, case, configs_of, only
+
+CASES = {
+    "whole vectors": case(16, (14, 14), 32, (3, 3), 1, 1),
+    "odd everything": case(5, (13, 11), 21, (3, 3), 1, 1),
+    "few channels, large window, stride": case(3, (23, 25), 20, (7, 7), 2, 3),
+    "stride": case(8, (15, 14), 48, (3, 3), 2, 1),
+    "rows of seven": case(32, (7, 7), 64, (3, 3), 1, 1),
+    "pointwise": case(24, (9, 10), 40, (1, 1), 1, 0),
+    "pointwise with stride": case(16, (11, 12), 32, (1, 1), 2, 0),
+    "batch": case(8, (9, 9), 32, (3, 3), 1, 1, batch=2),
+    "dilation": case(8, (12, 12), 16, (3, 3), 1, 2, 2),
+    "groups": case(16, (8, 8), 64, (3, 3), 1, 1, groups=2),
+    "window that is no square": case(6, (10, 12), 32, (1, 5), 1, 0),
+    "fewer channels than lanes": case(6, (10, 12), 7, (3, 3), 1, 1),
+    "variable weights": case(8, (9, 9), 40, (3, 3), 1, 1, constant=False),
+    "NHWC": case(12, (13, 9), 40, (3, 3), 1, 1, layout="NHWC"),
+    "NHWC with stride and batch": case(8, (11, 11), 37, (3, 3), 2, 1, batch=2, layout="NHWC"),
+}
+
+
+@pytest.mark.parametrize("args", CASES.values(), ids=CASES)
+def test_configurations_give_the_right_result(monkeypatch: pytest.MonkeyPatch, args: Args) -> None:
+    only(monkeypatch, conv2d_blocked.plan)
+    tuned = task.create("conv2d", args, threads=2)
+    for number, config in enumerate(configs_of(tuned, 2)):
+        assert_right(tuned, config, threads=1 + number % 2)
+
+
+def test_groups_that_are_no_whole_vectors_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the direct algorithm is left for them."""
+    args = case(16, (8, 8), 20, (3, 3), 1, 1, groups=4)
+    assert "blocked_vectors" not in task.create("conv2d", args).config_space.fragments
