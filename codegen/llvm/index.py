@@ -237,3 +237,10 @@ def last_lane(body: Body, value: Value) -> Value:
         return value
     name = body.code.pure(f"extractelement {value.type} {value.text}, i64 {value.lanes - 1}", value.text)
     return Value(name, value.elem)
+
+
+def resized(body: Body, text: str, elem: str, lanes: int, to: int, first: int = 0) -> str:
+    """Give `to` lanes of a vector from lane `first` on; what lies beyond it is undefined."""
+    kind = vector(elem, lanes)
+    picks = ", ".join(f"i32 {first + k}" if first + k < lanes else "i32 poison" for k in range(to))
+    return body.code.pure(f"shufflevector {kind} {text}, {kind} poison, <{to} x i32> <{picks}>", text)

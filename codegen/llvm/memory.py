@@ -8,10 +8,12 @@ from ...ir.expr import Load
 from ...ir.stmt import Store
 from .address import alignment, flat_offset, pointer
 from .body import Body, Column, Linear
-from .index import broadcast, lanes_of, last_lane, materialise
+from .features import converts_half, has
+from .halves import narrow_half, widen_half
+from .index import broadcast, lanes_of, last_lane, materialise, resized
 from .registers import read_register, write_register
 from .transpose import write_columns
-from .types import Value, memory_type, suffix, value_type, vector
+from .types import Value, lane_literal, memory_type, suffix, value_type, vector
 
 WINDOWS = 4  # vector loads that still cost less than one gather
 
@@ -42,11 +44,19 @@ def _read(body: Body, buffer: Buffer, offset: Linear) -> Value:
         return _gather(body, buffer, offset)
     if offset.stride == 1 and not offset.pattern:
         return _read_vector(body, buffer, offset, body.lanes, body.mask)
-    if body.mask is None:
-        lanes = lanes_of(offset, body.lanes)
-        if max(lanes) - min(lanes) < WINDOWS * body.lanes:
-            return _shuffled(body, buffer, offset, lanes)
+    active = known_lanes(body.mask, body.lanes)
+    lanes = [x if on else None for x, on in zip(lanes_of(offset, body.lanes), active, strict=False)]
+    wanted = [x for x in lanes if x is not None]
+    if wanted and 0 < max(wanted) - min(wanted) < WINDOWS * body.lanes:
+        return _shuffled(body, buffer, offset, lanes)
     return _gather(body, buffer, offset)
+
+
+def known_lanes(mask: Value | None, lanes: int) -> tuple[bool, ...]:
+    """Tell which lanes are active; nothing where that is decided when the kernel runs."""
+    if mask is None:
+        return (True,) * lanes
+    return tuple(word.endswith("1") for word in mask.text[1:-1].split(", ")) if mask.text.startswith("<") else ()
 
 
 def _read_scalar(body: Body, buffer: Buffer, offset: Linear) -> Value:
@@ -66,6 +76,8 @@ def _read_vector(body: Body, buffer: Buffer, offset: Linear, lanes: int, mask: V
     kind = vector(elem, lanes)
     address = pointer(body, buffer, offset)
     align = alignment(body, buffer, offset)
+    if mask is None and is_ragged(body, elem, lanes):
+        return _read_ragged(body, elem, lanes, f"ptr align {align} {address}")
     if mask is None:
         return Value(body.code.result(f"load {kind}, ptr {address}, align {align}"), elem, lanes)
     symbol = f"@llvm.masked.load.{suffix(elem, lanes)}.p0"
@@ -73,29 +85,61 @@ def _read_vector(body: Body, buffer: Buffer, offset: Linear, lanes: int, mask: V
     return Value(body.code.result(call), elem, lanes)
 
 
-def _shuffled(body: Body, buffer: Buffer, offset: Linear, lanes: tuple[int, ...]) -> Value:
-    """Read windows that cover all lanes, none beyond the last element, and pick the lanes from them."""
-    width, elem, first = body.lanes, memory_type(buffer.dtype), min(lanes)
-    span = max(lanes) - first + 1
+def is_ragged(body: Body, elem: str, lanes: int) -> bool:
+    """Tell whether so many lanes are no register, and are read and written at once where lanes can be masked."""
+    return bool(lanes & (lanes - 1)) and elem in ("float", "double", "i32", "i64") and has(body.target, "avx512vl")
+
+
+def _read_ragged(body: Body, elem: str, lanes: int, place: str) -> Value:
+    """Read the first lanes of a register; LLVM would read pieces of powers of two."""
+    whole = 1 << lanes.bit_length()
+    kind, symbol = vector(elem, whole), f"@llvm.masked.load.{suffix(elem, whole)}.p0"
+    read = body.code.result(f"call {kind} {symbol}({place}, {_first_lanes(lanes, whole)}, {kind} poison)")
+    return Value(resized(body, read, elem, whole, lanes), elem, lanes)
+
+
+def _first_lanes(lanes: int, whole: int) -> str:
+    return f"{vector('i1', whole)} {lane_literal(tuple(int(k < lanes) for k in range(whole)), 'i1')}"
+
+
+def _shuffled(body: Body, buffer: Buffer, offset: Linear, lanes: list[int | None]) -> Value:
+    """Read windows that cover all active lanes, none beyond the last element, and pick the lanes from them."""
+    wanted = [x for x in lanes if x is not None]
+    width, elem, first = body.lanes, memory_type(buffer.dtype), min(wanted)
+    span = max(wanted) - first + 1
     size = min(span, width)
     starts = [min(k, span - size) for k in range(0, span, size)]
     base = Linear(0, offset.terms)
-    windows = [_read_vector(body, buffer, base._replace(constant=first + s), size, None) for s in starts]
-    picks = [(min((x - first) // size, len(starts) - 1), x - first) for x in lanes]
+    windows = [_window(body, buffer, base._replace(constant=first + s), size) for s in starts]
+    picks = [None if x is None else (min((x - first) // size, len(starts) - 1), x - first) for x in lanes]
     result = Value("poison", elem, width)
     for number in range(0, len(starts), 2):
         result = _pick(body, result, windows[number : number + 2], starts, number, picks)
     return result
 
 
+def _window(body: Body, buffer: Buffer, offset: Linear, lanes: int) -> Value:
+    """Read neighbouring elements, once."""
+    known = body.loaded.setdefault(buffer, {})
+    key = (offset, lanes, "window")
+    if key not in known:
+        known[key] = _read_vector(body, buffer, offset, lanes, None)
+    return known[key]
+
+
 def _pick(
-    body: Body, result: Value, windows: list[Value], starts: list[int], number: int, picks: list[tuple[int, int]]
+    body: Body,
+    result: Value,
+    windows: list[Value],
+    starts: list[int],
+    number: int,
+    picks: list[tuple[int, int] | None],
 ) -> Value:
     """Take from one or two windows the lanes that lie in them, the others from `result`."""
     size, width = windows[0].lanes, len(picks)
     chosen = [
-        (w - number) * size + position - starts[w] if number <= w < number + len(windows) else None
-        for w, position in picks
+        (p[0] - number) * size + p[1] - starts[p[0]] if p and number <= p[0] < number + len(windows) else None
+        for p in picks
     ]
     mask = ", ".join("i32 poison" if c is None else f"i32 {c}" for c in chosen)
     kind = windows[0].type
@@ -175,6 +219,9 @@ def _write(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
     address = pointer(body, buffer, offset)
     align = alignment(body, buffer, offset) if value.lanes > 1 else buffer.dtype.bytes
     mask = body.mask
+    if mask is None and is_ragged(body, value.elem, value.lanes):
+        _write_ragged(body, value, f"ptr align {align} {address}")
+        return
     if mask is None:
         body.code.effect(f"store {value.type} {value.text}, ptr {address}, align {align}")
         return
@@ -182,6 +229,13 @@ def _write(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
     body.code.effect(
         f"call void {symbol}({value.type} {value.text}, ptr align {align} {address}, {mask.type} {mask.text})"
     )
+
+
+def _write_ragged(body: Body, value: Value, place: str) -> None:
+    whole = 1 << value.lanes.bit_length()
+    wide = resized(body, value.text, value.elem, value.lanes, whole)
+    symbol, kind = f"@llvm.masked.store.{suffix(value.elem, whole)}.p0", vector(value.elem, whole)
+    body.code.effect(f"call void {symbol}({kind} {wide}, {place}, {_first_lanes(value.lanes, whole)})")
 
 
 def _scatter(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
@@ -198,6 +252,8 @@ def widen(body: Body, value: Value, dtype: DType) -> Value:
     code, lanes, text = body.code, value.lanes, value.text
     elem = value_type(dtype)
     kind = vector(elem, lanes)
+    if dtype == float16 and not converts_half(body.target):
+        return widen_half(body, value)
     if dtype == float16:
         return Value(code.pure(f"fpext {value.type} {text} to {kind}", text), elem, lanes)
     if dtype == bfloat16:
@@ -230,6 +286,8 @@ def narrow(body: Body, value: Value, dtype: DType) -> Value:
     code, lanes, text = body.code, value.lanes, value.text
     elem = memory_type(dtype)
     kind = vector(elem, lanes)
+    if dtype == float16 and not converts_half(body.target):
+        return narrow_half(body, value)
     if dtype == float16:
         return Value(code.pure(f"fptrunc {value.type} {text} to {kind}", text), elem, lanes)
     if dtype == bfloat16:

@@ -36,7 +36,7 @@ def dot_product(body: Body, call: Call) -> Value:
 
 def _read(body: Body, c: Address, at: Linear, count: int) -> Value:
     if c.buffer in body.registers:
-        return read_register(body, c.buffer, at)
+        return read_register(body, c.buffer, at, count)
     kind = Value("", "i32", count).type
     return Value(body.code.result(f"load {kind}, ptr {pointer(body, c.buffer, at)}, align 4"), "i32", count)
 

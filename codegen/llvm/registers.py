@@ -13,7 +13,7 @@ from .address import Access, flat_form
 from .body import Body, Linear
 from .cells import Cell
 from .chunks import chunks_of, is_written_out, lane_chunks
-from .index import broadcast, last_lane
+from .index import broadcast, last_lane, resized
 from .types import Value
 
 CELL_LIMIT = 256  # cells of one buffer
@@ -21,29 +21,44 @@ CELL_LIMIT = 256  # cells of one buffer
 
 @dataclass
 class _Span:
-    """Where one access may fall: the first elements, and how many lanes there are from each."""
+    """Where one access may fall: the first elements, and how many lanes there are from each.
+
+    whole  the lanes must be a cell, no part of one
+    """
 
     starts: set[int]
     lanes: int
+    whole: bool = False
 
 
 def plan_registers(body: Body, allocate: Allocate) -> dict[int, Cell] | None:
-    """Cut a local buffer in cells, by first element; None where some access is not constant or cells overlap."""
+    """Cut a local buffer in cells, by first element, as its widest accesses are; others may be parts of one.
+
+    None where some access is not constant, or partly in a cell and partly outside.
+    """
     buffer = allocate.buffer
     if any(arith.int_value(dim) is None for dim in buffer.shape):
         return None
     spans: list[_Span] = []
     if not _collect(body, buffer, allocate.body, {}, spans):
         return None
-    vectors = {(s, span.lanes) for span in spans if span.lanes > 1 for s in span.starts}
-    covered = {s + k for s, lanes in vectors for k in range(lanes)}
-    if len(covered) != sum(lanes for _, lanes in vectors):
+    found: dict[int, Cell] = {}
+    for lanes in sorted({span.lanes for span in spans}, reverse=True):
+        for first in sorted({s for span in spans if span.lanes == lanes for s in span.starts}):
+            if not _add_cell(found, Cell(buffer, first, lanes)):
+                return None
+    if any(found[s].lanes != span.lanes for span in spans if span.whole for s in span.starts):
         return None
-    scalars = {s for span in spans if span.lanes == 1 for s in span.starts} - covered
-    cells = [Cell(buffer, s, lanes) for s, lanes in vectors] + [Cell(buffer, s, 1) for s in scalars]
-    if len(cells) > CELL_LIMIT:
-        return None
-    return {cell.first + k: cell for cell in cells for k in range(cell.lanes)}
+    return found if len(set(found.values())) <= CELL_LIMIT else None
+
+
+def _add_cell(found: dict[int, Cell], cell: Cell) -> bool:
+    """Add a cell unless it is part of one; tell whether it is all of one, or all new."""
+    elements = range(cell.first, cell.first + cell.lanes)
+    known = {found.get(k) for k in elements}
+    if known == {None}:
+        found.update(dict.fromkeys(elements, cell))
+    return len(known) == 1
 
 
 def _collect(body: Body, buffer: Buffer, node: Stmt | Expr, loops: dict[Var, For], spans: list[_Span]) -> bool:
@@ -86,14 +101,17 @@ def _add_spans(body: Body, access: Access, loops: dict[Var, For], lanes: int | N
         else:
             return False
     for first, width in chunks:
-        spans.append(_Span({s + first for s in starts}, width))
+        spans.append(_Span({s + first for s in starts}, width, lanes is not None))
     return True
 
 
-def read_register(body: Body, buffer: Buffer, offset: Linear) -> Value:
-    """Give the cell at a constant offset, or the element of it that a scalar access names."""
+def read_register(body: Body, buffer: Buffer, offset: Linear, lanes: int = 0) -> Value:
+    """Give the cell at a constant offset, or the part of it that an access names: `lanes`, or those being written."""
     cell = body.registers[buffer][offset.constant]
     value = cell_value(body, cell)
+    lanes = lanes or body.lanes
+    if offset.stride and lanes != cell.lanes:
+        return _part(body, value, offset.constant - cell.first, lanes)
     if offset.stride or cell.lanes == 1:
         return value
     name = body.code.pure(f"extractelement {value.type} {value.text}, i64 {offset.constant - cell.first}", value.text)
@@ -108,14 +126,35 @@ def cell_value(body: Body, cell: Cell) -> Value:
 def write_register(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
     """Set the cell at a constant offset, or one element of it; lanes that are not active keep their value."""
     cell = body.registers[buffer][offset.constant]
-    new = _all_lanes(body, cell, value) if offset.stride else _one_element(body, cell, offset.constant, value)
+    new = (
+        _lanes(body, cell, offset.constant, value)
+        if offset.stride
+        else _one_element(body, cell, offset.constant, value)
+    )
     body.cells.write(cell, new.text)
 
 
-def _all_lanes(body: Body, cell: Cell, value: Value) -> Value:
-    """Give the cell with every active lane set."""
-    new, mask = broadcast(body, value, cell.lanes), body.mask
-    return new if mask is None else _chosen(body, mask, new, cell_value(body, cell))
+def _part(body: Body, value: Value, first: int, lanes: int) -> Value:
+    return Value(resized(body, value.text, value.elem, value.lanes, lanes, first), value.elem, lanes)
+
+
+def _lanes(body: Body, cell: Cell, place: int, value: Value) -> Value:
+    """Give the cell with every active lane set; the lanes may be a part of the cell."""
+    lanes = max(body.lanes, value.lanes)
+    first, whole = place - cell.first, lanes == cell.lanes
+    new, mask = broadcast(body, value, lanes), body.mask
+    if mask is None and whole:
+        return new
+    old = cell_value(body, cell)
+    if mask is not None:
+        new = _chosen(body, mask, new, old if whole else _part(body, old, first, lanes))
+    if whole:
+        return new
+    wide = _part(body, new, 0, cell.lanes)
+    picks = (cell.lanes + k - first if first <= k < first + new.lanes else k for k in range(cell.lanes))
+    listed = ", ".join(f"i32 {k}" for k in picks)
+    text = f"shufflevector {old.type} {old.text}, {wide.type} {wide.text}, <{cell.lanes} x i32> <{listed}>"
+    return Value(body.code.pure(text, old.text, wide.text), old.elem, cell.lanes)
 
 
 def _one_element(body: Body, cell: Cell, place: int, value: Value) -> Value:

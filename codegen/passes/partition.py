@@ -21,7 +21,10 @@ _LANES = (ForKind.VECTORIZED, ForKind.UNROLLED)
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The iterations first <= v < last of a loop in which `conditions` hold whatever the loops inside do."""
+    """The iterations first <= v < last of a loop in which `conditions` hold whatever the loops inside do.
+
+    None of them where each iteration is at one end or the other: those at either end then become a loop of their own.
+    """
 
     first: Affine
     last: Affine
@@ -168,6 +171,8 @@ def _main_range(loop: For, outside: frozenset[Var], choices: Choices) -> Range |
     if all(a.is_constant for a in known):
         first = max([0, *(a.constant for a in lows)])
         last = min([extent.constant, *(a.constant for a in highs)])
+        if first >= last and 0 < first < extent.constant and loop.kind not in (ForKind.PARALLEL, ForKind.THREAD):
+            return Range(Affine({}, first), Affine({}, first), ())
         if first >= last or (first == 0 and last == extent.constant):
             return None
         return Range(Affine({}, first), Affine({}, last), tuple(conditions))

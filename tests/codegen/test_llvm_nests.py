@@ -458,3 +458,35 @@ def test_what_a_parallel_loop_takes_along_is_in_order_of_appearance() -> None:
     head = next(line for line in text.splitlines() if line.startswith("define internal i32 @sums.par0.body"))
     found = re.findall(r"%p\.(\w+)", head)
     assert found == ["out", "a0", "a1", "a2", "a3", "a4", "a5"]
+
+
+@pytest.mark.parametrize("lanes", [3, 7, 12, 14])
+def test_lanes_that_are_no_register_are_accessed_at_once_where_lanes_can_be_masked(lanes: int) -> None:
+    i, source = Var("i"), buffer("source", lanes)
+    function = copy(i, source, i, lanes)
+    check(function)
+    text = emit([function], replace(host(), cpu="skylake-avx512", features=""))
+    assert text.count("@llvm.masked.load") == text.count("@llvm.masked.store") == 1
+
+
+@pytest.mark.parametrize("first", [0, 1, 5])
+def test_strided_lanes_with_a_known_mask_are_shuffled(first: int) -> None:
+    i, source, out = Var("i"), buffer("source", 40), buffer("out", 16)
+    value = IfThenElse(arith.le(Const(first), i), Load(source, (i * 2,)), Const(0.0, float32))
+    function = Function("masked", (source, out), For(i, Const(16), Store(out, (i,), value), VECTOR), (out,))
+    check(function)
+    assert "gather" not in emit([function], host())
+
+
+@pytest.mark.parametrize("first", [0, 4, 8])
+def test_parts_of_a_register_cell_are_read_and_written(first: int) -> None:
+    i, j, k = Var("i"), Var("j"), Var("k")
+    source, out, tile = buffer("source", 16), buffer("out", 16), buffer("tile", 16, scope="local")
+    body = seq(
+        For(i, Const(16), Store(tile, (i,), Load(source, (i,))), VECTOR),
+        For(j, Const(4), Store(tile, (j + first,), Load(tile, (j + 4,)) + 1.0), VECTOR),
+        For(k, Const(16), Store(out, (k,), Load(tile, (k,))), VECTOR),
+    )
+    function = Function("parts", (source, out), Allocate(tile, body), (out,))
+    check(function)
+    assert "alloca" not in Loaded(function).text

@@ -107,6 +107,18 @@ def test_padding_is_peeled_off_both_ends() -> None:
     assert_same_meaning(function, made)
 
 
+def test_a_loop_whose_every_iteration_is_at_one_end_or_the_other_is_cut_in_two() -> None:
+    a, out = tensor("a", 28), tensor("out", 28)
+    x = io * 16 + i
+    value = IfThenElse(arith.le(Const(1), x), Load(a, (x - 1,)), Const(0.0, float32))
+    body = loop(io, 2, loop(i, 16, If(x < 28, Store(out, (x,), value)), VECTOR))
+    function = Function("pad", (a, out), body, (out,))
+    made = PartitionLoops()(body, WIDE)
+    assert [str(n.extent) for n in of_kind(made, For)] == ["16", "12"]
+    assert len(list(of_kind(made, IfThenElse))) == 1
+    assert_same_meaning(function, made)
+
+
 def test_the_number_of_copies_is_limited() -> None:
     a, out = tensor("a", 13, 13, 13, 13), tensor("out", 13, 13, 13, 13)
     names = [(Var(f"o{d}"), Var(f"i{d}")) for d in range(4)]
