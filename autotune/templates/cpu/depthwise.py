@@ -1,0 +1,162 @@
+"""Depthwise convolutions on processors: a tile of pixels in registers, in which each input vector is loaded once.
+
+The image is read where it lies: what a window takes from outside of it are masked lanes, or tiles of their own at the
+edges.  Loads are what limits such a convolution, so the order within a tile decides:
+
+rows     for rx, ry: for rows, columns: all rows of a tile with one weight; a column of input vectors stays in registers
+window   for rows, columns: for ry, rx: one result after the other; a window of input vectors and all weights stay
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....schedule.schedule import Schedule
+from ....te.axis import Axis
+from ....te.tensor import Tensor
+from ...space import Knobs
+from ...template import get_target
+from .. import register_tile as tile
+
+MOST_ROWS = 16
+MOST_PRODUCTS = 512  # vector multiply-adds of one tile, all written out, once for each edge
+CROSSING = 1.6  # loads that one unaligned load of a whole vector counts as, on average
+ORDERS = ("window", "rows")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the axes of a result are for.
+
+    outer   the outermost axes, which threads share
+    lane    the axis whose neighbours become vector lanes: the innermost in memory
+    window  height and width
+    """
+
+    outer: tuple[Axis, ...]
+    height: Axis
+    width: Axis
+    lane: Axis
+    window: tuple[int, int]
+    stride: int
+
+    @classmethod
+    def of(cls, out: Tensor, layout: str, stride: int) -> Layout:
+        """Give the roles in a layout."""
+        axes = tuple(out.op.axis)
+        kh, kw = (tile.size(a) for a in out.op.reduce_axis)
+        match layout:
+            case "NCHW":
+                return cls(axes[:2], axes[2], axes[3], axes[3], (kh, kw), stride)
+            case "NHWC":
+                return cls(axes[:1], axes[1], axes[2], axes[3], (kh, kw), stride)
+            case _:
+                return cls(axes[:2], axes[2], axes[3], axes[4], (kh, kw), stride)
+
+    @property
+    def is_along_width(self) -> bool:
+        """Tell whether lanes are neighbouring pixels."""
+        return self.lane is self.width
+
+
+def schedule(cfg: Knobs, s: Schedule, out: Tensor, layout: str, stride: int) -> None:
+    """Define the knobs and schedule the convolution by them."""
+    roles, lanes = Layout.of(out, layout, stride), tile.lanes_of(get_target())
+    pad = tile.padded_input(out)
+    _define(cfg, roles, lanes, pad is not None)
+    within = pad is not None and cfg["pad"].val == "within"
+    if pad is not None and not within:
+        s[pad].compute_inline()
+    cache = tile.accumulate(s, out)
+    ho, hi = cfg["tile_h"].apply(s, out, roles.height)
+    lo, li = cfg["tile_lane"].apply(s, out, roles.lane)
+    inner, outer = [hi], [lo, ho]
+    if not roles.is_along_width:
+        wo, wi = cfg["tile_w"].apply(s, out, roles.width)
+        inner.append(wi)
+        outer = [ho, lo, wo] if cfg["blocks_outermost"].val else [ho, wo, lo]
+    loops, lane = tile.split_lanes(s, out, li, lanes, cfg["tile_lane"].size[-1])
+    channels = list(roles.outer)
+    s[out].reorder(*channels, *outer, *inner, *loops, lane)
+    tile.unroll_all(s, out, [*inner, *loops])
+    shared = channels if roles.is_along_width or len(channels) > 1 else [*channels, outer[0]]
+    parallel = tile.parallel_outer(s, out, shared)
+    s[cache].compute_at(s[out], outer[-1])
+    _accumulate(cfg, s, cache, roles, lanes)
+    if within:
+        assert pad is not None
+        s[pad].compute_at(s[out], parallel)
+        tile.copy_stage(s, pad, lanes, parallel=False)
+
+
+def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> None:
+    """Define sizes of the tile and the order in it."""
+    height, width, across = (tile.size(a) for a in (roles.height, roles.width, roles.lane))
+    registers = get_target().registers or 16
+    rows = tile.row_candidates(height, MOST_ROWS)
+    order = ORDERS[0] if roles.window[0] * roles.window[1] <= registers // 3 else ORDERS[1]
+    names = ["tile_h", "tile_lane"]
+    if roles.is_along_width:
+        sizes = sorted({min(across, lanes * n) for n in (1, 2, 3, 4, 7)})
+        columns = 1
+    else:
+        sizes = [min(across, lanes)]
+        wide = tile.row_candidates(width, MOST_ROWS)
+        names.append("tile_w")
+        cfg.define_split("tile_w", roles.width, "candidate", candidate=wide, default=tile.first_of(wide, 7, 8, 14))
+        columns = tile.first_of(wide, 7, 8, 14)[1]
+    fitting = [r for r in rows if _fits(registers, roles, lanes, r[1], sizes[0], columns, order)]
+    promise = {r: _promise(roles, lanes, r[1], sizes[0], columns) for r in fitting}
+    cfg.define_split("tile_h", roles.height, "candidate", candidate=rows, default=max(fitting, key=promise.__getitem__))
+    cfg.define_split("tile_lane", roles.lane, "candidate", candidate=[(-1, n) for n in sizes])
+    cfg.define_knob("order", list(ORDERS), default=order)
+    if is_padded:
+        cfg.define_knob("pad", ["inline", "within"])
+    if not roles.is_along_width:
+        cfg.define_knob("blocks_outermost", [False, True])
+    cfg.restrict(lambda *k: _fits(registers, roles, lanes, *_sizes(*k[:-1]), k[-1].val), *names, "order")
+    cfg.define_estimate(lambda *k: _promise(roles, lanes, *_sizes(*k)), *names)
+
+
+def _sizes(h: Any, lane: Any, w: Any = None) -> tuple[Any, Any, Any]:
+    """Give rows, elements across and columns of a tile."""
+    return h.size[-1], lane.size[-1], 1 if w is None else w.size[-1]
+
+
+def _fits(registers: int, roles: Layout, lanes: int, rows: Any, across: Any, columns: Any, order: Any) -> Any:
+    """Tell whether a tile is not too long, and what its order keeps in registers fits there (works on arrays, too)."""
+    kh, kw = roles.window
+    results = rows * columns * -(-across // lanes)
+    column = (roles.stride * (rows - 1) + kh) * columns * -(-across // lanes) + results + 1
+    return (results * kh * kw <= MOST_PRODUCTS) & ((order != "rows") | (column <= registers) | (rows == 1))
+
+
+def _promise(roles: Layout, lanes: int, rows: Any, across: Any, columns: Any) -> Any:
+    """Give the share of the multiply-add peak that a tile allows: two of them and two loads a cycle."""
+    (kh, kw), s = roles.window, roles.stride
+    vectors = -(-across // lanes)
+    results = rows * columns * vectors
+    inputs = s * (rows - 1) + kh
+    if roles.is_along_width:
+        loads = inputs * vectors * kw * CROSSING * (1 if s == 1 else 2)
+        covered = tile.coverage(tile.size(roles.width), lanes)
+    else:
+        loads = inputs * (s * (columns - 1) + kw) * vectors
+        covered = tile.coverage(tile.size(roles.lane), lanes) * tile.coverage(tile.size(roles.width), columns)
+    work = results * kh * kw / 2
+    time = np.maximum(work, (loads + kh * kw + results) / 2) + 8
+    return work / time * covered * tile.coverage(tile.size(roles.height), rows)
+
+
+def _accumulate(cfg: Knobs, s: Schedule, cache: Tensor, roles: Layout, lanes: int) -> None:
+    stage = s[cache]
+    spatial = list(stage.op.axis)
+    position = next(i for i, a in enumerate(spatial) if a.name == f"{roles.lane.name}_c")
+    ry, rx = stage.op.reduce_axis
+    loops, lane = tile.split_lanes(s, cache, spatial.pop(position), lanes, cfg["tile_lane"].size[-1])
+    within = [rx, ry, *spatial, *loops] if cfg["order"].val == "rows" else [*spatial, *loops, ry, rx]
+    stage.reorder(*within, lane)
+    tile.unroll_all(s, cache, within)

@@ -1,0 +1,65 @@
+"""Depthwise convolutions on processors, against direct evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tilewright.autotune.templates  # noqa: F401
+from tilewright.autotune import task
+from tilewright.autotune.space import Config
+from tilewright.autotune.task import Task
+from tilewright.ir.arith import int_value
+from tilewright.runtime.build import build
+from tilewright.te.evaluate import evaluate
+
+EPS = float(np.finfo(np.float32).eps)
+SHAPES = (  # batch, channels, height, width; window; stride; padding; dilation
+    ((1, 3, 14, 14), (3, 3), 1, 1, 1),
+    ((2, 2, 7, 7), (3, 3), 1, 1, 1),
+    ((1, 2, 15, 33), (3, 3), 2, 1, 1),
+    ((1, 2, 28, 28), (3, 3), 1, 1, 1),
+    ((1, 2, 20, 56), (3, 3), 2, 1, 1),
+    ((1, 2, 11, 19), (5, 5), 1, 2, 1),
+    ((1, 3, 13, 37), (5, 5), 2, 2, 1),
+    ((2, 1, 9, 40), (3, 3), 1, 0, 1),
+    ((1, 2, 17, 50), (3, 3), 1, 2, 2),
+    ((1, 2, 6, 130), (1, 7), 1, 3, 1),
+    ((1, 1, 5, 3), (3, 3), 1, 1, 1),
+)
+DRAWN = 2  # configurations of each, besides the default one
+
+
+def check(tuned: Task, config: Config, threads: int) -> None:
+    """Assert that a configuration gives what direct evaluation gives, within the error of its sums."""
+    schedule, tensors = tuned.instantiate(config)
+    rng = np.random.default_rng(0)
+    shapes = [tuple(int_value(n) or 0 for n in t.shape) for t in tensors]
+    image, kernel = (rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes[:2])
+    got = np.full(shapes[2], np.nan, np.float32)
+    build(schedule, tensors, effort="quick")["main"](image, kernel, got, threads=threads)
+    (expected,) = evaluate(tuned.outputs, {tuned.tensors[0]: image, tuned.tensors[1]: kernel})
+    terms = tuned.args[1][0] * tuned.args[1][1]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=2 * terms * EPS * terms)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NCHW16c"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_results(shape: tuple, layout: str) -> None:
+    data, *rest = shape
+    channels = {"NHWC": 21, "NCHW16c": 16}.get(layout, data[1])
+    tuned = task.create("depthwise_conv2d", ((data[0], channels, *data[2:]), *rest, layout))
+    space = tuned.config_space
+    check(tuned, space.default_config(), 1)
+    drawn = space.sample(DRAWN, np.random.default_rng(len(str(shape))))
+    for number, row in enumerate(drawn):
+        check(tuned, space.get(space.index_of(row)), 1 + number % 2)
+
+
+def test_the_default_is_a_configuration_of_the_space() -> None:
+    for layout in ("NCHW", "NHWC", "NCHW16c"):
+        for size, kernel, stride in ((112, 3, 2), (56, 5, 2), (14, 3, 1), (7, 5, 1)):
+            tuned = task.create(
+                "depthwise_conv2d", ((1, 32, size, size), (kernel, kernel), stride, kernel // 2, 1, layout)
+            )
+            assert tuned.config_space.default is not None
