@@ -1,0 +1,129 @@
+"""What a blocked product of matrices costs a processor, by its register tile, its blocks and what it packs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+L2_BYTES = 1 << 20  # of one core; blocks are to leave a quarter of it free
+L3_BYTES_PER_CYCLE = 6.0  # what a core gets of what lies beyond its own caches
+MULTIPLY_ADDS = 2  # vectors a cycle ...
+LATENCY = 4  # ... and cycles until a sum can be added to
+TILE_CYCLES = 20.0  # around the sums of a register tile
+COPY_CYCLES = 0.25  # an element packed from rows of vectors
+TRANSPOSE_CYCLES = 0.6  # an element packed across rows
+ALIASED_BYTES = 4096  # rows at a multiple of this distance meet in one set of the first cache
+ALIASED = 1.04  # what reading them unpacked costs
+LAUNCH_CYCLES = 2000.0  # a loop given to several threads
+
+
+class Blocking(NamedTuple):
+    """What is chosen, each a number or a column over a population.
+
+    rows, vectors              of a register tile
+    parts_m, parts_n, parts_k  blocks that the dimensions are cut in
+    columns_outer              whether blocks of columns are shared out among threads, else blocks of rows
+    packs_a                    whether blocks of the first factor are packed
+    packs_b                    "none", "block" or "whole" of the second
+    """
+
+    rows: Any
+    vectors: Any
+    parts_m: Any
+    parts_n: Any
+    parts_k: Any
+    columns_outer: Any
+    packs_a: Any
+    packs_b: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ProductShape:
+    """A product (batch, m, n, k) of elements of 4 bytes and the machine that computes it.
+
+    across_a, across_b  whether packing a factor transposes it
+    constant_b          whether the second factor is packed ahead of the calls
+    """
+
+    batch: int
+    m: int
+    n: int
+    k: int
+    across_a: bool
+    across_b: bool
+    constant_b: bool
+    lanes: int
+    threads: int
+
+    def share_of_peak(self, b: Blocking) -> Any:
+        """Give the share of the multiply-add peak of all threads that a blocking promises, 0 to 1."""
+        least = self.batch * self.m * self.n * self.k / (MULTIPLY_ADDS * self.lanes) / self.threads
+        return least / self.cycles(b)
+
+    def cycles(self, b: Blocking) -> Any:
+        """Give the cycles of the thread that has most to do."""
+        serial = self.batch * (self.computing(b) + self.storing(b) + self.packing(b) + self.fetching(b))
+        return serial / self.threads * self.imbalance(b) + LAUNCH_CYCLES * (self.threads > 1)
+
+    def computing(self, b: Blocking) -> Any:
+        """Give the cycles of multiplying and adding, by whole register tiles and those at the edges."""
+        whole_m, rest_m = np.divmod(self.m, b.rows)
+        whole_n, rest_n = np.divmod(-(-self.n // self.lanes), b.vectors)
+        return self.k * (
+            whole_m * whole_n * _step(b.rows, b.vectors)
+            + whole_m * (rest_n > 0) * _step(b.rows, rest_n)
+            + (rest_m > 0) * whole_n * _step(rest_m, b.vectors)
+            + (rest_m > 0) * (rest_n > 0) * _step(rest_m, rest_n)
+        )
+
+    def storing(self, b: Blocking) -> Any:
+        """Give the cycles of beginning and ending register tiles, and of sums that wait in memory for their rest."""
+        tiles = np.ceil(self.m / b.rows) * np.ceil(self.n / (self.lanes * b.vectors))
+        through = self.m * self.n * 4 * np.where(b.parts_k > 1, 2 * b.parts_k + 1, 1) / (2 * L3_BYTES_PER_CYCLE)
+        return tiles * b.parts_k * TILE_CYCLES + through
+
+    def packing(self, b: Blocking) -> Any:
+        """Give the cycles of packing, again for every block that is packed for its own."""
+        again_a = np.where(b.columns_outer, b.parts_n, 1)
+        again_b = np.where((b.packs_b == "block") & ~b.columns_outer, b.parts_m, 1)
+        cost_a = TRANSPOSE_CYCLES if self.across_a else COPY_CYCLES
+        cost_b = TRANSPOSE_CYCLES if self.across_b else COPY_CYCLES
+        spilled = self.n * self.k * 4 > L2_BYTES
+        cost_b = cost_b + np.where(b.packs_b == "whole", 8 * spilled / L3_BYTES_PER_CYCLE, 0)
+        packed_b = 0 if self.constant_b else np.where(b.packs_b == "none", 0, self.n * self.k * again_b * cost_b)
+        return np.where(b.packs_a, self.m * self.k * again_a * cost_a, 0) + packed_b
+
+    def fetching(self, b: Blocking) -> Any:
+        """Give the cycles of waiting for what the cores' own caches do not hold."""
+        depth = np.ceil(self.k / b.parts_k)
+        panel = depth * b.vectors * self.lanes * 4
+        block = np.ceil(self.m / b.parts_m) * depth * 4
+        columns = np.ceil(self.n / b.parts_n) * depth * 4
+        held = block + panel <= L2_BYTES * 3 // 4
+        all_held = block + columns <= L2_BYTES * 3 // 4
+        times_a = np.where(held, np.where(b.columns_outer & ~all_held, b.parts_n, 1), self.n / (b.vectors * self.lanes))
+        times_b = np.where(all_held & b.columns_outer, 1, b.parts_m)
+        moved = 4 * self.k * (self.m * times_a + self.n * times_b) / L3_BYTES_PER_CYCLE / 2
+        aliased = (self.k * 4 % ALIASED_BYTES == 0) & self.across_a
+        unpacked_a = np.where(b.packs_a | ~np.bool_(aliased), 0.0, ALIASED - 1)
+        strided = np.where(b.packs_b == "none", 0.15 if self.n * 4 >= ALIASED_BYTES else 0.03, 0.0)
+        if self.across_b:
+            strided = np.where(b.packs_b == "none", 8.0, 0.0)
+        return moved + (unpacked_a + strided) * self.computing(b)
+
+    def imbalance(self, b: Blocking) -> Any:
+        """Give how much longer the thread with most to do takes than all would at equal shares."""
+        tiles_m, tiles_n = np.ceil(self.m / b.rows), np.ceil(self.n / (self.lanes * b.vectors))
+        tiles = np.where(b.columns_outer, tiles_n, tiles_m)
+        each = np.ceil(tiles / np.where(b.columns_outer, b.parts_n, b.parts_m))
+        blocks = np.ceil(tiles / each) * self.batch
+        most = np.minimum(np.ceil(blocks / self.threads) * each, tiles * self.batch)
+        return most * self.threads / (tiles * self.batch)
+
+
+def _step(rows: Any, vectors: Any) -> Any:
+    """Give the cycles of one term of the sums of a register tile: multiplying, loading, or waiting for sums."""
+    work = rows * vectors / MULTIPLY_ADDS
+    return np.maximum(np.maximum(work, (rows + vectors) / 2), LATENCY)

@@ -1,0 +1,19 @@
+"""Products of matrices on processors: the algorithms that there are for one."""
+
+from __future__ import annotations
+
+from ....schedule.schedule import Schedule
+from ....te.tensor import Tensor
+from ...space import Knobs
+from . import gemm
+from .algorithm import choose
+from .product import ProductRequest
+
+ALGORITHMS = (gemm.plan,)  # each gives None for a product that it does not fit
+
+
+def scheduled(cfg: Knobs, request: ProductRequest) -> tuple[Schedule, Tensor]:
+    """Give a schedule of a product, and its result."""
+    cfg.define_meaning([request.a, request.b, request.result])
+    plans = (plan(cfg, request) for plan in ALGORITHMS)
+    return choose(cfg, [plan for plan in plans if plan is not None]).scheduled()
