@@ -23,6 +23,9 @@ CHANNELS, UNROLL, IMAGE = "blocked_channels", "blocked_unroll", "blocked_image"
 OUTER = "blocked_rows_outermost"
 
 
+BAND_BYTES = 24 << 10  # of sums
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
     """What is computed, in order.
@@ -132,31 +135,47 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, lanes:
     out, tiles = stages.out, stages.tiles
     n, f, y, x = out.op.axis if conv.is_nchw else (out.op.axis[0], out.op.axis[3], *out.op.axis[1:3])
     stage = s[out]
+    in_parts = cfg[CHANNELS].val < conv.channels
     blocks, inside = stage.split(f, factor=lanes * cfg[VECTORS].val)
     vectors, lane = stage.split(inside, factor=lanes)
+    bands, y = stage.split(y, factor=_band(cfg, conv, lanes))
     rows, row = stage.split(y, factor=cfg[HEIGHT].val)
     columns, column = stage.split(x, factor=cfg[WIDTH].val)
-    outer = [n, rows, blocks] if cfg[OUTER].val else [n, blocks, rows]
-    stage.reorder(*outer, columns, vectors, row, column, lane)
+    outer = [n, bands, blocks] if cfg[OUTER].val else [n, blocks, bands]
+    stage.reorder(*outer, rows, columns, vectors, row, column, lane)
     stage.vectorize(lane)
     tile.unroll_all(s, out, [vectors, row, column])
-    tile.parallel_outer(s, out, outer)
-    s[tiles].compute_at(stage, columns)
+    parallel = tile.parallel_outer(s, out, outer)
+    s[tiles].compute_at(stage, parallel if in_parts else columns)
     s[tiles].set_scope("local")
-    _accumulate(cfg, s, tiles, lanes)
+    _accumulate(cfg, s, tiles, lanes, in_parts)
     _pack(s, stages.packed, constant, lanes)
     if stages.padded is not None:
         _pad(cfg, s, stages.padded, conv, lanes)
 
 
-def _accumulate(cfg: Knobs, s: Schedule, tiles: Tensor, lanes: int) -> None:
+def _band(cfg: Knobs, conv: Convolution, lanes: int) -> int:
+    """Give the rows whose sums are kept while another part of the channels is added to them."""
+    height, (rows, columns) = cfg[HEIGHT].val, conv.positions
+    if cfg[CHANNELS].val == conv.channels:
+        return height
+    most = BAND_BYTES // (4 * columns * lanes * cfg[VECTORS].val)
+    return min(rows, max(height, most // height * height))
+
+
+def _accumulate(cfg: Knobs, s: Schedule, tiles: Tensor, lanes: int, in_parts: bool) -> None:
     stage = s[tiles]
     n, b, y, x, inside = tiles.op.axis
     rc, ry, rx = tiles.op.reduce_axis
     vectors, lane = stage.split(inside, factor=lanes)
-    outer, within = stage.split(rc, factor=cfg[CHANNELS].val)
+    parts, within = stage.split(rc, factor=cfg[CHANNELS].val)
     between, unrolled = stage.split(within, factor=cfg[UNROLL].val)
-    stage.reorder(n, b, outer, ry, rx, between, unrolled, y, x, vectors, lane)
+    loops = []
+    if in_parts:
+        yo, y = stage.split(y, factor=cfg[HEIGHT].val)
+        xo, x = stage.split(x, factor=cfg[WIDTH].val)
+        loops = [yo, xo]
+    stage.reorder(n, b, parts, *loops, ry, rx, between, unrolled, y, x, vectors, lane)
     stage.vectorize(lane)
     tile.unroll_all(s, tiles, [unrolled, y, x, vectors])
 
