@@ -158,7 +158,7 @@ class Product:
         """Give the template and its arguments."""
         if self.batch:
             return "batch_matmul", (self.batch, self.m, self.n, self.k, False)
-        return "matmul", (self.m, self.n, self.k)
+        return "matmul", (self.m, self.n, self.k, False, False, "float32", self.constant)
 
 
 @dataclass(frozen=True, slots=True)

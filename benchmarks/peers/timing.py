@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from itertools import repeat
 from resource import RUSAGE_SELF, getrusage
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep
 
 SETTLE_S = 1e-3  # of calls before a batch, for caches and clock
 ATTEMPTS = 10
 REST_S = 1e-3  # between attempts: who has slept is let run for a while, mostly some milliseconds
-SHORT_S = 20e-3  # batches beyond are hardly ever left in peace, and are taken as they come
+SHORT_S = 20e-3  # batches beyond are hardly ever left in peace: one attempt
 
 
 def batch(call: Callable[[], object], number: int) -> float:
@@ -35,28 +35,30 @@ def calibrated(call: Callable[[], object], batch_s: float) -> int:
         number = math.ceil(number * min(10.0, 1.1 * batch_s / max(spent, 1e-9)))
 
 
-def settled_batch(call: Callable[[], object], number: int) -> float:
-    """Give the seconds of one call of a batch, after enough calls to bring its data and code back into the caches."""
+def settle(call: Callable[[], object]) -> None:
+    """Call often enough to bring data and code back into the caches."""
     until = perf_counter() + SETTLE_S
     call()
     while perf_counter() < until:
         call()
-    return batch(call, number)
 
 
-def undisturbed_batch(call: Callable[[], object], number: int) -> float:
+def undisturbed_batch(call: Callable[[], object], number: int, threads: int) -> float:
     """Give the seconds of one call of a batch in which the system took no processor away from this process.
 
-    After `ATTEMPTS` batches the one with the fewest interruptions counts, the first of them.
+    After `ATTEMPTS` batches the one with the fewest interruptions counts, the first of them.  With one thread the time
+    is then that of the processor, if it is less: it stands still while others run.
     """
     best_count, best_s = math.inf, math.inf
     for _ in range(ATTEMPTS):
-        before = interruptions()
-        seconds = settled_batch(call, number)
-        count = interruptions() - before
-        if count < best_count:
-            best_count, best_s = count, seconds
-        if count == 0 or seconds * number > SHORT_S:
+        settle(call)
+        interrupted, spent = interruptions(), process_time()
+        seconds = batch(call, number)
+        interrupted, spent = interruptions() - interrupted, process_time() - spent
+        if interrupted < best_count:
+            best_count = interrupted
+            best_s = min(seconds, spent / number) if interrupted and threads == 1 else seconds
+        if interrupted == 0 or seconds * number > SHORT_S:
             break
         sleep(REST_S)
     return best_s

@@ -23,9 +23,9 @@ TRIALS = 5  # batches by which the fastest form is chosen
 class Bench:
     """One prepared call at a time."""
 
-    def __init__(self, made: Competitor) -> None:
-        """Wrap a competitor."""
-        self.competitor = made
+    def __init__(self, made: Competitor, threads: int) -> None:
+        """Wrap a competitor that runs this many threads."""
+        self.competitor, self.threads = made, threads
         self.form: Form | None = None
         self.number = 0
         self.arrays: list[np.ndarray] = []  # libraries are given their addresses
@@ -38,7 +38,7 @@ class Bench:
                     return self.prepare(request)
                 case Run():
                     assert self.form is not None, "prepared before it is run"
-                    return Sample(undisturbed_batch(self.form.call, self.number))
+                    return Sample(undisturbed_batch(self.form.call, self.number, self.threads))
         except Exception as error:  # a library may raise anything, and the others shall still be measured
             return Refused(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
@@ -53,7 +53,7 @@ class Bench:
         times = [np.inf] * len(forms)
         for _ in range(TRIALS if len(forms) > 1 else 0):
             for position, (form, number) in enumerate(zip(forms, numbers, strict=True)):
-                times[position] = min(times[position], undisturbed_batch(form.call, number))
+                times[position] = min(times[position], undisturbed_batch(form.call, number, self.threads))
         best = int(np.argmin(times))
         self.form, self.number = forms[best], numbers[best]
         self.form.call()
@@ -64,7 +64,7 @@ class Bench:
 def serve(name: str, surroundings: Surroundings, pipe: Connection) -> None:
     """Answer requests until the other end closes."""
     try:
-        bench = Bench(competitor(name, surroundings))
+        bench = Bench(competitor(name, surroundings), surroundings.threads)
     except (ImportError, OSError) as error:
         pipe.send(Refused(f"not installed: {error}"))
         return

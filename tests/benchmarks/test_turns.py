@@ -70,11 +70,32 @@ def test_workloads_over_their_time_have_three_rounds() -> None:
     assert len(entries["a"].seconds) == 3
 
 
-def test_the_batch_with_the_fewest_interruptions_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts, seconds = iter([0, 3, 3, 4, 4, 5, 5, 5]), iter([9.0, 1.0, 2.0, 3.0])
+@pytest.fixture
+def four_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of 9, 1, 2, 3 ns with 3, 1, 1, 0 interruptions, each half of the time without a processor."""
+    counts, seconds = iter([0, 3, 3, 4, 4, 5, 5, 5]), [9e-9, 1e-9, 2e-9, 3e-9]
+    spent = iter([time for s in seconds for time in (0.0, s / 2)])
+    left = iter(seconds)
     monkeypatch.setattr(timing, "interruptions", lambda: next(counts))
-    monkeypatch.setattr(timing, "settled_batch", lambda call, number: next(seconds) * 1e-6)
-    assert timing.undisturbed_batch(int, 1) == 3.0e-6
+    monkeypatch.setattr(timing, "process_time", lambda: next(spent))
+    monkeypatch.setattr(timing, "batch", lambda call, number: next(left))
+
+
+@pytest.mark.usefixtures("four_batches")
+def test_the_batch_without_interruptions_counts() -> None:
+    assert timing.undisturbed_batch(int, 1, threads=1) == 3e-9
+
+
+@pytest.mark.usefixtures("four_batches")
+def test_the_first_with_the_fewest_counts_where_none_is_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "ATTEMPTS", 3)
+    assert timing.undisturbed_batch(int, 1, threads=2) == 1e-9
+
+
+@pytest.mark.usefixtures("four_batches")
+def test_one_thread_is_not_timed_while_it_has_no_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "ATTEMPTS", 3)
+    assert timing.undisturbed_batch(int, 1, threads=1) == 0.5e-9
 
 
 def times(**seconds: list[float]) -> dict[str, object]:
