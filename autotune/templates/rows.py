@@ -7,20 +7,20 @@ from ...ir.errors import TuneError
 from ...schedule.schedule import Schedule, create_schedule
 from ...te import operators
 from ...te.tensor import Tensor
-from ..template import get_config, get_target, template
-from .generic import SCHEDULERS, schedule_stages
+from ..template import template
+from .generic import schedule_stages
 
 REDUCTIONS = ("sum", "prod", "max", "min", "mean", "argmax", "argmin")
 
 
-@template("softmax")
+@template("softmax", version=2)
 def softmax(m: int, n: int, dtype: str = "float32") -> tuple[Schedule, list[Tensor]]:
     """Give a tunable softmax along the rows of data (m, n)."""
     data = te.placeholder((m, n), dtype, name="data")
     return _scheduled([data], operators.softmax(data, axis=1))
 
 
-@template("layer_norm")
+@template("layer_norm", version=2)
 def layer_norm(m: int, n: int, dtype: str = "float32") -> tuple[Schedule, list[Tensor]]:
     """Give a tunable normalization of the rows of data (m, n), with gamma (n,) and beta (n,)."""
     data = te.placeholder((m, n), dtype, name="data")
@@ -28,7 +28,7 @@ def layer_norm(m: int, n: int, dtype: str = "float32") -> tuple[Schedule, list[T
     return _scheduled([data, gamma, beta], operators.layer_norm(data, gamma, beta, axis=1))
 
 
-@template("reduction")
+@template("reduction", version=2)
 def reduction(
     m: int, n: int, axis: int, operator: str = "sum", dtype: str = "float32"
 ) -> tuple[Schedule, list[Tensor]]:
@@ -43,7 +43,7 @@ def reduction(
     return _scheduled([data], getattr(operators, operator)(data, axis=axis))
 
 
-@template("elementwise")
+@template("elementwise", version=2)
 def elementwise(m: int, n: int, operator: str = "relu", dtype: str = "float32") -> tuple[Schedule, list[Tensor]]:
     """Give a tunable operator(data + bias) of data (m, n) and bias (n,), in one pass.
 
@@ -60,5 +60,5 @@ def elementwise(m: int, n: int, operator: str = "relu", dtype: str = "float32") 
 
 def _scheduled(inputs: list[Tensor], out: Tensor) -> tuple[Schedule, list[Tensor]]:
     s = create_schedule(out.op)
-    SCHEDULERS.get(get_target().kind, schedule_stages)(get_config(), s)
+    schedule_stages(s)
     return s, [*inputs, out]

@@ -14,14 +14,17 @@ from .reduction import extent_of, normalized
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """Give exp(x) over its sum along `axis`, of any shape; the greatest element is subtracted before exp."""
+    """Give exp(x) over its sum along `axis`, of any shape; the greatest element is subtracted before exp.
+
+    Each element is multiplied by the reciprocal of the sum, one division for all.
+    """
     (along,) = normalized("softmax", x, axis)
     greatest = _along(x, (along,), max, lambda *i: x[i], "T_softmax_maxelem")
     powers = compute(x.shape, lambda *i: exp(x[i] - greatest[_without(i, (along,))]), name="T_softmax_exp")
     total = _along(x, (along,), sum, lambda *i: powers[i], "T_softmax_expsum")
     return compute(
         x.shape,
-        lambda *i: powers[i] / total[_without(i, (along,))],
+        lambda *i: powers[i] * (1.0 / total[_without(i, (along,))]),
         name="T_softmax_norm",
         tag="softmax_output",
         attrs={"axis": along},

@@ -1,0 +1,236 @@
+"""Programs without products on processors: elementwise ones, reductions, and rows normalized by what their elements
+give.
+
+They move bytes, so each byte is read once from beyond the first-level cache: a task is a row, which stays there while
+its statistics are taken and it is written.  A sum along a row has a vector of partial sums for each of several vectors
+at once, for sums wait for each other; they are combined in halves at the end.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from ....ir.dtype import DType
+from ....ir.expr import Call, Var
+from ....ir.visit import of_kind, variables
+from ....schedule.schedule import Schedule
+from ....schedule.stage import Stage
+from ....schedule.table import can_inline
+from ....te.axis import Axis
+from ....te.nodes import Read
+from ....te.operation import ComputeOp
+from ....te.tensor import Tensor
+from ...space import Knobs
+from ...template import get_target
+from .. import register_tile as tile
+from .stage_tile import tile_stage
+
+VECTORS = (1, 2, 4, 8)  # side by side
+IN_REGISTERS = 12  # vectors of a row that is kept in registers
+BLOCK = 4096  # elements of a row that one task has, where rows are few
+LONG = 1 << 16  # elements of a reduction to one result that is worth several threads
+PARTS = 16
+
+
+def schedule_stages(cfg: Knobs, s: Schedule) -> None:
+    """Define and apply the knobs of every stage that computes."""
+    if _has_symbolic_sizes(s) or not _normalized_rows(cfg, s):
+        _each_stage(cfg, s)
+
+
+def _has_symbolic_sizes(s: Schedule) -> bool:
+    return any(a.size is None for stage in s.stages for a in (*stage.op.axis, *stage.op.reduce_axis))
+
+
+def _each_stage(cfg: Knobs, s: Schedule) -> None:
+    symbolic = _has_symbolic_sizes(s)
+    for stage in s.stages:
+        if can_inline(s.table, stage.state):
+            stage.compute_inline()
+    for stage in s.stages:
+        if not stage.state.compute or not stage.state.is_root:
+            continue
+        if not symbolic and _sums_along_rows(stage):
+            _reduce_rows(cfg, s, stage, stage.state.id, _rows(stage, list(stage.op.axis)))
+        elif not symbolic and _is_along_columns(stage):
+            _along_columns(cfg, stage)
+        elif stage.op.axis:
+            tile_stage(cfg, s, stage)
+
+
+def _lanes(stage: Stage) -> int:
+    return tile.lanes_of(get_target(), max(_computed_bits(dtype) for _, dtype in stage.op.results))
+
+
+def _computed_bits(dtype: DType) -> int:
+    return max(32, dtype.bits)
+
+
+def _reads(stage: Stage) -> list[Read]:
+    compute = stage.op
+    assert isinstance(compute, ComputeOp)
+    return [r for body in compute.body for r in of_kind(body, Read) if r.indices]
+
+
+# -- elementwise, and reductions of columns -------------------------------------------------------------------------
+
+
+def _is_along_columns(stage: Stage) -> bool:
+    """Tell whether neighbouring results are made of neighbouring elements, and of one tensor if they are sums."""
+    if not stage.op.axis:
+        return False
+    last = stage.op.axis[-1].var
+    reduced: set[Var] = {a.var for a in stage.op.reduce_axis}
+    reads = _reads(stage)
+    over = [r for r in reads if any(variables(i) & reduced for i in r.indices)]
+    if not all(_follows(r, last) or not _depends(r, last) for r in reads):
+        return False
+    return not reduced or (bool(over) and all(_follows(r, last) for r in over))
+
+
+def _follows(read: Read, last: Var) -> bool:
+    """Tell whether `last` is the last index, and no part of any other."""
+    return read.indices[-1] is last and not any(last in variables(i) for i in read.indices[:-1])
+
+
+def _depends(read: Read, var: Var) -> bool:
+    return any(var in variables(i) for i in read.indices)
+
+
+def _along_columns(cfg: Knobs, stage: Stage) -> None:
+    """Run through blocks of rows in order; of a sum, several rows are added to the results at once."""
+    name, lanes = stage.state.id, _lanes(stage)
+    *outer, last = stage.op.axis
+    reduce, columns = list(stage.op.reduce_axis), tile.size(last)
+    rows = prod(tile.size(a) for a in outer)
+    widths = [lanes * n for n in VECTORS if n == 1 or lanes * n <= columns]
+    blocks = [b for b in (1024, BLOCK, 4 * BLOCK) if b < columns]
+    cfg.define_knob(f"vector_{name}", widths, default=widths[min(2, len(widths) - 1)])
+    cfg.define_knob(f"block_{name}", [*blocks, columns], default=columns if rows >= PARTS or not blocks else blocks[0])
+    if reduce:
+        cfg.define_knob(f"rows_{name}", [1, 2, 4, 8], default=4)
+    block, inner = stage.split(last, factor=cfg[f"block_{name}"].val)
+    inner, lane = stage.split(inner, factor=cfg[f"vector_{name}"].val)
+    added: list[Axis] = []
+    if reduce:
+        reduce[-1], row = stage.split(reduce[-1], factor=cfg[f"rows_{name}"].val)
+        stage.unroll(row)
+        added = [row]
+    stage.reorder(*outer, block, *reduce, inner, *added, lane)
+    stage.vectorize(lane)
+    stage.parallel(stage.fuse(*outer, block) if outer else block)
+
+
+# -- reductions of rows ---------------------------------------------------------------------------------------------
+
+
+def _sums_along_rows(stage: Stage) -> bool:
+    """Tell whether the innermost dimension of what is read is summed over, and everything that is summed lies so."""
+    if not stage.op.reduce_axis:
+        return False
+    last = stage.op.reduce_axis[-1].var
+    reads = _reads(stage)
+    return any(_follows(r, last) for r in reads) and all(_follows(r, last) or not _depends(r, last) for r in reads)
+
+
+def _rows(stage: Stage, axes: list[Axis]) -> Axis | None:
+    """Give the one loop over rows, which threads share."""
+    if not axes:
+        return None
+    rows = stage.fuse(*axes) if len(axes) > 1 else axes[0]
+    stage.parallel(rows)
+    return rows
+
+
+def _reduce_rows(cfg: Knobs, s: Schedule, stage: Stage, name: str, at: Axis | None, host: Stage | None = None) -> None:
+    """Let lanes and several vectors sum up a row, and combine their sums in halves.
+
+    at, host  the loop over rows, and the stage that has it: this one if it is none
+    """
+    lanes, length = _lanes(stage), tile.size(stage.op.reduce_axis[-1])
+    if at is None and host is None and length >= LONG:
+        part, _ = stage.split(stage.op.reduce_axis[-1], nparts=PARTS)
+        first = _first(s.rfactor(stage.op.output(0), part))
+        _reduce_rows(cfg, s, s[first], name, _rows(s[first], list(s[first].op.axis)))
+        return
+    widths = [lanes * n for n in VECTORS if n == 1 or lanes * n <= length]
+    cfg.define_knob(f"vector_{name}", widths, default=widths[min(2, len(widths) - 1)])
+    width = min(cfg[f"vector_{name}"].val, 1 << max(1, length - 1).bit_length())
+    partials = []
+    while width > 1:
+        _, inner = stage.split(stage.op.reduce_axis[-1], factor=width)
+        partials.append(s[_first(s.rfactor(stage.op.output(0), inner, -1))])
+        width = lanes if width > lanes else width // 2
+    for partial in partials:
+        *_, lane = partial.op.axis
+        partial.reorder(*partial.op.reduce_axis, lane)
+        partial.vectorize(lane)
+        partial.set_scope("local")
+        if at is not None:
+            partial.compute_at(host or stage, at)
+    for axis in stage.op.reduce_axis:
+        stage.unroll(axis)
+
+
+def _first(tensors: Tensor | list[Tensor]) -> Tensor:
+    return tensors[0] if isinstance(tensors, list) else tensors
+
+
+# -- rows that are normalized ---------------------------------------------------------------------------------------
+
+
+def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
+    """Take the statistics of a row and write it before the next one; tell whether the program is of this kind."""
+    *before, last = [stage for stage in s.stages if stage.state.compute]
+    statistics = [stage for stage in before if stage.op.reduce_axis]
+    dims = {len(stage.op.axis) for stage in statistics}
+    shape = [a.size for a in last.op.axis]
+    if last.op.reduce_axis or not last.state.is_output or len(dims) != 1:
+        return False
+    outer = dims.pop()
+    if not 0 < outer < len(shape) or not all(_is_of_rows(stage, shape, outer) for stage in before):
+        return False
+    lanes, columns = _lanes(last), shape[-1] or 1
+    kept = [stage for stage in before if stage not in statistics and _is_kept(s, stage)]
+    for stage in before:
+        if not stage.op.reduce_axis and stage not in kept:
+            stage.compute_inline()
+    if kept:
+        cfg.define_knob("keep", [True, False])
+    rows = _rows(last, list(last.op.axis[:outer]))
+    assert rows is not None
+    whole = columns <= lanes * IN_REGISTERS
+    widths = [lanes * n for n in VECTORS if n == 1 or lanes * n <= columns]
+    cfg.define_knob(
+        "vector", [columns] if whole else widths, default=columns if whole else widths[min(2, len(widths) - 1)]
+    )
+    for stage in (*kept, last):
+        if stage is not last and not cfg["keep"].val:
+            stage.compute_inline()
+            continue
+        _, lane = stage.split(stage.op.axis[-1], factor=cfg["vector"].val)
+        stage.vectorize(lane)
+        if stage is not last:
+            stage.set_scope("local")
+            stage.compute_at(last, rows)
+    for stage in statistics:
+        stage.compute_at(last, rows)
+        stage.set_scope("local")
+        _reduce_rows(cfg, s, stage, stage.state.id, rows, last)
+    return True
+
+
+def _is_of_rows(stage: Stage, shape: list[int | None], outer: int) -> bool:
+    """Tell whether a stage gives one value for each row, a statistic or made of statistics, or one for each element."""
+    sizes = [a.size for a in stage.op.axis]
+    if stage.op.reduce_axis:
+        return sizes == shape[:outer] and _sums_along_rows(stage)
+    return sizes in (shape, shape[:outer])
+
+
+def _is_kept(s: Schedule, stage: Stage) -> bool:
+    """Tell whether the elements of a row are read more than once and cost more than to read them again."""
+    compute = stage.op
+    assert isinstance(compute, ComputeOp)
+    calls = any(True for body in compute.body for _ in of_kind(body, Call))
+    return calls and len(s.table.consumers(stage.state)) > 1
