@@ -23,6 +23,7 @@ DB ?=
 # How much to fuzz, and from which seed on.
 PAIRS ?= 20000
 SEED ?= 1000000
+PROGRAMS ?= 300
 
 # What is carried to a machine with a GPU: where it is made, candidates of each tuned shape, the Python of that machine,
 # and records of a GPU to choose candidates by.
@@ -31,11 +32,11 @@ CANDIDATES ?= 24
 PYTHON312 ?= python3.12
 RECORDS ?=
 
-.PHONY: help tune benchmark test check lint types layers sizes format fuzz gpu-fuzz pycuda-wheel cuda-adapter-check \
-	gpu-bundle gpu-check gpu-check-dry install-check clean
+.PHONY: help tune benchmark test check lint types layers sizes format fuzz gpu-fuzz aarch64-check pycuda-wheel \
+	cuda-adapter-check gpu-bundle gpu-check gpu-check-dry install-check clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 tune: $(VENV)/installed ## tune one ResNet-18 layer for this CPU, about a minute
 	$(BIN)/autotune conv2d --target llvm --layer $(LAYER) --layout $(LAYOUT) --time $(TIME)
@@ -76,6 +77,9 @@ fuzz: $(VENV)/tested ## random programs and schedules by the thousand: make fuzz
 
 gpu-fuzz: $(VENV)/tested ## the same with GPU schedules, whose kernels are emulated
 	cd tests && ../$(BIN)/python -m fuzz --gpu --pairs $(PAIRS) --seed $(SEED)
+
+aarch64-check: $(VENV)/tested ## run kernels for AArch64 under qemu, a few minutes; says which packages that needs
+	PYTHONPATH=tests:tools $(BIN)/python -m aarch64_check --fuzz $(PROGRAMS) --seed $(SEED)
 
 pycuda-wheel: $(VENV)/installed ## build PyCUDA's wheel into build/wheels; needs the CUDA headers, no GPU and no driver
 	$(BIN)/python tools/build_pycuda_wheel.py --output build/wheels

@@ -133,6 +133,22 @@ class Component:
         names = ", ".join(self.fragments)
         raise TuneError("restrict", f"fewer than {count} of {tried} combinations of {names} are valid")
 
+    def nearest_to_defaults(self) -> dict[str, int]:
+        """Give valid candidate numbers that differ from the defaults in fewest knobs, and there by least.
+
+        Nothing where the defaults are valid, or where there are too many combinations to try.
+        """
+        defaults = np.array([f.default for f in self.fragments.values()])
+        if self._check(defaults[None])[0] or self.table is None or not self.table.any():
+            return {}
+        rows = self._unpack(np.flatnonzero(self.table))
+        away = np.zeros(len(rows))
+        for column, fragment in enumerate(self.fragments.values()):
+            steps = np.abs(fragment.features - fragment.features[fragment.default]).sum(axis=1)
+            away += steps[rows[:, column]]
+        best = np.lexsort((away, (rows != defaults).sum(axis=1)))[0]
+        return dict(zip(self.fragments, map(int, rows[best]), strict=True))
+
     def _random(self, count: int, rng: np.random.Generator) -> np.ndarray:
         return np.column_stack([f.draw(rng, count) for f in self.fragments.values()])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -136,6 +136,7 @@ class Knobs:
         The predicate gets one object per knob with the entity's fields as arrays, and gives an array of bools:
         `space.restrict(lambda m, n: m.size[-1] * n.size[-1] <= 26, "tile_m", "tile_n")`.  One that only works on
         single values (`if`, `and`) is called once per distinct combination instead.
+        Defaults that are excluded move to the nearest combination that is kept.
         """
 
     def matter_where(self, knob: str, value: object, *names: str) -> None:
@@ -232,6 +233,10 @@ class ConfigSpace(Knobs):
         self._known("restrict", names)
         self.constraints.append(Constraint(predicate, names))
         self.__dict__.pop("components", None)
+        tied = next(component for component in self.components if names[0] in component.fragments)
+        for name, number in tied.nearest_to_defaults().items():
+            self.fragments[name] = replace(self.fragments[name], default=number)
+            self.__dict__.pop("components", None)
 
     def matter_where(self, knob: str, value: object, *names: str) -> None:
         """Let knobs matter only for a value of another; see `Knobs.matter_where`."""

@@ -37,14 +37,12 @@ def write_objects(path: Path, code: bytes, target: Target) -> tuple[Path, Path]:
 
 def write_library(path: Path, code: bytes, signatures: Sequence[Signature], target: Target) -> Path:
     """Link kernels, runtime and description to a shared library; write its header beside it and give that path."""
-    arch, host_arch = (t.triple.split("-")[0] for t in (target, host_target()))
-    if arch != host_arch:
-        raise TargetError("export_library", f"the linker here is for {host_arch}, not {arch}", advice="export_object")
+    linker = _linker(target.triple.split("-")[0])
     with tempfile.TemporaryDirectory() as folder:
         kernels, runtime = write_objects(Path(folder) / "kernels.o", code, target)
         about = Path(folder) / "about.o"
         about.write_bytes(compile_ir(_metadata_text(signatures, target), target, pic=True).code)
-        _link(path, [kernels, runtime, about])
+        _link(linker, path, [kernels, runtime, about])
     header = path.with_suffix(".h")
     header.write_text(header_text(signatures), encoding="utf-8")
     return header
@@ -56,29 +54,30 @@ def _metadata_text(signatures: Sequence[Signature], target: Target) -> str:
     return f'target triple = "{target.triple}"\n@{METADATA} = constant [{len(data)} x i8] c"{escaped}"\n'
 
 
-def _link(path: Path, objects: Sequence[Path]) -> None:
-    command = _linker()
+def _link(linker: str, path: Path, objects: Sequence[Path]) -> None:
     names = [str(p) for p in objects]
-    compiler = Path(command[0]).name in _COMPILERS
+    compiler = not Path(linker).name.startswith("ld")
     flags = [f"-Wl,{','.join(_FLAGS)}"] if compiler else list(_FLAGS)
     libraries = ["-lm", "-lpthread"] if compiler else []
-    words = [*command, "-shared", "-o", str(path), *names, *flags, *libraries]
+    words = [linker, "-shared", "-o", str(path), *names, *flags, *libraries]
     done = subprocess.run(words, capture_output=True, text=True, timeout=_LINK_TIMEOUT_S, check=False)
     if done.returncode:
-        raise TargetError("export_library", f"{command[0]} failed: {done.stderr.strip()}", advice="export_object")
+        raise TargetError("export_library", f"{linker} failed: {done.stderr.strip()}", advice="export_object")
 
 
-_COMPILERS = ("cc", "gcc", "clang")
-_LINKERS = ("ld", "ld.lld")
+_LINKERS = ("cc", "gcc", "clang", "ld", "ld.lld")  # of this machine
 
 
-def _linker() -> list[str]:
-    for name in (*_COMPILERS, *_LINKERS):
+def _linker(arch: str) -> str:
+    """Give the program that links for an architecture: this machine's own, or a cross compiler."""
+    native = arch == host_target().triple.split("-")[0]
+    known = _LINKERS if native else (f"{arch}-linux-gnu-gcc", "ld.lld")
+    for name in known:
         found = shutil.which(name)
         if found:
-            return [found]
-    names = ", ".join((*_COMPILERS, *_LINKERS))
-    raise TargetError("export_library", f"no linker found ({names})", advice="install binutils, or use export_object")
+            return found
+    fact = f"no linker {'' if native else f'for {arch} '}found ({', '.join(known)})"
+    raise TargetError("export_library", fact, advice="install binutils, or use export_object")
 
 
 def header_text(signatures: Sequence[Signature]) -> str:

@@ -148,7 +148,7 @@ class Module:
     def export_library(self, path: str | Path) -> Path:
         """Write a shared library that needs nothing of this package, and a C header of the same name beside it.
 
-        Gives the header's path.  Raises TargetError where no linker is found or the code is for another processor,
+        Gives the header's path.  Raises TargetError where no linker for the processor is found,
         ArgumentError where a kernel calls a function of this process.
         """
         local = sorted(registered(self.externs))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...codegen.llvm.features import is_aarch64
 from ...ir.target import Target
 from ...schedule.schedule import Schedule
 from ...te.axis import Axis
@@ -54,8 +55,13 @@ def vector_candidates(extent: int, lanes: int, most: int = 6) -> list[tuple[int,
 
 
 def fits_registers(target: Target, rows: int, vectors: int) -> bool:
-    """Tell whether accumulators, one row of operands and a broadcast value fit (works on arrays, too)."""
-    return rows * vectors + vectors + 1 <= registers_of(target)
+    """Tell whether accumulators, one row of operands and broadcast values fit (works on arrays, too)."""
+    return rows * vectors + vectors + _broadcast_values(target) <= registers_of(target)
+
+
+def _broadcast_values(target: Target) -> int:
+    """Give how many are in registers at a time: AArch64 multiplies by lanes of what is read some steps ahead."""
+    return 4 if is_aarch64(target) else 1
 
 
 def estimate(rows: Any, vectors: Any) -> Any:

@@ -57,6 +57,7 @@ _NEEDS = {  # a feature switches on what it builds on, and is off when one of th
     "avxvnni": ("avx2", "avx"),
 }
 _X86 = ("x86_64", "i686", "i386")
+_AARCH64 = ("aarch64", "arm64")
 
 
 @cache
@@ -81,7 +82,11 @@ def is_x86(target: Target) -> bool:
     return target.triple.split("-")[0] in _X86
 
 
+def is_aarch64(target: Target) -> bool:
+    """Tell whether the target has the instructions of AArch64, and so NEON."""
+    return target.triple.split("-")[0] in _AARCH64
+
+
 def converts_half(target: Target) -> bool:
     """Tell whether float16 is converted by an instruction; elsewhere LLVM would call a function of the C compiler."""
-    arch = target.triple.split("-")[0]
-    return has(target, "f16c") if is_x86(target) else arch in ("aarch64", "arm64")
+    return is_aarch64(target) or (is_x86(target) and has(target, "f16c"))

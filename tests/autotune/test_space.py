@@ -369,3 +369,33 @@ def test_features_are_distinct_for_distinct_configurations() -> None:
     space = make_space()
     rows = FeatureTable(space)(space.matrix(np.arange(len(space))))
     assert len(np.unique(rows, axis=0)) == len(space)
+
+
+# -- defaults that constraints exclude ----------------------------------------------------------------------------
+
+
+def test_a_default_that_a_constraint_excludes_moves_to_the_nearest_that_is_left() -> None:
+    space = ConfigSpace()
+    space.define_knob("rows", [1, 2, 4, 6, 8, 14], default=14)
+    space.define_knob("vectors", [1, 2, 4], default=2)
+    space.define_knob("other", ["a", "b"], default="b")
+    space.restrict(lambda r, v: r.val * v.val <= 12, "rows", "vectors")
+    config = space.default_config()
+    assert [config[name].val for name in ("rows", "vectors", "other")] == [6, 2, "b"]
+    assert space.default is not None and space.is_valid_index(space.default)
+
+
+def test_a_default_that_constraints_keep_stays() -> None:
+    space = ConfigSpace()
+    space.define_knob("rows", [1, 2, 4], default=2)
+    space.restrict(lambda r: r.val < 4, "rows")
+    assert space.default_config()["rows"].val == 2
+
+
+def test_configurations_of_one_algorithm_are_valid_whatever_the_defaults_of_others() -> None:
+    space = ConfigSpace()
+    space.define_knob("algorithm", ["one", "two"])
+    space.define_knob("rows", [8, 4, 2])
+    space.restrict(lambda r: r.val <= 4, "rows")
+    space.matter_where("algorithm", "two", "rows")
+    assert space.valid(space.sample(50, np.random.default_rng(0))).all()
