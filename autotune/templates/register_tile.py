@@ -55,13 +55,12 @@ def vector_candidates(extent: int, lanes: int, most: int = 6) -> list[tuple[int,
 
 
 def fits_registers(target: Target, rows: int, vectors: int) -> bool:
-    """Tell whether accumulators, one row of operands and broadcast values fit (works on arrays, too)."""
-    return rows * vectors + vectors + _broadcast_values(target) <= registers_of(target)
+    """Tell whether accumulators, one row of operands and a broadcast value fit (works on arrays, too).
 
-
-def _broadcast_values(target: Target) -> int:
-    """Give how many are in registers at a time: AArch64 multiplies by lanes of what is read some steps ahead."""
-    return 4 if is_aarch64(target) else 1
+    x86 multiplies by operands in memory; AArch64 reads the next ones ahead, in pairs.
+    """
+    operands = 2 * vectors + 2 if is_aarch64(target) else vectors + 1
+    return rows * vectors + operands <= registers_of(target)
 
 
 def estimate(rows: Any, vectors: Any) -> Any:
