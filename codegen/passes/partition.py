@@ -9,11 +9,12 @@ from typing import cast
 from ...ir import arith
 from ...ir.affine import Affine, affine_of, is_index
 from ...ir.dtype import int64
-from ...ir.expr import And, Const, Expr, IfThenElse, Le, Lt, Var
+from ...ir.expr import Const, Expr, IfThenElse, Le, Lt, Var
 from ...ir.simplify import simplify
 from ...ir.stmt import For, ForKind, If, Let, Stmt, seq
 from ...ir.target import Target
 from ...ir.visit import Node, children, map_statements, of_kind, rewrite, substitute, with_fields
+from .live import conjuncts, live_extent
 from .names import Names
 
 _LANES = (ForKind.VECTORIZED, ForKind.UNROLLED)
@@ -41,6 +42,7 @@ class PartitionLoops:
                 S[i * 16 + j]                   for j in vectorized(3):
                                                     S[112 + j]
 
+    Iterations in which conditions keep everything from being executed are left out.
     Order of execution: unchanged.  A parallel loop stays one loop and chooses inside.  With sizes known only when
     the kernel runs, the split-off iterations keep their conditions.  Done from outside inwards, until a statement
     is there `copies` times.
@@ -79,6 +81,10 @@ class _Partition:
         """Split the loops of `stmt`; `outside` are the loops around it, `copies` how often it is there already."""
         if not has_choices(stmt, self.choices):
             return stmt
+        match stmt:
+            case For(kind=kind) if kind is not ForKind.THREAD and (live := live_extent(stmt)) is not None:
+                if live < (arith.int_value(stmt.extent) or 0):
+                    return self.statement(_cut(stmt, live), outside, copies)
         match stmt:
             case For(var=var, kind=kind) if kind not in _LANES and copies < self.limit:
                 found = _main_range(stmt, outside, self.choices)
@@ -137,6 +143,13 @@ class _Partition:
             rest = simplify(substitute(rest, {loop.var: main.last.to_expr(loop.var.dtype)}))
         then, otherwise = (self.statement(s, inside, copies) for s in (free, rest))
         return with_fields(loop, {"body": If(arith.logical_and(*tests), then, otherwise)})
+
+
+def _cut(loop: For, extent: int) -> Stmt:
+    """Give the first iterations of a loop."""
+    if extent == 1 and loop.kind is not ForKind.PARALLEL:
+        return simplify(substitute(loop.body, {loop.var: arith.const(0, loop.var.dtype)}))
+    return with_fields(loop, {"extent": arith.const(extent, loop.var.dtype)}) if extent else seq()
 
 
 Choices = dict[int, tuple[Node, bool]]  # by identity: the node, and whether a condition is in it
@@ -198,19 +211,10 @@ def _conditions(node: Node, ends: dict[Var, Affine], choices: Choices) -> Iterat
             yield from _conditions(body, {**ends, var: affine_of(extent)}, choices)
             return
         case If(condition=condition) | IfThenElse(condition=condition):
-            for conjunct in _conjuncts(condition):
+            for conjunct in conjuncts(condition):
                 yield conjunct, ends
     for child in children(node):
         yield from _conditions(child, ends, choices)
-
-
-def _conjuncts(condition: Expr) -> Iterator[Expr]:
-    match condition:
-        case And(a, b):
-            yield from _conjuncts(a)
-            yield from _conjuncts(b)
-        case _:
-            yield condition
 
 
 def _bound(condition: Expr, var: Var, ends: dict[Var, Affine], outside: frozenset[Var]) -> tuple[bool, Affine] | None:
@@ -243,7 +247,7 @@ def _assuming(body: Stmt, conditions: tuple[Expr, ...]) -> Stmt:
     known = {id(c) for c in conditions}
 
     def remaining(condition: Expr) -> Expr:
-        return arith.logical_and(*[c for c in _conjuncts(condition) if id(c) not in known])
+        return arith.logical_and(*[c for c in conjuncts(condition) if id(c) not in known])
 
     def rule(node: Node) -> Node | None:
         match node:

@@ -220,3 +220,21 @@ def test_the_driver_tells_of_each_pass() -> None:
     assert [o.changed for o in seen] == [False, False, True, False]
     assert seen[-1].function is made
     assert all(o.seconds >= 0 for o in seen)
+
+
+def test_iterations_that_conditions_keep_from_everything_are_left_out() -> None:
+    a, out = tensor("a", 40), tensor("out", 40)
+    x = io * 24 + i * 8 + j
+    body = loop(io, 3, loop(i, 3, loop(j, 8, If(x < 28, Store(out, (x,), Load(a, (x,)) + 1.0)), VECTOR)))
+    function = Function("ragged", (a, out), body, (out,))
+    made = PartitionLoops()(body, WIDE)
+    assert not list(of_kind(made, If))
+    assert [str(n.extent) for n in of_kind(made, For)] == ["3", "8", "4"]
+    assert_same_meaning(function, made)
+
+
+def test_iterations_are_kept_where_something_is_done_without_condition() -> None:
+    out = tensor("out", 8)
+    either = If(i < 4, Store(out, (i,), Const(1.0, float32)), Store(out, (i,), Const(2.0, float32)))
+    function = Function("either", (out,), loop(i, 8, either), (out,))
+    assert_same_meaning(function, PartitionLoops()(function.body, WIDE))
