@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from .convolutions import Args, assert_right, configs_of
 
 import tilewright.autotune.templates  # noqa: F401
 from tilewright.autotune import task
+
+from .convolutions import Args, assert_right, configs_of
 
 DRAWN = 3  # configurations of each, besides the default one
 
