@@ -2,55 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
+
+import numpy as np
 
 from .... import te
 from ....ir import arith
 from ....ir.expr import Expr
 from ....schedule.schedule import Schedule, create_schedule
+from ....te.operators.window import Window
 from ....te.tensor import Tensor
 from ...space import Knobs
-from ...template import get_target
+from ...template import get_target, get_threads
 from .. import register_tile as tile
 from ..convolution import Convolution
 from .algorithm import Plan
 from .request import ConvolutionRequest
 
-VECTORS, HEIGHT, WIDTH = "blocked_vectors", "blocked_height", "blocked_width"  # knobs: the register tile
-CHANNELS, UNROLL, IMAGE = "blocked_channels", "blocked_unroll", "blocked_image"
-OUTER = "blocked_rows_outermost"
+TILE = VECTORS, HEIGHT, WIDTH = "blocked_vectors", "blocked_height", "blocked_width"  # knobs: the register tile
+CHANNELS, UNROLL = "blocked_channels", "blocked_unroll"  # knobs: the sum
+OUTER, IMAGE = "blocked_rows_outermost", "blocked_image"
+GIVEN, COPIED = "given", "copied"  # values of IMAGE, with "HCW" and "CHW" for copies in NCHW
 
-
-BAND_BYTES = 24 << 10  # of sums
+LOADS = 1.7  # a cycle
+FETCH = 0.25  # cycles that a vector of weights costs beyond its loading, as it comes from L2
+AROUND = 1.5  # cycles for a vector of sums: setting it to zero, transposing and storing it
+DECENT = 0.6  # of the best tile's share that others must promise
+BAND_BYTES = 24 << 10  # of sums that stay in L1
+LONG = 512  # products that are worth fetching and storing the sums
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
     """What is computed, in order.
 
-    padded  (N, C, H, W) or (N, H, W, C), None for an image without padding
+    copied  of the image, with padding and in its layout, what is needed; None where the image is read itself
     packed  (filters / T, KH, C / groups, KW, T) or (filters / T, C / groups, KH, KW, T)
     tiles   (N, filters / T, OH, OW, T), the sums
     out     the result
     """
 
-    padded: Tensor | None
+    copied: Tensor | None
     packed: Tensor
     tiles: Tensor
     out: Tensor
 
 
 def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
-    """Give the plan of a convolution in NCHW or NHWC."""
+    """Give the plan of a convolution of 4-byte elements in NCHW or NHWC; groups must be whole vectors of channels."""
     conv = request.numbers()
     if conv is None or request.image.dtype.bits != 32:
         return None
     lanes = tile.lanes_of(get_target())
     if conv.groups > 1 and conv.filters % lanes:
         return None
-    knobs = _define(cfg, conv, lanes)
+    cost = TileCost.of(conv, lanes, get_threads())
+    knobs = _define(cfg, conv, cost)
 
     def scheduled() -> tuple[Schedule, Tensor]:
         stages = _declare(cfg, request, conv, lanes)
@@ -58,39 +67,78 @@ def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
         _schedule(cfg, s, stages, conv, lanes, request.constant_weights)
         return s, stages.out
 
-    return Plan("blocked", knobs, _estimate(conv), (VECTORS, HEIGHT, WIDTH), scheduled)
+    return Plan("blocked", knobs, lambda v, h, w: cost.share(v.val, h.val, w.val), TILE, scheduled)
 
 
-def _define(cfg: Knobs, conv: Convolution, lanes: int) -> tuple[str, ...]:
-    target = get_target()
+@dataclass(frozen=True, slots=True)
+class TileCost:
+    """What register tiles of a convolution cost; works on numbers and on arrays of them.
+
+    positions, filters  of the result, with all groups
+    terms               products in each sum
+    """
+
+    positions: tuple[int, int]
+    filters: int
+    terms: int
+    tasks: int  # images
+    lanes: int
+    threads: int
+
+    @classmethod
+    def of(cls, conv: Convolution, lanes: int, threads: int) -> TileCost:
+        """Give the cost of a convolution's tiles."""
+        return cls(conv.positions, conv.filters * conv.groups, conv.terms, conv.batch, lanes, threads)
+
+    def cycles(self, pixels: Any, vectors: Any) -> Any:
+        """Give the cycles of one tile; none for no pixels."""
+        work = pixels * vectors
+        step = np.maximum(np.maximum(work / 2, (pixels + vectors) / LOADS), 4) + vectors * FETCH
+        return np.where(work > 0, self.terms * step + work * AROUND, 0)
+
+    def share(self, vectors: Any, height: Any, width: Any) -> Any:
+        """Give the share of the multiply-add peak; the last tiles of rows and columns are as small as they need be."""
+        rows, columns = self.positions
+        blocks = np.ceil(self.filters / (vectors * self.lanes))
+        total = 0.0
+        for h, down in ((height, rows // height), (rows % height, 1)):
+            for w, across in ((width, columns // width), (columns % width, 1)):
+                total = total + down * across * self.cycles(h * w, vectors)
+        least = rows * columns * self.filters / self.lanes * self.terms / 2
+        tasks = self.tasks * blocks * np.ceil(rows / height)
+        return least / (blocks * total) * tile.coverage(tasks, self.threads)
+
+
+def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
+    """Define the knobs, by default the tile that costs least; give their names."""
+    target, (rows, columns), lanes = get_target(), conv.positions, cost.lanes
     whole = -(-conv.filters // lanes)
-    vectors = [v for v in (2, 1, 3, 4, 6) if v <= whole and (conv.groups == 1 or conv.filters % (v * lanes) == 0)]
-    rows, columns = conv.positions
-    cfg.define_knob(VECTORS, vectors)
-    wide = [c[-1] for c in tile.row_candidates(columns)]
-    cfg.define_knob(WIDTH, wide, default=next((w for w in (14, 7, 8, 4) if w in wide), wide[0]))
-    cfg.define_knob(HEIGHT, [h for h in (1, 2, 3, 4) if h <= rows])
-    blocks = [c for c in (conv.channels, 128, 64, 32, 16) if conv.channels % c == 0]
-    cfg.define_knob(CHANNELS, sorted(set(blocks)), default=blocks[0])
-    cfg.define_knob(UNROLL, [u for u in (1, 2, 3, 4, 8) if conv.channels % u == 0])
+    vectors = [v for v in (1, 2, 3, 4) if v <= whole and (conv.groups == 1 or conv.filters % (v * lanes) == 0)]
+    heights = [h for h in (1, 2, 3, 4) if h <= rows]
+    widths = [c[-1] for c in tile.row_candidates(columns)]
+    fitting = [t for t in product(vectors, heights, widths) if tile.fits_registers(target, t[1] * t[2], t[0])]
+    best = max(fitting, key=lambda t: float(cost.share(*t)))
+    for name, values, default in zip(TILE, (vectors, heights, widths), best, strict=True):
+        cfg.define_knob(name, values, default=default)
+    cfg.restrict(lambda v, h, w: tile.fits_registers(target, h.val * w.val, v.val), *TILE)
+    least = DECENT * float(cost.share(*best))
+    cfg.restrict(lambda v, h, w: cost.share(v.val, h.val, w.val) >= least, *TILE)
+    _define_reduction(cfg, conv)
+    cfg.define_knob(OUTER, [True, False])
+    copies = ["HCW", "CHW"] if conv.is_nchw else [COPIED]
+    given = [] if any(conv.geometry.padding) else [GIVEN]
+    cfg.define_knob(IMAGE, [*given, *copies] if conv.taps == (1, 1) else [*copies, *given])
+    return (*TILE, CHANNELS, UNROLL, OUTER, IMAGE)
+
+
+def _define_reduction(cfg: Knobs, conv: Convolution) -> None:
+    """Define in which parts the channels are summed up, and how many products are written out."""
+    taps = conv.taps[0] * conv.taps[1]
+    parts = [c for c in (64, 128, 256, 512) if conv.channels % c == 0 and LONG <= c * taps < conv.terms]
+    cfg.define_knob(CHANNELS, [conv.channels, *parts])
+    unrolls = [u for u in (1, 2, 3, 4) if conv.channels % u == 0]
+    cfg.define_knob(UNROLL, unrolls, default=4 if taps > 1 and 4 in unrolls else 1)
     cfg.restrict(lambda c, u: c.val % u.val == 0, CHANNELS, UNROLL)
-    cfg.define_knob(OUTER, [False, True])
-    cfg.restrict(lambda v, h, w: tile.fits_registers(target, h.val * w.val, v.val), VECTORS, HEIGHT, WIDTH)
-    names = (VECTORS, WIDTH, HEIGHT, CHANNELS, UNROLL, OUTER)
-    if not conv.is_nchw or not any(conv.geometry.padding):
-        return names
-    cfg.define_knob(IMAGE, ["HCW", "CHW"])
-    return (*names, IMAGE)
-
-
-def _estimate(conv: Convolution) -> Callable[[Any, Any, Any], Any]:
-    rows, columns = conv.positions
-
-    def share(v: Any, h: Any, w: Any) -> Any:
-        covered = tile.coverage(columns, w.val) * tile.coverage(rows, h.val)
-        return tile.estimate(h.val * w.val, v.val) * covered
-
-    return share
 
 
 def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, lanes: int) -> Stages:
@@ -108,18 +156,15 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, lanes: 
         return value if filters % block == 0 else arith.if_then_else(f < filters, value, arith.cast(kernel.dtype, 0))
 
     packed = te.compute((blocks, conv.channels // depth, kh, kw, depth, block), weight, name="packed")
-    padded = conv.padded()
-    ry, rx, rc = (
-        te.reduce_axis((0, n), name) for n, name in zip((kh, kw, conv.channels), ("ry", "rx", "rc"), strict=True)
-    )
+    image, geometry = _image(cfg, conv)
+    ends = zip((conv.channels, kh, kw), ("rc", "ry", "rx"), strict=True)
+    rc, ry, rx = (te.reduce_axis((0, n), name) for n, name in ends)
 
     def total(n: Expr, b: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
         first = 0 if conv.groups == 1 else b * block // conv.filters * conv.channels
-        h, w = conv.geometry.tap((y, x), (ry.var, rx.var))
-        value = padded[conv.place(n, first + rc, h, w)]
-        return te.sum(
-            value.astype(result) * packed[b, rc // depth, ry, rx, rc % depth, lane].astype(result), axis=[rc, ry, rx]
-        )
+        at = geometry.tap((y, x), (ry.var, rx.var))
+        value = image[conv.place(n, first + rc, *at)].astype(result)
+        return te.sum(value * packed[b, rc // depth, ry, rx, rc % depth, lane].astype(result), axis=[rc, ry, rx])
 
     tiles = te.compute((conv.batch, blocks, rows, columns, block), total, name="tiles")
 
@@ -128,7 +173,25 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, lanes: 
         return tiles[n, f // block, y, x, f % block]
 
     out = te.compute(outputs.shape, element, name="conv2d", varargs_names=[a.name for a in outputs.op.axis])
-    return Stages(None if padded is conv.image else padded, packed, tiles, out)
+    return Stages(None if image is conv.image else image, packed, tiles, out)
+
+
+def _image(cfg: Knobs, conv: Convolution) -> tuple[Tensor, Window]:
+    """Give what is read, the image or a copy of all that is needed of it, and how windows slide over that."""
+    padded, geometry = conv.padded(), conv.geometry
+    if cfg[IMAGE].val == GIVEN or (padded is not conv.image and conv.taps != (1, 1)):
+        return padded, geometry
+    if conv.taps != (1, 1):
+        return te.compute(padded.shape, lambda *i: padded[i], name="copied"), geometry
+
+    def pixel(*i: Expr) -> Expr:
+        n, c, y, x = i if conv.is_nchw else (i[0], i[3], i[1], i[2])
+        zero = arith.as_expr(0)
+        return padded[conv.place(n, c, *geometry.tap((y, x), (zero, zero)))]
+
+    shape = conv.place(conv.batch, conv.channels * conv.groups, *conv.positions)
+    needed = te.compute(shape, pixel, name="needed")
+    return needed, replace(geometry, stride=(1, 1), padding=(0, 0, 0, 0))
 
 
 def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, lanes: int, constant: bool) -> None:
@@ -150,8 +213,8 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, lanes:
     s[tiles].set_scope("local")
     _accumulate(cfg, s, tiles, lanes, in_parts)
     _pack(s, stages.packed, constant, lanes)
-    if stages.padded is not None:
-        _pad(cfg, s, stages.padded, conv, lanes)
+    if stages.copied is not None:
+        _copy(cfg, s, stages.copied, conv, lanes)
 
 
 def _band(cfg: Knobs, conv: Convolution, lanes: int) -> int:
@@ -189,8 +252,11 @@ def _pack(s: Schedule, packed: Tensor, constant: bool, lanes: int) -> None:
     stage.parallel(stage.fuse(*packed.op.axis[:2]))
 
 
-def _pad(cfg: Knobs, s: Schedule, padded: Tensor, conv: Convolution, lanes: int) -> None:
-    """Copy the image with its padding, all channels of a row side by side."""
-    if conv.is_nchw and cfg[IMAGE].val == "HCW":
-        s[padded].transform_layout(lambda n, c, y, x: [n, y, c, x])
-    tile.copy_stage(s, padded, lanes, parallel=True)
+def _copy(cfg: Knobs, s: Schedule, copied: Tensor, conv: Convolution, lanes: int) -> None:
+    """Copy the image with its padding; "HCW": all channels of a row side by side."""
+    if cfg[IMAGE].val == "HCW":
+        s[copied].transform_layout(lambda n, c, y, x: [n, y, c, x])
+    padded = tile.padded_input(copied)
+    if padded is not None:
+        s[padded].compute_inline()
+    tile.copy_stage(s, copied, lanes, parallel=True)
