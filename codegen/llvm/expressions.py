@@ -7,6 +7,7 @@ from typing import Any
 
 from ...ir import arith
 from ...ir import expr as e
+from ...ir.dtype import boolean, float32
 from ...ir.errors import CodegenError
 from ...ir.expr import Expr
 from ...ir.visit import walk
@@ -27,7 +28,8 @@ from .body import Body, Linear
 from .calls import call
 from .code import Code, Lines
 from .index import is_constant, is_index, lanes_of, linear, materialise
-from .memory import load
+from .memory import load, rounded
+from .saturate import is_clamped, saturated, truncated
 from .types import FALSE, TRUE, Value, lane_literal, value_type, vector
 
 _COMPARE: dict[type[Expr], tuple[str, Callable[[Any, Any], bool]]] = {
@@ -63,7 +65,12 @@ def _variable(body: Body, expr: e.Var) -> Value:
 
 
 def _cast(body: Body, expr: e.Cast) -> Value:
-    return cast(body, evaluate(body, expr.value), expr.value.dtype, expr.dtype)
+    value, source, target = evaluate(body, expr.value), expr.value.dtype, expr.dtype
+    if source == float32 and not target.is_float and target != boolean:
+        whole = truncated(body, value, target) if is_clamped(expr.value, target) else saturated(body, value, target)
+        if whole is not None:
+            return rounded(body, whole, target)
+    return cast(body, value, source, target)
 
 
 def _add(body: Body, expr: e.Add) -> Value:

@@ -185,6 +185,37 @@ def test_comparisons(dtype: DType, lanes: int) -> None:
     check(COMPARISONS, [(a, dtype), (b, dtype)], [boolean] * len(COMPARISONS), lanes)
 
 
+def _saturated(values: np.ndarray, target: DType) -> np.ndarray:
+    whole = np.trunc(np.nan_to_num(values.astype(np.float64), nan=0.0))
+    return np.array([int(min(max(v, target.min_value), target.max_value)) for v in whole], storage(target))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_floats_out_of_range_saturate_as_integers(lanes: int) -> None:
+    special = [np.nan, np.inf, -np.inf, 2.0**31, -(2.0**31), 2147483520.0, -0.5, 255.5, 256.0, 127.9, -128.9, 3e38]
+    values = np.array(special * 8, np.float32)
+    targets = [int8, int16, int32, uint8, uint16]
+    cases: list[Case] = [(lambda a, t=t: e.Cast(a, t), lambda a, t=t: _saturated(a, t)) for t in targets]
+    check(cases, [(values, float32)], targets, lanes)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("target", [int8, uint8, int32], ids=str)
+def test_clamped_floats_as_integers(target: DType, lanes: int) -> None:
+    low, high = arith.const(-100.0 if target != uint8 else 0.0, float32), arith.const(127.0, float32)
+    values = np.array([np.nan, np.inf, -np.inf, -101.0, 128.0, 0.5, 126.9, -0.1] * 12, np.float32)
+
+    def oracle(least: bool) -> Callable[[np.ndarray], np.ndarray]:
+        known = low.value if least else high.value  # what NaN becomes
+        return lambda a: _saturated(np.clip(np.nan_to_num(a, nan=known), low.value, high.value), target)
+
+    cases: list[Case] = [
+        (lambda a: e.Cast(e.Min(e.Max(a, low), high), target), oracle(True)),
+        (lambda a: e.Cast(e.Max(e.Min(a, high), low), target), oracle(False)),
+    ]
+    check(cases, [(values, float32)], [target, target], lanes)
+
+
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("source", [*INTEGERS, *FLOATS, boolean], ids=str)
 def test_casts(source: DType, lanes: int) -> None:
