@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..runtime.host import refuse_elsewhere
 from ..runtime.peak import fma_peak
 from .builder import build_candidate
 from .built import Built
@@ -30,8 +31,11 @@ def _for_gpu(task: Task, reference: Reference | None, cores: Cores | None) -> St
 
 
 def _for_processor(task: Task, reference: Reference | None, cores: Cores | None) -> Stages:
+    refuse_elsewhere(task.target)
     answer = reference or make_reference(task.tensors)
-    peak = fma_peak(task.threads)  # loaded before the fork, so that a runner that replaces a dead one starts at once
+    peak = fma_peak(
+        task.threads, task.target
+    )  # loaded before the fork, so that a runner that replaces a dead one starts at once
 
     def build(request: BuildRequest) -> Built:
         if cores:

@@ -12,6 +12,7 @@ import llvmlite
 from llvmlite import binding as llvm
 
 from ..codegen.llvm.features import CPUS_WITH, has, switched
+from ..ir.errors import TargetError
 from ..ir.target import Target
 
 
@@ -88,6 +89,16 @@ def resolve(target: str | Target) -> Target:
         vector_bits=asked.vector_bits or _vector_bits(arch, features),
         registers=asked.registers or _registers(arch, features),
     )
+
+
+def refuse_elsewhere(target: Target) -> None:
+    """Raise TargetError where code for the processor `target`, with no field left blank, cannot run on this machine."""
+    host = host_target()
+    missing = vector_features(target.cpu, target.features) - vector_features(host.cpu, host.features)
+    if target.triple.split("-")[0] != host.triple.split("-")[0] or missing:
+        fact = f"the code is for {target.cpu or target.triple}, this machine is {host.cpu}"
+        where = f"  missing here: {', '.join(sorted(missing))}" if missing else ""
+        raise TargetError("load", fact, where, "build it for this machine, or export it")
 
 
 def gpu_arch() -> str:

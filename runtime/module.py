@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..codegen.llvm.compile import ObjectCode
-from ..ir.errors import ArgumentError, TargetError
+from ..ir.errors import ArgumentError
 from ..ir.target import Target
 from . import export
 from .externs import refuse_unknown, registered
-from .host import host_target, vector_features
+from .host import refuse_elsewhere
 from .jit import load
 from .kernel import Kernel
 from .library import EXPORTS, GENERATED_CODE_CALLS, Library, bind_functions, library
@@ -98,7 +98,7 @@ class Module:
         return self._kernels
 
     def _load(self) -> Kernels[Kernel]:
-        _check_runs_here(self.target)
+        refuse_elsewhere(self.target)
         externs = registered(self.externs)
         refuse_unknown(self.externs)
         calls = {name: library().addresses[name] for name in GENERATED_CODE_CALLS}
@@ -228,12 +228,3 @@ def load_module(path: str | Path, device: str | Device | None = None) -> Module 
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ArgumentError("load_module", f"{path} is damaged: {error}", advice="save the module again") from None
     return Module(code, signatures, target, about["externs"])
-
-
-def _check_runs_here(target: Target) -> None:
-    host = host_target()
-    missing = vector_features(target.cpu, target.features) - vector_features(host.cpu, host.features)
-    if target.triple.split("-")[0] != host.triple.split("-")[0] or missing:
-        fact = f"the code is for {target.cpu or target.triple}, this machine is {host.cpu}"
-        where = f"  missing here: {', '.join(sorted(missing))}" if missing else ""
-        raise TargetError("load", fact, where, "build it for this machine, or export it")

@@ -26,7 +26,7 @@ from tilewright.autotune.template import find_template, get_config, template
 from tilewright.autotune.templates import matmul as packaged_matmul
 from tilewright.autotune.trial import Status, Trial
 from tilewright.autotune.tuner import Progress, Tuner
-from tilewright.ir.errors import RecordError, TuneError
+from tilewright.ir.errors import RecordError, TargetError, TuneError
 from tilewright.runtime.build import build
 from tilewright.runtime.host import cpu_count
 from tilewright.te.operators.flops import flops
@@ -45,6 +45,12 @@ def task() -> tasks.Task:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "records.db"
+
+
+def test_code_for_another_architecture_is_not_tuned_here() -> None:
+    arm = tasks.create("test.matmul", SHAPE, "llvm -mtriple=aarch64-linux-gnu -mcpu=neoverse-n1")
+    with pytest.raises(TargetError, match=r"the code is for neoverse-n1, this machine is"):
+        Tuner(arm, options=FAST).tune(n_trial=2)
 
 
 def test_default_is_measured_first_and_again_at_the_end(task: tasks.Task) -> None:
