@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .operators import FLOATS, Operator
+from .operators import FLOATS, Operator, add_constant_b, constant_b
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transpose-b", action=argparse.BooleanOptionalAction, default=True, help="B is (B, N, K), else (B, K, N)"
     )
+    add_constant_b(parser)
 
 
 def _arguments(shape: tuple[int, ...], flags: argparse.Namespace) -> tuple[Any, ...]:
@@ -25,5 +26,6 @@ BATCH_MATMUL = Operator(
     notes="C (B, M, N) = A (B, M, K) times B (B, N, K) transposed, for each of the batch",
     arguments=_arguments,
     add_flags=_add_flags,
+    constant=constant_b,
     dtypes=(*FLOATS, "tf32", "int8"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .operators import FLOATS, Operator
+from .operators import FLOATS, Operator, add_variable_weights, constant_weights
 
 
 def _arguments(shape: tuple[int, ...], _: argparse.Namespace) -> tuple[Any, ...]:
@@ -18,5 +18,7 @@ DENSE = Operator(
     form=("M", "N", "K"),
     notes="Y (M, N) = X (M, K) times W (N, K) transposed",
     arguments=_arguments,
+    add_flags=add_variable_weights,
     dtypes=(*FLOATS, "tf32", "int8"),
+    constant=constant_weights,
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .operators import FLOATS, Operator
+from .operators import FLOATS, Operator, add_constant_b, constant_b
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transpose-a", action="store_true", help="A is (K, M)")
     parser.add_argument("--transpose-b", action="store_true", help="B is (N, K)")
+    add_constant_b(parser)
 
 
 def _arguments(shape: tuple[int, ...], flags: argparse.Namespace) -> tuple[Any, ...]:
@@ -24,5 +25,6 @@ MATMUL = Operator(
     notes="C (M, N) = A (M, K) times B (K, N), row-major; packing, if any, is part of the kernel",
     arguments=_arguments,
     add_flags=_add_flags,
+    constant=constant_b,
     dtypes=(*FLOATS, "tf32", "int8"),
 )

@@ -181,6 +181,17 @@ def constant_weights(options: argparse.Namespace) -> bool:
     return not options.variable_weights
 
 
+def add_constant_b(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of a product whose second factor varies but for it."""
+    what = "B is the same in all calls: whatever is made of it is no part of the time (processors)"
+    parser.add_argument("--constant-b", action="store_true", help=what)
+
+
+def constant_b(options: argparse.Namespace) -> bool:
+    """Tell what the flag says."""
+    return options.constant_b
+
+
 def is_for_gpu(options: argparse.Namespace) -> bool:
     """Tell whether the flags ask for kernels of a GPU."""
     return Target.parse(options.target).kind == "cuda"

@@ -126,7 +126,7 @@ def test_template_arguments_follow_the_shape_and_the_flags() -> None:
     words = ("depthwise_conv2d", "--shape", "2,32,15,14,3,2,1")
     assert request_of(*words).template_args == ((2, 32, 15, 14), (3, 3), 2, 1, 1, "NCHW")
     assert request_of("matmul", "--shape", "1,2,3", "--transpose-b").template_args == (1, 2, 3, False, True)
-    assert request_of("dense", "--shape", "1,2,3").template_args == (1, 2, 3)
+    assert request_of("dense", "--shape", "1,2,3", "--variable-weights").template_args == (1, 2, 3)
     assert request_of("batch_matmul", "--shape", "4,1,2,3").template_args == (4, 1, 2, 3, True)
     assert request_of("batch_matmul", "--shape", "4,1,2,3", "--no-transpose-b").template_args == (4, 1, 2, 3, False)
 
@@ -137,10 +137,20 @@ def test_weights_are_constant_on_a_processor_unless_they_are_said_to_vary() -> N
     assert request_of(*words).template_args == (*whatever, "float32", True)
     assert request_of(*words, "--variable-weights").template_args == whatever
     assert request_of(*words, "--target", "cuda -arch=sm_80").template_args == whatever
+    assert request_of("dense", "--shape", "1,2,3").template_args == (1, 2, 3, "float32", True)
+
+
+def test_a_factor_varies_unless_it_is_said_to_be_constant() -> None:
+    assert request_of("matmul", "--shape", "1,2,3").template_args == (1, 2, 3, False, False)
+    wanted = (1, 2, 3, False, False, "float32", True)
+    assert request_of("matmul", "--shape", "1,2,3", "--constant-b").template_args == wanted
+    wanted = (4, 1, 2, 3, True, "float32", True)
+    assert request_of("batch_matmul", "--shape", "4,1,2,3", "--constant-b").template_args == wanted
 
 
 def test_a_data_type_is_the_last_argument_of_the_template() -> None:
-    assert request_of("dense", "--shape", "1,2,3", "--dtype", "int8").template_args == (1, 2, 3, "int8")
+    words = ("dense", "--shape", "1,2,3", "--variable-weights")
+    assert request_of(*words, "--dtype", "int8").template_args == (1, 2, 3, "int8")
     words = ("conv2d", "--shape", "1,8,4,4,8,1,1,0", "--variable-weights", "--dtype", "float16")
     assert request_of(*words).template_args == ((1, 8, 4, 4), (8, 1, 1), 1, 0, 1, 1, "NCHW", "float16")
     assert request_of("reduction", "--shape", "4,5", "--dtype", "bfloat16").template_args == (
@@ -150,7 +160,8 @@ def test_a_data_type_is_the_last_argument_of_the_template() -> None:
         "sum",
         "bfloat16",
     )
-    assert request_of("dense", "--shape", "1,2,3", "--dtype", "float32").template_args == (1, 2, 3)
+    words = ("dense", "--shape", "1,2,3", "--variable-weights", "--dtype", "float32")
+    assert request_of(*words).template_args == (1, 2, 3)
 
 
 def test_a_layer_brings_its_own_flags() -> None:
