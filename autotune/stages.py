@@ -33,9 +33,8 @@ def _for_gpu(task: Task, reference: Reference | None, cores: Cores | None) -> St
 def _for_processor(task: Task, reference: Reference | None, cores: Cores | None) -> Stages:
     refuse_elsewhere(task.target)
     answer = reference or make_reference(task.tensors)
-    peak = fma_peak(
-        task.threads, task.target
-    )  # loaded before the fork, so that a runner that replaces a dead one starts at once
+    # Loaded before the fork, so that a runner that replaces a dead one starts at once.
+    peak = fma_peak(task.threads, task.target)
 
     def build(request: BuildRequest) -> Built:
         if cores:
