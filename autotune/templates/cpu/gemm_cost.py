@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 L2_BYTES = 1 << 20  # of one core; blocks are to leave a quarter of it free
-L3_BYTES_PER_CYCLE = 6.0  # what a core gets of what lies beyond its own caches
+L3_BYTES_PER_CYCLE = 6.0  # what a core gets of what lies beyond its own caches ...
+STREAMED = 0.15  # ... and the share of that time that it waits where addresses follow each other
 MULTIPLY_ADDS = 2  # vectors a cycle ...
 LATENCY = 4  # ... and cycles until a sum can be added to
+LOAD = 0.05  # what a load costs where it is not what is waited for
 TILE_CYCLES = 20.0  # around the sums of a register tile
 COPY_CYCLES = 0.25  # an element packed from rows of vectors
 TRANSPOSE_CYCLES = 0.6  # an element packed across rows
@@ -81,7 +83,7 @@ class ProductShape:
     def storing(self, b: Blocking) -> Any:
         """Give the cycles of beginning and ending register tiles, and of sums that wait in memory for their rest."""
         tiles = np.ceil(self.m / b.rows) * np.ceil(self.n / (self.lanes * b.vectors))
-        through = self.m * self.n * 4 * np.where(b.parts_k > 1, 2 * b.parts_k + 1, 1) / (2 * L3_BYTES_PER_CYCLE)
+        through = self.m * self.n * 4 * np.where(b.parts_k > 1, 2 * b.parts_k + 1, 1) / L3_BYTES_PER_CYCLE
         return tiles * b.parts_k * TILE_CYCLES + through
 
     def packing(self, b: Blocking) -> Any:
@@ -90,8 +92,9 @@ class ProductShape:
         again_b = np.where((b.packs_b == "block") & ~b.columns_outer, b.parts_m, 1)
         cost_a = TRANSPOSE_CYCLES if self.across_a else COPY_CYCLES
         cost_b = TRANSPOSE_CYCLES if self.across_b else COPY_CYCLES
-        spilled = self.n * self.k * 4 > L2_BYTES
-        cost_b = cost_b + np.where(b.packs_b == "whole", 8 * spilled / L3_BYTES_PER_CYCLE, 0)
+        whole = (b.packs_b == "whole") | (b.parts_n == 1) & (b.parts_k == 1)
+        panels = np.where(whole, self.n * self.k, np.ceil(self.n / b.parts_n) * np.ceil(self.k / b.parts_k)) * 4
+        cost_b = cost_b + np.where(panels > L2_BYTES * 3 // 4, 8 / L3_BYTES_PER_CYCLE, 0)
         packed_b = 0 if self.constant_b else np.where(b.packs_b == "none", 0, self.n * self.k * again_b * cost_b)
         return np.where(b.packs_a, self.m * self.k * again_a * cost_a, 0) + packed_b
 
@@ -105,7 +108,7 @@ class ProductShape:
         all_held = block + columns <= L2_BYTES * 3 // 4
         times_a = np.where(held, np.where(b.columns_outer & ~all_held, b.parts_n, 1), self.n / (b.vectors * self.lanes))
         times_b = np.where(all_held & b.columns_outer, 1, b.parts_m)
-        moved = 4 * self.k * (self.m * times_a + self.n * times_b) / L3_BYTES_PER_CYCLE / 2
+        moved = 4 * self.k * (self.m * times_a + self.n * times_b) / L3_BYTES_PER_CYCLE * STREAMED
         aliased = (self.k * 4 % ALIASED_BYTES == 0) & self.across_a
         unpacked_a = np.where(b.packs_a | ~np.bool_(aliased), 0.0, ALIASED - 1)
         strided = np.where(b.packs_b == "none", 0.15 if self.n * 4 >= ALIASED_BYTES else 0.03, 0.0)
@@ -126,4 +129,5 @@ class ProductShape:
 def _step(rows: Any, vectors: Any) -> Any:
     """Give the cycles of one term of the sums of a register tile: multiplying, loading, or waiting for sums."""
     work = rows * vectors / MULTIPLY_ADDS
-    return np.maximum(np.maximum(work, (rows + vectors) / 2), LATENCY)
+    loads = (rows + vectors) / 2
+    return np.maximum(np.maximum(work, loads), LATENCY) + LOAD * loads
