@@ -14,7 +14,7 @@ from typing import TypeGuard
 from ..ir import arith
 from ..ir.affine import affine_of
 from ..ir.errors import ScheduleError
-from ..ir.expr import Const, Expr, Le, Lt, Max, Min, Var
+from ..ir.expr import Const, Expr, FloorDiv, FloorMod, Le, Lt, Max, Min, Var
 from ..ir.interval import Interval, bounds, const_bounds, prove
 from ..ir.simplify import simplifier
 from ..ir.visit import of_kind, substitute
@@ -76,8 +76,13 @@ class Derived:
         return self.enclosing + tuple(v for v in (self.loops[a] for a in upto) if is_loop(v))
 
     def together(self, expression: Expr, simple: Callable[[Expr], Expr]) -> Expr:
-        """Give an expression in terms of `apart` in terms of the loops, with x // 8 * 8 + x % 8 of fused axes as x."""
-        return simple(substitute(simple(expression), self.fused)) if self.fused else expression
+        """Give an expression in terms of `apart` in terms of the loops, with x // 8 * 8 + x % 8 of fused axes as x.
+
+        Quotients and remainders that say no more than a loop does, (i * 8 + j) % 8, become that loop.
+        """
+        if self.fused:
+            return simple(substitute(simple(expression), self.fused))
+        return simple(expression) if any(True for _ in of_kind(expression, FloorDiv, FloorMod)) else expression
 
 
 def is_loop(value: Expr) -> TypeGuard[Var]:

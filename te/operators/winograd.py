@@ -2,12 +2,13 @@
 
 An output tile of m x m pixels comes from m + 2 rows and columns of the image.  In each of (m + 2)^2 places the
 transformed image and weights are multiplied and summed up over input channels: as many products of matrices, of tiles
-by input channels and input channels by output channels.  Names of dimensions: u image or group of images, v block of
-tile rows, a and b place in the transformed tile, t tile within the block.
+by input channels and input channels by output channels.  Names of dimensions: u group of images, v group of tile rows,
+w group of tile columns, which together are a block; t tile within the block, a and b place in the transformed tile.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,28 +28,35 @@ Element = Callable[..., Any]  # an element of a tensor whose dimensions are in a
 class Sizes:
     """The extents of a convolution with stride 1, and how it is cut.
 
-    image          (batch, height, width) of the result
+    batch          images
+    height, width  of the result
     padding        (top, left) elements
+    extents        height and width of the image that is read
     channels       of image and of result
     lanes          input channels that are transformed together
     panel          output channels of one product's columns
-    images, rows   of tiles in one block
+    block          (images, rows, columns) of tiles in one block
     """
 
     batch: int
     height: int
     width: int
     padding: tuple[int, int]
-    extents: tuple[int, int]  # of the image that is read
+    extents: tuple[int, int]
     channels: tuple[int, int]
     lanes: int
     panel: int
-    images: int
-    rows: int
+    block: tuple[int, int, int]
 
-    def blocks(self, m: int) -> tuple[int, int]:
-        """Give the groups of images, and the blocks of tile rows in each."""
-        return -(-self.batch // self.images), -(-self.height // (m * self.rows))
+    def blocks(self, m: int) -> tuple[int, int, int]:
+        """Give how many groups of images, tile rows and tile columns there are, with tiles of m x m results."""
+        images, rows, columns = self.block
+        return -(-self.batch // images), -(-self.height // (m * rows)), -(-self.width // (m * columns))
+
+    @property
+    def tiles(self) -> int:
+        """Give the tiles of one block."""
+        return math.prod(self.block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +65,10 @@ class Stages:
 
     padded     (N, C / lanes, H, W, lanes): the image with all that tiles read
     columns    (N, C / lanes, tile rows, a, W, lanes): tiles transformed along their columns
-    data       (u, v, a, b, C / lanes, t, lanes): transformed tiles, B^T d B
-    weights    (O / panel, a, b, C, panel): transformed weights, G g G^T
-    products   (u, v, a, b, O / panel, t, panel)
-    rows       (u, v, O / panel, t, m, b, panel): products transformed along columns
+    data       (u, v, w, a, b, C / lanes, t, lanes): transformed tiles, B^T d B
+    weights    (O / panel, a, b, C, panel): transformed weights, G g G^T, by way of half_weights, G g
+    products   (u, v, w, a, b, O / panel, t, panel)
+    rows       (u, v, w, O / panel, t, m, b, panel): products transformed along columns, A^T m
     """
 
     padded: Tensor
@@ -98,15 +106,11 @@ def winograd_stages(image: Element, kernel: Element, sizes: Sizes, forms: Transf
     return Stages(padded, columns, data, half, weights, products, _rows(products, sizes, forms))
 
 
-def _tile_row(sizes: Sizes, v: Expr, t: Expr, columns: int) -> Expr:
-    return v * sizes.rows + t // columns % sizes.rows
-
-
 def _padded(image: Element, sizes: Sizes, forms: Transforms) -> Tensor:
     m, (top, left), (height, width) = forms.outputs, sizes.padding, sizes.extents
     channels, lanes = sizes.channels[0], sizes.lanes
     reach = forms.taps - 1
-    rows, columns = sizes.blocks(m)[1] * sizes.rows * m + reach, -(-sizes.width // m) * m + reach
+    rows, columns = (n * each * m + reach for n, each in zip(sizes.blocks(m)[1:], sizes.block[1:], strict=True))
     blocks = -(-channels // lanes)
 
     def element(n: Expr, c: Expr, y: Expr, x: Expr, ci: Expr) -> Expr:
@@ -122,23 +126,20 @@ def _padded(image: Element, sizes: Sizes, forms: Transforms) -> Tensor:
 
 
 def _transformed_image(padded: Tensor, sizes: Sizes, forms: Transforms) -> tuple[Tensor, Tensor]:
-    m, tile, columns = forms.outputs, forms.tile, -(-sizes.width // forms.outputs)
+    m, tile, (images, rows, columns) = forms.outputs, forms.tile, sizes.block
     batch, blocks, _, width, lanes = padded.shape
-    groups, row_blocks = sizes.blocks(m)
+    groups = sizes.blocks(m)
 
     def down(n: Expr, c: Expr, r: Expr, a: Expr, x: Expr, ci: Expr) -> Expr:
         return transformed(a, forms.data, [padded[n, c, r * m + i, x, ci] for i in range(tile)])
 
-    half = compute((batch, blocks, row_blocks * sizes.rows, tile, width, lanes), down, name="columns")
+    half = compute((batch, blocks, groups[1] * rows, tile, width, lanes), down, name="columns")
 
-    def across(u: Expr, v: Expr, a: Expr, b: Expr, c: Expr, t: Expr, ci: Expr) -> Expr:
-        n, row = u * sizes.images + t // (columns * sizes.rows), _tile_row(sizes, v, t, columns)
-        taken = [half[n, c, row, a, t % columns * m + j, ci] for j in range(tile)]
-        return transformed(b, forms.data, taken)
+    def across(u: Expr, v: Expr, w: Expr, a: Expr, b: Expr, c: Expr, t: Expr, ci: Expr) -> Expr:
+        n, row, column = u * images + t // (columns * rows), v * rows + t // columns % rows, w * columns + t % columns
+        return transformed(b, forms.data, [half[n, c, row, a, column * m + j, ci] for j in range(tile)])
 
-    tiles = sizes.images * sizes.rows * columns
-    data = compute((groups, row_blocks, tile, tile, blocks, tiles, lanes), across, name="tiles")
-    return half, data
+    return half, compute((*groups, tile, tile, blocks, sizes.tiles, lanes), across, name="tiles")
 
 
 def _transformed_weights(kernel: Element, sizes: Sizes, forms: Transforms) -> tuple[Tensor, Tensor]:
@@ -162,33 +163,33 @@ def _transformed_weights(kernel: Element, sizes: Sizes, forms: Transforms) -> tu
 
 
 def _products(data: Tensor, weights: Tensor, sizes: Sizes, forms: Transforms) -> Tensor:
-    groups, row_blocks, tile, _, blocks, tiles, lanes = data.shape
+    *groups, tile, _, blocks, tiles, lanes = data.shape
     c, ci = reduce_axis((0, blocks), "c"), reduce_axis((0, lanes), "ci")
 
-    def element(u: Expr, v: Expr, a: Expr, b: Expr, k: Expr, t: Expr, ki: Expr) -> Expr:
-        return sum(data[u, v, a, b, c, t, ci] * weights[k, a, b, c * sizes.lanes + ci, ki], axis=[c, ci])
+    def element(u: Expr, v: Expr, w: Expr, a: Expr, b: Expr, k: Expr, t: Expr, ki: Expr) -> Expr:
+        return sum(data[u, v, w, a, b, c, t, ci] * weights[k, a, b, c * sizes.lanes + ci, ki], axis=[c, ci])
 
-    shape = (groups, row_blocks, tile, tile, weights.shape[0], tiles, sizes.panel)
+    shape = (*groups, tile, tile, weights.shape[0], tiles, sizes.panel)
     return compute(shape, element, name="products", tag="winograd_products")
 
 
 def _rows(products: Tensor, sizes: Sizes, forms: Transforms) -> Tensor:
-    groups, row_blocks, tile, _, panels, tiles, panel = products.shape
+    *groups, tile, _, panels, tiles, panel = products.shape
 
-    def element(u: Expr, v: Expr, k: Expr, t: Expr, p: Expr, b: Expr, ki: Expr) -> Expr:
-        return transformed(p, forms.result, [products[u, v, a, b, k, t, ki] for a in range(forms.tile)])
+    def element(u: Expr, v: Expr, w: Expr, k: Expr, t: Expr, p: Expr, b: Expr, ki: Expr) -> Expr:
+        return transformed(p, forms.result, [products[u, v, w, a, b, k, t, ki] for a in range(forms.tile)])
 
-    return compute((groups, row_blocks, panels, tiles, forms.outputs, tile, panel), element, name="rows")
+    return compute((*groups, panels, tiles, forms.outputs, tile, panel), element, name="rows")
 
 
 def winograd_result(stages: Stages, sizes: Sizes, forms: Transforms) -> Element:
     """Give the element of the result at (n, output channel, y, x)."""
-    m, columns = forms.outputs, -(-sizes.width // forms.outputs)
-    high = sizes.rows * m
+    m, (images, rows, columns) = forms.outputs, sizes.block
+    high, wide = rows * m, columns * m
 
     def element(n: Expr, channel: Expr, y: Expr, x: Expr) -> Expr:
-        row = n % sizes.images * sizes.rows + y % high // m
-        place = (n // sizes.images, y // high, channel // sizes.panel, row * columns + x // m)
+        t = (n % images * rows + y % high // m) * columns + x % wide // m
+        place = (n // images, y // high, x // wide, channel // sizes.panel, t)
         taken = [stages.rows[(*place, y % m, b, channel % sizes.panel)] for b in range(forms.tile)]
         return transformed(x % m, forms.result, taken)
 

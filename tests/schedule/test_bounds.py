@@ -1,4 +1,4 @@
-"""align_bounds: whole tiles where readers need fewer elements."""
+"""What is computed of a stage: as little as its readers need, or whole tiles where align_bounds asks for them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,24 @@ def chain(n: int, padded: int):
     outer, _ = s[c].split(c.op.axis[0], factor=4)
     s[b].compute_at(s[c], outer)
     return a, b, c, s
+
+
+def test_a_remainder_that_is_a_loop_needs_one_element():
+    a = te.placeholder((3, 4), name="A")
+    b = te.compute((3, 4), lambda i, j: a[i, j] + 1.0, name="B")
+    c = te.compute((24,), lambda i: b[i // 8, i % 8 // 2] * 2.0, name="C")
+    s = create_schedule(c.op)
+    outer, inner = s[c].split(c.op.axis[0], factor=8)
+    middle, _ = s[c].split(inner, factor=2)
+    s[b].compute_at(s[c], middle)
+    assert str(s).splitlines() == [
+        "for i_o in range(3):",
+        "    for i_i_o in range(4):",
+        '        B = allocate(float32[1, 1], "local")',
+        "        B[0, 0] = A[i_o, i_i_o] + 1.0",
+        "        for i_i_i in range(2):",
+        "            C[i_o * 8 + i_i_o * 2 + i_i_i] = B[0, 0] * 2.0",
+    ]
 
 
 def test_a_region_becomes_a_multiple_of_the_factor():

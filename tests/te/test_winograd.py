@@ -116,11 +116,12 @@ def chain(sizes: Sizes, outputs: int) -> tuple[list[te.Tensor], te.Tensor]:
     return [image, kernel], te.compute(shape, lambda n, c, y, x: element(n, c, y, x), name="result")
 
 
-CHAINS = {  # batch, height, width, padding, image, channels, lanes, panel, images, rows of tiles
-    "whole tiles": Sizes(1, 8, 12, (1, 1), (8, 12), (8, 8), 4, 8, 1, 1),
-    "cut tiles, channels, panels and blocks": Sizes(1, 13, 7, (1, 1), (13, 7), (5, 11), 4, 8, 1, 2),
-    "images in one block": Sizes(4, 5, 6, (0, 0), (7, 8), (4, 4), 4, 4, 2, 2),
-    "padding to one side": Sizes(2, 6, 6, (2, 0), (6, 8), (4, 4), 4, 4, 1, 1),
+CHAINS = {  # batch, height, width, padding, image, channels, lanes, panel, block of tiles
+    "whole tiles": Sizes(1, 8, 12, (1, 1), (8, 12), (8, 8), 4, 8, (1, 1, 6)),
+    "cut tiles, channels, panels and blocks": Sizes(1, 13, 7, (1, 1), (13, 7), (5, 11), 4, 8, (1, 2, 3)),
+    "parts of rows": Sizes(1, 5, 25, (1, 1), (5, 25), (4, 4), 4, 4, (1, 1, 3)),
+    "images in one block": Sizes(4, 5, 6, (0, 0), (7, 8), (4, 4), 4, 4, (2, 2, 3)),
+    "padding to one side": Sizes(2, 6, 6, (2, 0), (6, 8), (4, 4), 4, 4, (1, 1, 2)),
 }
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from ....schedule.schedule import Schedule
 from ....te.tensor import Tensor
 from ...space import Knobs
-from . import conv2d_blocked, conv2d_direct
+from . import conv2d_blocked, conv2d_direct, conv2d_pointwise, conv2d_winograd
 from .algorithm import choose
 from .request import ConvolutionRequest
 
-ALGORITHMS = (conv2d_blocked.plan, conv2d_direct.plan)  # each gives None for a convolution that it does not fit
+ALGORITHMS = (  # each gives None for a convolution that it does not fit
+    conv2d_blocked.plan,
+    conv2d_pointwise.plan,
+    conv2d_direct.plan,
+    conv2d_winograd.plan,
+)
 
 
 def scheduled(cfg: Knobs, request: ConvolutionRequest) -> tuple[Schedule, Tensor]:

@@ -35,7 +35,7 @@ from .request import ConvolutionRequest
 from .winograd_cost import Blocking, Cost, Shape
 
 OUTPUTS = (4, 2, 6)  # rows and columns of a tile of the result
-TILES = (8, 14, 16, 28, 56, 112)  # at most, in a block; at least one row of them
+TILES = (8, 14, 16, 28, 56)  # at most, in a block
 ROWS = (4, 5, 6, 7, 8, 9, 10, 12, 13, 14)  # tiles of a register tile
 VECTORS = (1, 2, 3, 4)  # of output channels in a register tile
 KNOBS = ("winograd_outputs", "winograd_tiles", "winograd_rows", "winograd_vectors", "winograd_whole")
@@ -73,7 +73,7 @@ def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
     outputs = _accurate(request, shape)
     if not outputs:
         return None
-    cost = Cost(shape, lanes, get_threads(), request.layout == "NCHW", request.constant_weights)
+    cost = Cost(shape, lanes, get_threads(), request.constant_weights)
     _define(cfg, cost, outputs)
 
     def scheduled() -> tuple[Schedule, Tensor]:
@@ -124,10 +124,9 @@ class _Nest:
     def __init__(self, request: ConvolutionRequest, shape: Shape, lanes: int, choice: Choice) -> None:
         self.request, self.lanes, self.choice = request, lanes, choice
         blocking = Blocking.of(shape, choice.outputs, choice.most)
-        self.columns = -(-shape.width // choice.outputs)
         self.sizes = Sizes(
             shape.batch, shape.height, shape.width, (shape.padding, shape.padding), shape.image,
-            (shape.channels, shape.filters), lanes, lanes * choice.vectors, blocking.images, blocking.rows,
+            (shape.channels, shape.filters), lanes, lanes * choice.vectors, blocking.block,
         )  # fmt: skip
         self.stages, self.out = _declared(request, self.sizes, choice.outputs)
         self.s = create_schedule(self.out.op)
@@ -164,28 +163,34 @@ class _Nest:
         """Order the stages that give the result; gives its loops over blocks (None for whole tiles) and channels."""
         stage, m = self.s[self.out], self.choice.outputs
         n, channel, y, x, inner = self.places(stage)
-        u, image = stage.split(n, factor=self.sizes.images)
-        v, rows = stage.split(y, factor=self.sizes.rows * m)
+        (u, image), (v, rows), (w, columns) = (
+            stage.split(axis, factor=size) for axis, size in zip((n, y, x), self.pixels(), strict=True)
+        )
         row, p = stage.split(rows, factor=m)
-        column, q = stage.split(x, factor=m)
+        column, q = stage.split(columns, factor=m)
         panel, vector = channel
         if self.request.layout == "NCHW":
-            column, some = stage.split(column, factor=max(1, min(PIXELS // m, self.columns)))
-            stage.reorder(u, v, panel, image, row, vector, p, column, some, q, inner)
+            column, some = stage.split(column, factor=max(1, min(PIXELS // m, self.sizes.block[2])))
+            stage.reorder(u, v, w, panel, image, row, vector, p, column, some, q, inner)
             stage.unroll(some)
         else:
-            stage.reorder(u, v, panel, image, row, vector, p, column, q, inner)
+            stage.reorder(u, v, w, panel, image, row, vector, p, column, q, inner)
         stage.unroll(q)
         stage.vectorize(inner)
-        outer = [u, v, panel] if self.choice.whole else [u, v]
+        outer = [u, v, w, panel] if self.choice.whole else [u, v, w]
         block = tile.parallel_outer(self.s, self.out, outer)
         rows_of = self.s[self.stages.rows]
         rows_of.compute_at(stage, row)
-        u, v, k, t, p, b, ki = rows_of.op.axis
+        *_, t, p, b, ki = rows_of.op.axis
         loops = self.vectors(self.stages.rows, ki)
-        rows_of.reorder(u, v, k, b, t, *loops[:-1], p, loops[-1])
+        rows_of.reorder(b, t, *loops[:-1], p, loops[-1])
         rows_of.unroll(p)
         return (None, block) if self.choice.whole else (block, panel)
+
+    def pixels(self) -> tuple[int, int, int]:
+        """Give the images, and the rows and columns of the result, of one block."""
+        images, rows, columns = self.sizes.block
+        return images, rows * self.choice.outputs, columns * self.choice.outputs
 
     def places(self, stage: Stage) -> tuple[Axis, tuple[Axis, Axis], Axis, Axis, Axis]:
         """Give the result's axes: image, (panel of channels, vector within), y, x, and channels of a vector."""
@@ -209,30 +214,30 @@ class _Nest:
         assert isinstance(sums, Tensor)
         stage = s[products]
         stage.compute_at(s[self.out], channels)
-        u, v, a, b, k, t, ki = stage.op.axis
+        *_, a, b, k, t, ki = stage.op.axis
         place = stage.fuse(a, b)
         tiles, row = stage.split(t, factor=self.choice.rows)
-        stage.reorder(u, v, k, place, tiles, row, *self.vectors(products, ki))
+        stage.reorder(k, place, tiles, row, *self.vectors(products, ki))
         stage.unroll(row)
         inner = s[sums]
         inner.compute_at(stage, tiles)
-        u, v, a, b, k, t, ki = inner.op.axis
+        *_, t, ki = inner.op.axis
         c, ci = inner.op.reduce_axis
         ci, unrolled = inner.split(ci, factor=min(self.choice.unroll, self.lanes))
-        inner.reorder(u, v, a, b, k, c, ci, unrolled, t, *self.vectors(sums, ki))
+        inner.reorder(c, ci, unrolled, t, *self.vectors(sums, ki))
         tile.unroll_all(s, sums, [unrolled, t])
 
     def tiles(self, block: Axis | None) -> None:
         """Transform the image: of each block of channels what a block of tiles reads, then its tiles row by row."""
         s, data, columns, padded = self.s, self.stages.data, self.stages.columns, self.stages.padded
         stage = s[data]
-        u, v, a, b, c, t, ci = stage.op.axis
-        row, column = stage.split(t, factor=self.columns)
-        stage.reorder(u, v, c, row, a, column, b, ci)
+        u, v, w, a, b, c, t, ci = stage.op.axis
+        row, column = stage.split(t, factor=self.sizes.block[2])
+        stage.reorder(u, v, w, c, row, a, column, b, ci)
         stage.unroll(b)
         stage.vectorize(ci)
         if block is None:
-            c = tile.parallel_outer(s, data, [u, v, c])
+            c = tile.parallel_outer(s, data, [u, v, w, c])
         else:
             stage.compute_at(s[self.out], block)
         s[columns].compute_at(stage, row)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from ....ir.arith import int_value
 from .. import register_tile as tile
 from .request import ConvolutionRequest
 
-TRANSFORM = 3.0  # cycles for an element of a transformed tile, a vector of it
-TURN = 3.0  # cycles for a vector of an image whose channels do not lie side by side
-TILE_START = 12.0  # cycles for a register tile, to begin and to store it
+PRODUCTS = 1.1  # cycles, where the multiply-add units alone would take 1
+TILE_START = 16.0  # cycles for a register tile, to begin and to store it
+TRANSFORM = 5.0  # cycles for an element of a transformed tile, a vector of it
+TURN = 4.0  # cycles for a vector of an image whose channels do not lie side by side
 WEIGHTS = 20.0  # cycles for a vector of transformed weights, where every call makes them
-SECOND_CACHE, LAST_CACHE = 1 << 20, 24 << 20  # bytes
-RATES = (48.0, 14.0, 6.0)  # bytes a cycle from the second cache, the last one, and memory
+CACHES = (32_000, 700_000, 16_000_000)  # bytes of weights that are found again in the first, second, last cache
+RATES = (128.0, 28.0, 18.0, 9.0)  # bytes a cycle from these, and from memory
+BLOCK = 500_000  # bytes of a block's tiles that are found again in the second cache
+TILE_RATE = 20.0  # bytes a cycle of tiles that are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Shape:
 
     image    height and width of the image
     padding  elements on each side
+    turned   whether channels do not lie side by side in memory
     """
 
     batch: int
@@ -31,6 +36,7 @@ class Shape:
     width: int
     image: tuple[int, int]
     padding: int
+    turned: bool
 
     @classmethod
     def of(cls, request: ConvolutionRequest) -> Shape | None:
@@ -49,51 +55,56 @@ class Shape:
             case _:
                 return None
         grown = 2 * request.padding - 2
-        return cls(n, c, f, h + grown, w + grown, (h, w), request.padding)
+        return cls(n, c, f, h + grown, w + grown, (h, w), request.padding, request.layout == "NCHW")
 
 
 @dataclass(frozen=True, slots=True)
 class Blocking:
     """How tiles are cut in blocks.
 
-    images, rows  of tiles in a block; several images only where each is in one block
-    tiles         in a block
-    blocks        of tiles
+    block   (images, rows, columns) of tiles in a block; several rows only of all columns, several images only whole
+    blocks  of tiles
     """
 
-    images: int
-    rows: int
-    tiles: int
+    block: tuple[int, int, int]
     blocks: int
+
+    @property
+    def tiles(self) -> int:
+        """Give the tiles in a block."""
+        return prod(self.block)
 
     @classmethod
     def of(cls, shape: Shape, outputs: int, most: int) -> Blocking:
-        """Give blocks of even sizes with at most `most` tiles, but no less than a row."""
-        columns, height = -(-shape.width // outputs), -(-shape.height // outputs)
-        rows = min(max(1, most // columns), height)
-        rows = -(-height // -(-height // rows))
+        """Give blocks of even sizes with at most `most` tiles; whole rows of tiles where channels are to be turned."""
+        width, height = -(-shape.width // outputs), -(-shape.height // outputs)
+        columns = width if shape.turned else _even(width, most)
+        rows = _even(height, max(1, most // columns)) if columns == width else 1
         images = 1
-        if rows == height:
+        if rows == height and columns == width:
             fitting = [n for n in range(1, shape.batch + 1) if shape.batch % n == 0 and n * rows * columns <= most]
             images = max(fitting, default=1)
-        blocks = shape.batch // images * -(-height // rows)
-        return cls(images, rows, images * rows * columns, blocks)
+        blocks = shape.batch // images * -(-height // rows) * -(-width // columns)
+        return cls((images, rows, columns), blocks)
+
+
+def _even(extent: int, most: int) -> int:
+    """Give the size of parts of `extent`, as few as there can be of at most `most`, as even as they can be."""
+    return -(-extent // -(-extent // most))
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """The cost model of one convolution.
 
-    lanes           of a vector
-    threads         that share the work
-    turned          whether channels do not lie side by side in image and result
-    weights_ahead   whether weights are transformed ahead of the calls
+    lanes          of a vector
+    threads        that share the work
+    weights_ahead  whether weights are transformed ahead of the calls
     """
 
     shape: Shape
     lanes: int
     threads: int
-    turned: bool
     weights_ahead: bool
 
     def speedup(self, outputs: int, most: int, rows: int, vectors: int, whole: bool) -> float:
@@ -102,36 +113,56 @@ class Cost:
         outputs, most, rows, vectors  size of tiles, tiles in a block, register tile
         whole                         whether all tiles are transformed before the products
         """
-        shape, lanes = self.shape, self.lanes
-        blocking = Blocking.of(shape, outputs, most)
-        direct = shape.batch * shape.height * shape.width * shape.channels * shape.filters * 9 / (2 * lanes)
-        panels = -(-shape.filters // (vectors * lanes))
-        units = blocking.blocks * (panels if whole else 1)
+        shape, blocking = self.shape, Blocking.of(self.shape, outputs, most)
+        direct = shape.batch * shape.height * shape.width * shape.channels * shape.filters * 9 / (2 * self.lanes)
+        units = blocking.blocks * (self.panels(vectors) if whole else 1)
         busy = units / (-(-units // self.threads) * self.threads)
-        cycles = self._products(blocking, outputs, rows, vectors, panels) + self._transforms(blocking, outputs, whole)
-        return direct / (cycles / busy) * self.threads / self.threads
+        cycles = self._products(blocking, outputs, rows, vectors) + self._traffic(blocking, outputs, vectors, whole)
+        return busy * direct / (cycles + self._transforms(blocking, outputs))
 
-    def _products(self, blocking: Blocking, outputs: int, rows: int, vectors: int, panels: int) -> float:
-        """Give the cycles of the products, or of reading the weights for each block, whichever are more."""
-        shape, lanes, places = self.shape, self.lanes, (outputs + 2) ** 2
-        channels = -(-shape.channels // lanes) * lanes
-        tiles = -(-blocking.tiles // rows)
-        height = min(rows, blocking.tiles)
-        each = height * vectors * channels / 2 / float(tile.estimate(height, vectors)) + TILE_START
-        products = blocking.blocks * panels * places * tiles * each
-        panel = 4 * channels * panels * vectors * lanes * places
-        block = 4 * places * blocking.tiles * (channels + vectors * lanes)
-        size = panel + block
-        rate = RATES[0] if size <= SECOND_CACHE else RATES[1] if size <= LAST_CACHE else RATES[2]
-        return max(products, blocking.blocks * panel / rate)
+    def panels(self, vectors: int) -> int:
+        """Give the parts that the output channels are cut in."""
+        return -(-self.shape.filters // (vectors * self.lanes))
 
-    def _transforms(self, blocking: Blocking, outputs: int, whole: bool) -> float:
-        shape, lanes, places = self.shape, self.lanes, (outputs + 2) ** 2
-        vectors = -(-shape.channels // lanes) + -(-shape.filters // lanes)
-        far = 1.5 if whole and 4 * places * blocking.tiles * blocking.blocks * shape.channels > SECOND_CACHE else 1.0
-        cycles = blocking.blocks * blocking.tiles * vectors * (places * TRANSFORM * far)
-        if self.turned:
+    @property
+    def channels(self) -> int:
+        """Give the input channels in whole vectors."""
+        return -(-self.shape.channels // self.lanes) * self.lanes
+
+    def _products(self, blocking: Blocking, outputs: int, rows: int, vectors: int) -> float:
+        """Give the cycles of multiply-adds, or those in which the weights arrive."""
+        places, panels = (outputs + 2) ** 2, self.panels(vectors)
+        panel = 4 * self.channels * vectors * self.lanes
+        first, again = (panel / _rate(size) for size in (panel * panels * places, panel))
+        whole, rest = divmod(blocking.tiles, rows)
+        heights = [rows] * whole + [rest] * (rest > 0)
+        cycles = [max(self._register_tile(height, vectors), again) for height in heights]
+        cycles[0] = max(cycles[0], first)
+        return blocking.blocks * panels * places * sum(cycles)
+
+    def _register_tile(self, rows: int, vectors: int) -> float:
+        return TILE_START + PRODUCTS * rows * vectors * self.channels / 2 / float(tile.estimate(rows, vectors))
+
+    def _traffic(self, blocking: Blocking, outputs: int, vectors: int, whole: bool) -> float:
+        """Give the cycles that products wait for tiles, which every panel of weights reads."""
+        places = (outputs + 2) ** 2
+        tiles = 4 * self.channels * blocking.tiles * places
+        results = 4 * vectors * self.lanes * blocking.tiles * places
+        far = tiles * (blocking.blocks if whole else 1) + results > BLOCK
+        return blocking.blocks * self.panels(vectors) * tiles / TILE_RATE if far else 0.0
+
+    def _transforms(self, blocking: Blocking, outputs: int) -> float:
+        shape, places = self.shape, (outputs + 2) ** 2
+        filters = -(-shape.filters // self.lanes)
+        vectors = self.channels // self.lanes + filters
+        cycles = blocking.blocks * blocking.tiles * vectors * places * TRANSFORM
+        if shape.turned:
             cycles += shape.batch * shape.height * shape.width * vectors * TURN
         if not self.weights_ahead:
-            cycles += shape.channels * -(-shape.filters // lanes) * places * WEIGHTS
+            cycles += shape.channels * filters * places * WEIGHTS
         return cycles
+
+
+def _rate(size: int) -> float:
+    """Give the bytes a cycle at which what takes so many bytes is read again."""
+    return next((rate for cache, rate in zip(CACHES, RATES, strict=False) if size <= cache), RATES[-1])
