@@ -5,7 +5,8 @@
             C[l, p] = v(p)[l]                                   C[l, 0 .. 13] = rows[l]
 
 Four columns are transposed within every piece of four lanes, which takes instructions that do not cross such pieces;
-then the pieces of a row are put together.
+then the pieces of a row are put together.  Four columns of bytes are first made one of 4 bytes; where nothing lies
+between such elements in memory they are stored at once.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from ...ir.stmt import For, Stmt, Store
 from ...ir.visit import of_kind
 from .body import Body, Column, Linear
 from .chunks import is_written_out, lane_chunks
-from .types import Value
+from .types import Value, splat_literal, vector
 
 PIECE = 4  # elements of 4 bytes in 16 bytes, which most shuffles stay within
 WIDEST = 4 * PIECE  # elements of a row that are put together
 LANES = (4, 8, 16)  # of columns that can be transposed
 FEWEST = 2  # columns that are transposed
+BITS = (8, 32)  # of elements
 
 
 def are_columns(body: Body, loop: For) -> bool:
@@ -33,7 +35,7 @@ def are_columns(body: Body, loop: For) -> bool:
     buffer = next(of_kind(loop, Store)).buffer
     return (
         buffer not in body.registers
-        and buffer.dtype.bits == 32
+        and buffer.dtype.bits in BITS
         and all(x.buffer is not buffer for x in of_kind(loop, Load))
     )
 
@@ -66,7 +68,11 @@ def write_columns(
             for column in run:
                 apart(column)
             continue
-        for number, value in enumerate(transposed(body, [c.value for c in run])):
+        columns = [c.value for c in run]
+        if value.elem == "i8" and len(run) == offset.stride == PIECE:
+            row(Linear(offset.constant, offset.terms), _bytes(body, _words(body, columns)[0]))
+            continue
+        for number, value in enumerate(_rows(body, columns)):
             row(Linear(offset.constant + number * offset.stride, offset.terms), value)
 
 
@@ -90,6 +96,37 @@ def _runs(columns: Sequence[Column]) -> Iterator[list[Column]]:
             widest = min(lanes, WIDEST)
             for first in range(0, len(members), widest):
                 yield members[first : first + widest]
+
+
+def _rows(body: Body, columns: Sequence[Value]) -> list[Value]:
+    if columns[0].elem != "i8":
+        return transposed(body, columns)
+    words = _words(body, columns)
+    if len(words) > 1:
+        return [_cut(body, _bytes(body, row), len(columns)) for row in transposed(body, words)]
+    mixed = _bytes(body, words[0])
+    return [_shuffle(body, mixed, mixed, range(k, k + len(columns))) for k in range(0, mixed.lanes, PIECE)]
+
+
+def _words(body: Body, columns: Sequence[Value]) -> list[Value]:
+    """Make one column of 4 bytes of every four columns of bytes, the first in the lowest bits."""
+    lanes = columns[0].lanes
+    kind, words = vector("i32", lanes), []
+    for first in range(0, len(columns), PIECE):
+        parts: list[str] = []
+        for place, column in enumerate(columns[first : first + PIECE]):
+            text = body.code.pure(f"zext {column.type} {column.text} to {kind}", column.text)
+            if place:
+                text = body.code.pure(f"shl {kind} {text}, {splat_literal(str(8 * place), 'i32', lanes)}", text)
+                text = body.code.pure(f"or {kind} {parts[-1]}, {text}", parts[-1], text)
+            parts.append(text)
+        words.append(Value(parts[-1], "i32", lanes))
+    return words
+
+
+def _bytes(body: Body, words: Value) -> Value:
+    count = 4 * words.lanes
+    return Value(body.code.pure(f"bitcast {words.type} {words.text} to {vector('i8', count)}", words.text), "i8", count)
 
 
 def transposed(body: Body, columns: Sequence[Value]) -> list[Value]:

@@ -8,6 +8,7 @@ import pytest
 from tilewright.codegen.llvm.emit import emit
 from tilewright.codegen.pipeline import lower
 from tilewright.ir import arith
+from tilewright.ir.dtype import DType, float32, uint8
 from tilewright.ir.expr import Const, Expr, Load, Var
 from tilewright.ir.stmt import For, ForKind, Function, Stmt, Store
 
@@ -20,10 +21,12 @@ def over(var: Var, extent: int, body: Stmt, kind: ForKind) -> For:
     return For(var, Const(extent), body, kind)
 
 
-def transposing(columns: int, lanes: int, step: int = 1, distance: int | None = None) -> Function:
+def transposing(
+    columns: int, lanes: int, step: int = 1, distance: int | None = None, dtype: DType = float32
+) -> Function:
     """Give C[distance lane + step p] = A[p, lane], written out over p, in vectors over lanes."""
     apart = distance or columns * step
-    a, c = buffer("A", columns, lanes), buffer("C", apart * lanes + columns * step)
+    a, c = buffer("A", columns, lanes, dtype=dtype), buffer("C", apart * lanes + columns * step, dtype=dtype)
     p, lane = Var("p"), Var("l")
     place: Expr = arith.add(arith.mul(lane, apart), arith.mul(p, step))
     inner = over(lane, lanes, Store(c, (place,), Load(a, (p, lane))), ForKind.VECTORIZED)
@@ -52,8 +55,27 @@ def test_neighbours_are_stored_as_rows(columns: int, lanes: int) -> None:
     assert (c[columns * lanes :] == -1).all()
 
 
-def test_rows_are_not_scattered() -> None:
-    assert "scatter" not in text(transposing(14, 16))
+@pytest.mark.parametrize("apart", [0, 3])
+@pytest.mark.parametrize("lanes", [4, 8, 12, 16, 32])
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 8, 14, 16, 17])
+def test_neighbouring_bytes_are_stored_as_rows(columns: int, lanes: int, apart: int) -> None:
+    distance = columns + apart
+    function = transposing(columns, lanes, distance=distance, dtype=uint8)
+    a = np.random.default_rng(columns).integers(0, 256, (columns, lanes), dtype=np.uint8)
+    c = np.full(distance * lanes + columns, 7, np.uint8)
+    assert Loaded(function, "quick")(a, c) == 0
+    written = c[: distance * lanes].reshape(lanes, distance)
+    np.testing.assert_array_equal(written[:, :columns], a.T)
+    assert (written[:, columns:] == 7).all() and (c[distance * lanes :] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", [float32, uint8], ids=str)
+def test_rows_are_not_scattered(dtype: DType) -> None:
+    assert "scatter" not in text(transposing(14, 16, dtype=dtype))
+
+
+def test_four_bytes_of_each_lane_are_one_store() -> None:
+    assert "store <64 x i8>" in text(transposing(4, 16, dtype=uint8))
 
 
 def test_columns_that_are_no_neighbours_stay_apart() -> None:
