@@ -12,6 +12,7 @@ from ...ir.intrinsics import INTRINSICS
 from .address import flat_offset, pointer
 from .arithmetic import binary, compare, constant, same_lanes
 from .body import Body
+from .features import has
 from .maths import vector_maths
 from .products import dot_product
 from .types import Value, computed, memory_type, suffix, value_type, vector
@@ -52,7 +53,8 @@ def _intrinsic(body: Body, name: str, arguments: list[Value], *flags: str) -> Va
 
 def _maths(body: Body, expr: Call, arguments: list[Value]) -> Value:
     first = arguments[0]
-    function = vector_maths(expr.name, computed(expr.args[0].dtype), first.lanes)
+    scales = has(body.target, "avx512vl")
+    function = vector_maths(expr.name, computed(expr.args[0].dtype), first.lanes, scales)
     body.module.definitions.setdefault(function.symbol, function.definition)
     body.module.declarations.update(dict.fromkeys(function.declares))
     listed = ", ".join(f"{a.type} {a.text}" for a in arguments)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tilewright.codegen.llvm.features import has
 from tilewright.codegen.llvm.maths import ERROR_BOUNDS, ErrorBound, vector_maths
 from tilewright.codegen.llvm.maths.functions import FLOAT_RECIPES, RECIPES
 from tilewright.ir.dtype import DType, float16, float32, float64
@@ -19,7 +20,9 @@ from tilewright.ir.target import Target
 
 from .loader import Loaded, assembly, elementwise, host, plain
 
-TARGETS = {"fused": (host(), 16), "sse2": (plain(), 4)}  # with and without fused multiply-add
+TARGETS = {"fused": (host(), 16, False), "sse2": (plain(), 4, False)}  # with and without fused multiply-add
+if has(host(), "avx512vl"):
+    TARGETS["scaling"] = (host(), 8, True)
 SPECIALS = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0]
 PAIRED = [*SPECIALS, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 2.5, -2.5, 1e9, -1e9, 16777217.0, 33554431.0]
 ELEMENT = {float32: "float", float64: "double"}
@@ -61,19 +64,21 @@ def reference(name: str, *arguments: np.ndarray) -> np.ndarray:
         return REFERENCES.get(name, getattr(np, name, None))(*(x.astype(wider) for x in arguments))  # type: ignore[misc]
 
 
-def module(name: str, dtype: DType, lanes: int, inputs: int = 1) -> str:
-    function = vector_maths(name, dtype, lanes)
+def module(name: str, dtype: DType, lanes: int, inputs: int = 1, scales: bool = False) -> str:
+    function = vector_maths(name, dtype, lanes, scales)
     definitions = [*function.declares, function.definition]
     return elementwise(function.symbol, definitions, ELEMENT[dtype], lanes, inputs)
 
 
-def compute(name: str, dtype: DType, lanes: int, target: Target, *arguments: np.ndarray) -> np.ndarray:
+def compute(
+    name: str, dtype: DType, lanes: int, target: Target, *arguments: np.ndarray, scales: bool = False
+) -> np.ndarray:
     """Apply the compiled function to arrays of any length."""
     count = len(arguments[0])
     chunks = -(-count // lanes)
     padded = [np.concatenate([x, np.ones(chunks * lanes - count, x.dtype)]).astype(str(dtype)) for x in arguments]
     result = np.empty_like(padded[0])
-    Loaded(module(name, dtype, lanes, len(arguments)), target).call("run", *padded, result, chunks)
+    Loaded(module(name, dtype, lanes, len(arguments), scales), target).call("run", *padded, result, chunks)
     return result[:count]
 
 
@@ -134,9 +139,10 @@ def bound_name(bound: ErrorBound) -> str:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("bound", ERROR_BOUNDS, ids=bound_name)
 def test_error_is_within_the_stated_bound(bound: ErrorBound, target: str) -> None:
-    machine, lanes = TARGETS[target]
+    machine, lanes, scales = TARGETS[target]
     arguments = arguments_of(bound)
-    errors = ulp_errors(compute(bound.name, bound.dtype, lanes, machine, *arguments), reference(bound.name, *arguments))
+    got = compute(bound.name, bound.dtype, lanes, machine, *arguments, scales=scales)
+    errors = ulp_errors(got, reference(bound.name, *arguments))
     worst = int(np.argmax(errors))
     assert errors[worst] <= bound.ulp, f"{bound.name}{[x[worst] for x in arguments]}: {errors[worst]} ULP"
 
@@ -185,6 +191,15 @@ def test_results_do_not_depend_on_the_number_of_lanes(name: str, dtype: DType, l
 def test_functions_without_a_recipe_call_the_c_library(name: str, oracle: Reference, dtype: DType, lanes: int) -> None:
     x, y = (np.linspace(a, b, 60).astype(str(dtype)) for a, b in ((-9.0, 7.0), (0.5, 3.0)))
     np.testing.assert_array_equal(compute(name, dtype, lanes, host(), x, y), oracle(x, y))
+
+
+@pytest.mark.skipif("scaling" not in TARGETS, reason="this processor has no AVX-512")
+@pytest.mark.parametrize("lanes", [2, 3, 5, 8, 12, 16])
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_scaling_takes_any_number_of_lanes(lanes: int, dtype: DType) -> None:
+    x = np.linspace(-110, 85, 700).astype(str(dtype))
+    whole, some = (compute("exp", dtype, n, host(), x, scales=n <= 512 // dtype.bits) for n in (8, lanes))
+    assert np.all(np.abs(whole - some) <= np.spacing(whole))
 
 
 @pytest.mark.parametrize("bound", [b for b in ERROR_BOUNDS if math.isinf(b.limit)], ids=bound_name)

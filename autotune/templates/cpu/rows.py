@@ -8,6 +8,7 @@ at once, for sums wait for each other; they are combined in halves at the end.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 from ....ir.dtype import DType
@@ -26,6 +27,7 @@ from .. import register_tile as tile
 from .stage_tile import tile_stage
 
 VECTORS = (1, 2, 4, 8)  # side by side
+ROWS = (1, 2, 4)  # of one task, so that sums of several rows are under way at once
 IN_REGISTERS = 12  # vectors of a row that is kept in registers
 BLOCK = 4096  # elements of a row that one task has, where rows are few
 LONG = 1 << 16  # elements of a reduction to one result that is worth several threads
@@ -51,7 +53,7 @@ def _each_stage(cfg: Knobs, s: Schedule) -> None:
         if not stage.state.compute or not stage.state.is_root:
             continue
         if not symbolic and _sums_along_rows(stage):
-            _reduce_rows(cfg, s, stage, stage.state.id, _rows(stage, list(stage.op.axis)))
+            _reduce_rows(cfg, s, stage, Task.of(cfg, stage, list(stage.op.axis)))
         elif not symbolic and _is_along_columns(stage):
             _along_columns(cfg, stage)
         elif stage.op.axis:
@@ -133,28 +135,52 @@ def _sums_along_rows(stage: Stage) -> bool:
     return any(_follows(r, last) for r in reads) and all(_follows(r, last) or not _depends(r, last) for r in reads)
 
 
-def _rows(stage: Stage, axes: list[Axis]) -> Axis | None:
-    """Give the one loop over rows, which threads share."""
-    if not axes:
-        return None
-    rows = stage.fuse(*axes) if len(axes) > 1 else axes[0]
-    stage.parallel(rows)
-    return rows
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The loop over tasks of some rows each, which threads share.
+
+    host, loop  the stage that has it, and the loop
+    rows        the loop over the rows of one task
+    """
+
+    host: Stage
+    loop: Axis
+    rows: Axis
+
+    @classmethod
+    def of(cls, cfg: Knobs, stage: Stage, axes: list[Axis], most: int = 1) -> Task | None:
+        """Make tasks of rows of a stage, `most` each where nothing is known; None where it has one row only."""
+        if not axes:
+            return None
+        name = f"rows_{stage.state.id}"
+        counts = [n for n in ROWS if tile.size(axes[-1]) % n == 0]
+        cfg.define_knob(name, counts, default=max(n for n in counts if n <= most))
+        *outer, last = axes
+        loop, rows = stage.split(last, factor=cfg[name].val)
+        loop = stage.fuse(*outer, loop) if outer else loop
+        stage.parallel(loop)
+        stage.unroll(rows)
+        return cls(stage, loop, rows)
+
+    def take(self, stage: Stage) -> None:
+        """Let each task compute what it needs of a stage."""
+        stage.compute_at(self.host, self.loop)
+        stage.set_scope("local")
 
 
-def _reduce_rows(cfg: Knobs, s: Schedule, stage: Stage, name: str, at: Axis | None, host: Stage | None = None) -> None:
+def _reduce_rows(cfg: Knobs, s: Schedule, stage: Stage, task: Task | None) -> None:
     """Let lanes and several vectors sum up a row, and combine their sums in halves.
 
-    at, host  the loop over rows, and the stage that has it: this one if it is none
+    task  that the sums are part of; None for sums of everything
     """
-    lanes, length = _lanes(stage), tile.size(stage.op.reduce_axis[-1])
-    if at is None and host is None and length >= LONG:
+    name, lanes, length = stage.state.id, _lanes(stage), tile.size(stage.op.reduce_axis[-1])
+    if task is None and length >= LONG:
         part, _ = stage.split(stage.op.reduce_axis[-1], nparts=PARTS)
-        first = _first(s.rfactor(stage.op.output(0), part))
-        _reduce_rows(cfg, s, s[first], name, _rows(s[first], list(s[first].op.axis)))
+        parts = s[_first(s.rfactor(stage.op.output(0), part))]
+        _reduce_rows(cfg, s, parts, Task.of(cfg, parts, list(parts.op.axis)))
         return
     widths = [lanes * n for n in VECTORS if n == 1 or lanes * n <= length]
-    cfg.define_knob(f"vector_{name}", widths, default=widths[min(2, len(widths) - 1)])
+    cfg.define_knob(f"vector_{name}", widths, default=widths[min(2 if task else 3, len(widths) - 1)])
     width = min(cfg[f"vector_{name}"].val, 1 << max(1, length - 1).bit_length())
     partials = []
     while width > 1:
@@ -162,12 +188,14 @@ def _reduce_rows(cfg: Knobs, s: Schedule, stage: Stage, name: str, at: Axis | No
         partials.append(s[_first(s.rfactor(stage.op.output(0), inner, -1))])
         width = lanes if width > lanes else width // 2
     for partial in partials:
-        *_, lane = partial.op.axis
-        partial.reorder(*partial.op.reduce_axis, lane)
+        *rows, lane = partial.op.axis
+        partial.reorder(*partial.op.reduce_axis, *rows, lane)
         partial.vectorize(lane)
-        partial.set_scope("local")
-        if at is not None:
-            partial.compute_at(host or stage, at)
+        if task is None:
+            partial.set_scope("local")
+            continue
+        partial.unroll(rows[-1])
+        task.take(partial)
     for axis in stage.op.reduce_axis:
         stage.unroll(axis)
 
@@ -180,7 +208,7 @@ def _first(tensors: Tensor | list[Tensor]) -> Tensor:
 
 
 def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
-    """Take the statistics of a row and write it before the next one; tell whether the program is of this kind."""
+    """Take the statistics of rows and write them before the next ones; tell whether the program is of this kind."""
     *before, last = [stage for stage in s.stages if stage.state.compute]
     statistics = [stage for stage in before if stage.op.reduce_axis]
     dims = {len(stage.op.axis) for stage in statistics}
@@ -188,35 +216,34 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
     if last.op.reduce_axis or not last.state.is_output or len(dims) != 1:
         return False
     outer = dims.pop()
-    if not 0 < outer < len(shape) or not all(_is_of_rows(stage, shape, outer) for stage in before):
+    if outer != len(shape) - 1 or not outer or not all(_is_of_rows(stage, shape, outer) for stage in before):
         return False
-    lanes, columns = _lanes(last), shape[-1] or 1
     kept = [stage for stage in before if stage not in statistics and _is_kept(s, stage)]
-    for stage in before:
-        if not stage.op.reduce_axis and stage not in kept:
-            stage.compute_inline()
     if kept:
         cfg.define_knob("keep", [True, False])
-    rows = _rows(last, list(last.op.axis[:outer]))
-    assert rows is not None
-    whole = columns <= lanes * IN_REGISTERS
-    widths = [lanes * n for n in VECTORS if n == 1 or lanes * n <= columns]
-    cfg.define_knob(
-        "vector", [columns] if whole else widths, default=columns if whole else widths[min(2, len(widths) - 1)]
-    )
-    for stage in (*kept, last):
-        if stage is not last and not cfg["keep"].val:
+    for stage in before:
+        if not stage.op.reduce_axis and (stage not in kept or not cfg["keep"].val):
             stage.compute_inline()
+    lanes, columns = _lanes(last), tile.size(last.op.axis[-1])
+    widths = [columns] if columns <= lanes * IN_REGISTERS else [lanes * n for n in VECTORS if lanes * n <= columns]
+    cfg.define_knob("vector", widths, default=widths[min(1, len(widths) - 1)])
+    task = Task.of(cfg, last, list(last.op.axis[:outer]), 2 if kept else 4)
+    assert task is not None
+    for stage in (*kept, last):
+        if stage.state.is_inline:
             continue
-        _, lane = stage.split(stage.op.axis[-1], factor=cfg["vector"].val)
+        *rows, column = stage.op.axis
+        column, lane = stage.split(column, factor=cfg["vector"].val)
         stage.vectorize(lane)
+        row = task.rows if stage is last else rows[-1]
+        stage.reorder(column, row, lane)
         if stage is not last:
-            stage.set_scope("local")
-            stage.compute_at(last, rows)
+            stage.unroll(row)
+            task.take(stage)
     for stage in statistics:
-        stage.compute_at(last, rows)
-        stage.set_scope("local")
-        _reduce_rows(cfg, s, stage, stage.state.id, rows, last)
+        stage.unroll(stage.op.axis[-1])
+        _reduce_rows(cfg, s, stage, task)
+        task.take(stage)
     return True
 
 

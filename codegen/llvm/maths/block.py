@@ -20,6 +20,11 @@ class Format:
     bias: int  # of the exponent
 
     @property
+    def bits(self) -> int:
+        """Give the width of a number."""
+        return 1 + self.exponent_bits + self.mantissa
+
+    @property
     def rounder(self) -> float:
         """Give 1.5 * 2**mantissa: adding it rounds to an integer, which is then in the low bits of the sum."""
         return 1.5 * 2.0**self.mantissa
@@ -63,6 +68,7 @@ class Format:
 FLOAT = Format("float", "i32", "f32", 23, 127)
 DOUBLE = Format("double", "i64", "f64", 52, 1023)
 FORMATS: dict[DType, Format] = {float32: FLOAT, float64: DOUBLE}
+MOST_SCALED_BITS = 512  # of a vector that `scalef` takes
 _BY_ELEMENT = {f.element: f for f in (FLOAT, DOUBLE)}
 
 
@@ -82,10 +88,13 @@ class Block:
 
     Operands are values or Python numbers, which stand for a vector of that number in every lane.
     Products feed sums through `fma`, which is `llvm.fmuladd`: one rounding where the machine has it, two elsewhere.
+
+    scales  whether the machine has an instruction for `scalef`
     """
 
-    def __init__(self, form: Format, lanes: int, prefix: str = "%v") -> None:
+    def __init__(self, form: Format, lanes: int, prefix: str = "%v", scales: bool = False) -> None:
         self.form = form
+        self.scales = scales
         self.prefix = prefix  # of value names
         self.lanes = lanes
         self.lines: list[str] = []
@@ -93,7 +102,7 @@ class Block:
 
     def in_doubles(self) -> Block:
         """Give a builder that adds to the same instructions, for doubles."""
-        block = Block(DOUBLE, self.lanes, self.prefix)
+        block = Block(DOUBLE, self.lanes, self.prefix, self.scales and self.lanes <= MOST_SCALED_BITS // 64)
         block.lines = self.lines
         return block
 
@@ -212,6 +221,24 @@ class Block:
         """Give x moved into [low, high]; a NaN stays NaN."""
         x = self.select(self.less(high, x), high, x)
         return self.select(self.less(x, low), low, x)
+
+    def scalef(self, x: Value, n: Value) -> Value:
+        """Give x * 2**n for a whole number n of any size, rounded once, by AVX-512's instruction."""
+        bits = _BY_ELEMENT[x.element].bits
+        lanes = max(128 // bits, 1 << (self.lanes - 1).bit_length())
+        kind = f"<{lanes} x {x.element}>"
+        a, b = (self._resized(v, self.lanes, lanes) for v in (x, n))
+        flags = f"i{max(8, lanes)} -1" + (", i32 4" if lanes * bits == MOST_SCALED_BITS else "")
+        name = f"@llvm.x86.avx512.mask.scalef.p{'s' if bits == 32 else 'd'}.{lanes * bits}"
+        whole = self.emit(x.element, f"call {kind} {name}({kind} {a.name}, {kind} {b.name}, {kind} {a.name}, {flags})")
+        return self._resized(whole, lanes, self.lanes)
+
+    def _resized(self, x: Value, lanes: int, to: int) -> Value:
+        if lanes == to:
+            return x
+        kind = f"<{lanes} x {x.element}>"
+        picks = ", ".join(f"i32 {k}" if k < lanes else "i32 poison" for k in range(to))
+        return self.emit(x.element, f"shufflevector {kind} {x.name}, {kind} poison, <{to} x i32> <{picks}>")
 
     # comparisons: false where an operand is NaN
 

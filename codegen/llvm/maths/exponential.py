@@ -2,8 +2,9 @@
 
 Every function writes x = n * log(2) + r with |r| <= log(2) / 2, in Cody and Waite's two steps (the first product is
 exact), and takes exp(r) from 1 + r + r**2 * T(r), where T is the minimax polynomial found by Remez exchange, in 60
-digits, for the error relative to exp.  Scaling by 2**n is done on the exponent bits, in two factors where the result
-may leave the normal range, so that results become denormal gradually and overflow to infinity.
+digits, for the error relative to exp.  Scaling by 2**n is AVX-512's `vscalef`; elsewhere it is done on the exponent
+bits, in two factors where the result may leave the normal range, so that results become denormal gradually and
+overflow to infinity.
 Sources: Cody and Waite, "Software Manual for the Elementary Functions", 1980; Cephes for tanh in double;
 the other coefficients were derived for Tilewright.
 """
@@ -68,10 +69,22 @@ def exp(b: Block, x: Value) -> Value:
 def exp_times_power_of_two(b: Block, x: Value, power: int) -> Value:
     """Give e**x * 2**power for a small power, which may avoid an overflow on the way."""
     x = b.clamp(x, *EXP_RANGE[b.form])
+    if b.scales:
+        return exp_by_scaling(b, x, power)
     biased, n = round_biased(b, x, LOG2_E, 2 * b.form.bias)
     below = b.fma(n, -LOG_2[b.form][0], x)
     small = exp_minus_one_near_zero(b, below, b.mul(n, -LOG_2[b.form][1]))
-    return scale(b, b.add(small, 1.0), biased, power)
+    return scale(b, b.add(small, 1.0), biased, n, power)
+
+
+def exp_by_scaling(b: Block, x: Value, power: int = 0) -> Value:
+    """Give e**x * 2**power where x is finite, by Horner's scheme alone: the scaling rounds what it must."""
+    _, n = round_biased(b, x, LOG2_E, 0)
+    high, low = LOG_2[b.form]
+    r = b.fma(n, -low, b.fma(n, -high, x))
+    value = b.horner(r, (1.0, 1.0, *EXP_TAIL[b.form]))
+    assert isinstance(value, Value)
+    return b.scalef(value, b.add(n, float(power)) if power else n)
 
 
 def exp2(b: Block, x: Value) -> Value:
@@ -80,7 +93,7 @@ def exp2(b: Block, x: Value) -> Value:
     biased, n = round_biased(b, x, 1.0, 2 * b.form.bias)
     fraction = b.sub(x, n)
     small = b.fma(fraction, b.horner(fraction, EXP2_TAIL[b.form]), fraction)
-    return scale(b, b.add(small, 1.0), biased)
+    return scale(b, b.add(small, 1.0), biased, n)
 
 
 def exp10(b: Block, x: Value) -> Value:
@@ -91,7 +104,7 @@ def exp10(b: Block, x: Value) -> Value:
     fraction = b.fma(n, -low, b.fma(n, -high, x))
     high, low = LOG_10[b.form]
     exponent = b.fma(fraction, high, b.mul(fraction, low))
-    return scale(b, b.add(exp_minus_one_near_zero(b, exponent, None), 1.0), biased)
+    return scale(b, b.add(exp_minus_one_near_zero(b, exponent, None), 1.0), biased, n)
 
 
 def tanh(b: Block, x: Value) -> Value:
@@ -141,6 +154,8 @@ def cosh(b: Block, x: Value) -> Value:
 
 def exp_in_normal_range(b: Block, x: Value) -> Value:
     """Give e**x where the result is normal; a NaN stays NaN."""
+    if b.scales:
+        return exp_by_scaling(b, x)
     biased, n = round_biased(b, x, LOG2_E, b.form.bias)
     below = b.fma(n, -LOG_2[b.form][0], x)
     small = exp_minus_one_near_zero(b, below, b.mul(n, -LOG_2[b.form][1]))
@@ -162,11 +177,13 @@ def exp_minus_one_near_zero(b: Block, high: Value, low: Value | None) -> Value:
     return b.fma(square, tail, high) if low is None else b.add(high, b.fma(square, tail, low))
 
 
-def scale(b: Block, value: Value, biased: Value, power: int = 0) -> Value:
+def scale(b: Block, value: Value, biased: Value, n: Value, power: int = 0) -> Value:
     """Give value * 2**(n + power), rounded once, where the low bits of `biased` hold n + 2 * bias.
 
-    The power is the product of two halves, so n may be twice as large as an exponent.
+    Without an instruction the power is the product of two halves, so n may be twice as large as an exponent.
     """
+    if b.scales:
+        return b.scalef(value, b.add(n, float(power)) if power else n)
     bits = b.bits(biased)
     if power:
         bits = b.plus(bits, power)
