@@ -41,12 +41,14 @@ def faults(calls: Sequence[Call], answers: bytes) -> list[str]:
     """Give a sentence for each call whose answer is not right."""
     found, place = [], 0
     for call in calls:
-        if place + 16 > len(answers):
-            return [*found, f"{call.title}: no answer"]
+        written = [call.reference.arrays[position] for position in sorted(call.reference.expected)]
+        if place + 16 + sum(array.nbytes for array in written) > len(answers):
+            found.append(f"{call.title}: no answer")
+            place = len(answers)
+            continue
         status, harmed = struct.unpack_from("<qq", answers, place)
         place += 16
-        for position in sorted(call.reference.expected):
-            array = call.reference.arrays[position]
+        for array in written:
             array[...] = np.frombuffer(answers, array.dtype, array.size, place).reshape(array.shape)
             place += array.nbytes
         error, near = call.reference.verdict()

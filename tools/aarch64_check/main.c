@@ -75,6 +75,7 @@ static void run_call(int64_t number) {
         free(slots[i].memory);
         free(slots[i].before);
     }
+    fflush(stdout); /* before the next call, which may not return */
 }
 
 int main(int argc, char **argv) {
