@@ -1,7 +1,8 @@
 """Products of matrices, in every storage of the factors and by whatever algorithm the target has for them.
 
 The `dtype` of a workload is that of both factors: float16 and bfloat16 are summed up in float32 and stored rounded,
-int8 gives int32.  "tf32" stands for float32 whose factors tensor cores may round to 10 bits of fraction.
+int8 gives int32, and so does uint8, which is multiplied by int8.  "tf32" stands for float32 whose factors tensor cores
+may round to 10 bits of fraction.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def matmul(
     """
     types = ProductTypes.of(dtype)
     a = te.placeholder((k, m) if transpose_a else (m, k), types.operands, name="A")
-    b = te.placeholder((n, k) if transpose_b else (k, n), types.operands, name="B")
+    b = te.placeholder((n, k) if transpose_b else (k, n), types.weights, name="B")
     c = operators.matmul(a, b, None, types.total, transpose_a, transpose_b, precision=types.precision)
     return _scheduled(a, b, types.stored(c), constant_b)
 
@@ -49,7 +50,7 @@ def dense(
     """
     types = ProductTypes.of(dtype)
     x = te.placeholder((m, k), types.operands, name="data")
-    w = te.placeholder((n, k), types.operands, name="weight")
+    w = te.placeholder((n, k), types.weights, name="weight")
     y = operators.dense(x, w, None, types.total, precision=types.precision)
     return _scheduled(x, w, types.stored(y), constant_weights)
 
@@ -70,7 +71,7 @@ def batch_matmul(
     """
     types = ProductTypes.of(dtype)
     a = te.placeholder((batch, m, k), types.operands, name="A")
-    b = te.placeholder((batch, n, k) if transpose_b else (batch, k, n), types.operands, name="B")
+    b = te.placeholder((batch, n, k) if transpose_b else (batch, k, n), types.weights, name="B")
     c = operators.batch_matmul(a, b, None, types.total, transpose_b=transpose_b, precision=types.precision)
     return _scheduled(a, b, types.stored(c), constant_b)
 

@@ -47,6 +47,7 @@ from .matmul import batch_matmul, dense, matmul
 from .normalization import layer_norm, log_softmax, softmax
 from .pad import pad
 from .pooling import global_pool, pool2d
+from .quantize import requantize
 from .reduction import argmax, argmin, max, mean, min, prod, sum
 from .tensor_cores import dp4a, mma
 from .transform import (
@@ -125,6 +126,7 @@ __all__ = [
     "power",
     "prod",
     "relu",
+    "requantize",
     "reshape",
     "round",
     "rsqrt",

@@ -1,0 +1,131 @@
+"""What products and convolutions of bytes share on processors: four products to a lane, and what becomes of sums.
+
+The dot products take unsigned data by signed weights.  Signed data are taken 128 greater, and 128 times the sums of the
+weights are subtracted in the end, together with what a zero point of the data adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .... import te
+from ....ir import arith
+from ....ir.expr import Expr
+from ....schedule.schedule import Schedule
+from ....te import operators
+from ....te.operators.intrinsics import TAPS
+from ....te.operators.quantize import requantized
+from ....te.tensor import Tensor
+
+SIGNED_EXCESS = 128
+DOTS = 2  # vectors of dot products a cycle ...
+LATENCY = 4  # ... and cycles until a sum can be added to
+LOADS = 1.7  # a cycle
+STEP = 0.3  # cycles around the dot products of one step
+AROUND = 4.0  # cycles for a vector of sums: setting it to zero, making it bytes and storing it
+TILE = 20.0  # cycles around a tile
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """What becomes of an int32 sum: itself, or `operators.requantize` of it.
+
+    scale      of the sums, one number or one for each channel; None leaves sums as they are
+    data_zero  the number that stands for zero in the data
+    """
+
+    scale: Tensor | float | None = None
+    bias: Tensor | None = None
+    zero_point: int = 0
+    dtype: str = "int32"
+    data_zero: int = 0
+
+    def declared(self, total: Tensor, axis: int) -> Tensor:
+        """Give the result by definition, from sums of products of data whose zero is 0; channels lie along `axis`."""
+        if self.scale is not None:
+            return operators.requantize(total, self.scale, self.zero_point, self.dtype, axis, self.bias)
+        return total
+
+    def element(self, total: Expr, channel: Expr) -> Expr:
+        """Give one element of the result, from a sum with bias and compensation."""
+        if self.scale is None:
+            return total
+        scale = self.scale[channel] if isinstance(self.scale, Tensor) else arith.const(self.scale, "float32")
+        return requantized(total, scale, self.zero_point, self.dtype)
+
+    def excess(self, data: Tensor) -> int:
+        """Give how much greater the unsigned numbers are than those that are meant."""
+        return self.data_zero + (SIGNED_EXCESS if str(data.dtype) == "int8" else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """What is added to the sums of each channel, and what that is made of.
+
+    ones, sums   (4,) uint8 and (blocks, lanes) int32: the weights' sums; None where the data have no excess
+    total        (blocks, lanes) int32
+    """
+
+    ones: Tensor | None
+    sums: Tensor | None
+    total: Tensor
+
+    def schedule(self, s: Schedule, constant: bool) -> None:
+        """Sum up by dot products, ahead of the calls where the weights are constant."""
+        stages = [t for t in (self.ones, self.sums, self.total) if t is not None]
+        if constant:
+            for tensor in stages:
+                s[tensor].precompute()
+        if self.sums is not None:
+            stage = s[self.sums]
+            lane, (*outer, four) = self.sums.op.axis[-1], self.sums.op.reduce_axis
+            stage.reorder(self.sums.op.axis[0], *outer, lane, four)
+            stage.tensorize(lane, operators.dot4_u8s8_i32(lane.extent.value))
+        s[self.total].vectorize(self.total.op.axis[-1])
+
+
+def offsets(packed: Tensor, excess: int, bias: Tensor | None) -> Offsets | None:
+    """Give what is added to each sum, None where nothing is.
+
+    packed  (blocks, ..., lanes, 4) int8, zero where there are no weights
+    bias    (channels,) int32
+    """
+    blocks, *depths, lanes, _ = packed.shape
+    if excess == 0 and bias is None:
+        return None
+    ones = sums = None
+    if excess:
+        ones = te.compute((TAPS,), lambda r: arith.const(1, "uint8") + 0 * r.astype("uint8"), name="ones")
+        axes = [te.reduce_axis((0, d), f"r{k}") for k, d in enumerate(depths)]
+        four = te.reduce_axis((0, TAPS), "four")
+
+        def weights_of(b: Expr, lane: Expr) -> Expr:
+            value = packed[(b, *axes, lane, four)].astype("int32")
+            return te.sum(ones[four].astype("int32") * value, axis=[*axes, four])
+
+        sums = te.compute((blocks, lanes), weights_of, name="weight_sums")
+
+    def offset(b: Expr, lane: Expr) -> Expr:
+        less = arith.const(0, "int32") if sums is None else sums[b, lane] * -excess
+        if bias is None:
+            return less
+        channel = b * lanes + lane
+        own = arith.if_then_else(channel < bias.shape[0], bias[channel], arith.const(0, "int32"))
+        return less + own
+
+    return Offsets(ones, sums, te.compute((blocks, lanes), offset, name="offsets"))
+
+
+def unsigned(value: Expr, excess: int) -> Expr:
+    """Give a byte of the data as an unsigned one: signed ones 128 greater."""
+    return value if excess == 0 else (value.astype("int32") + excess).astype("uint8")
+
+
+def tile_cycles(steps: int, rows: Any, vectors: Any) -> Any:
+    """Give the cycles of a register tile of `steps` dot products a sum; none for no rows.  Works on arrays, too."""
+    work = rows * vectors
+    step = np.maximum(np.maximum(work / DOTS, (rows + vectors) / LOADS), LATENCY) + STEP
+    return np.where(work > 0, steps * step + work * AROUND + TILE, 0.0)

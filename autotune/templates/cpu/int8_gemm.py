@@ -1,0 +1,229 @@
+"""Products of bytes on processors: a register tile of rows by columns, four products to a lane.
+
+    for rows in parallel(parts_m):
+        for j in panels of columns:                          # a panel of B stays in the first cache
+            for i in tiles of rows:
+                for group in range(K / 4):                   # sums in registers
+                    sums += dot4(A[i, group], B_panels[j, group])
+                C[i, j] = epilogue(sums + offsets[j])
+
+Panels of B hold four terms of each column side by side.  A is read as it is, row by row, unless it must be copied:
+signed, across, or of terms that are no multiple of four.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from .... import te
+from ....ir import arith
+from ....ir.expr import Expr
+from ....schedule.schedule import Schedule, create_schedule
+from ....te import operators
+from ....te.operators.intrinsics import TAPS
+from ....te.tensor import Tensor
+from ...space import Knobs
+from ...template import get_target, get_threads
+from .. import register_tile as tile
+from .algorithm import Plan
+from .int8 import DOTS, SIGNED_EXCESS, Epilogue, Offsets, offsets, tile_cycles, unsigned
+from .product import ProductRequest
+
+TILE = ROWS, VECTORS = "int8_rows", "int8_vectors"  # knobs: the register tile
+PARTS, UNROLL, COPY = "int8_parts", "int8_unroll", "int8_copy"
+GIVEN, AS_ROWS, AS_PANELS = "given", "rows", "panels"  # values of COPY
+KNOBS = (*TILE, PARTS, UNROLL, COPY)
+A_BYTES = 512 << 10  # of a part of A that stays in L2
+UNROLLS = (1, 2, 4)
+ALIASED_BYTES = 4096  # rows at a multiple of this distance meet in one set of the first cache
+CONFLICTS = 1.5  # what more than two such rows cost
+DECENT = 0.7  # of the best tile's share that others must promise
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What is computed, in order.
+
+    copied  (M, K / 4, 4) uint8, None where A is read itself
+    packed  (N / T, K / 4, T, 4) int8
+    sums    (M, N / T, T) int32
+    """
+
+    copied: Tensor | None
+    packed: Tensor
+    offsets: Offsets | None
+    sums: Tensor
+    out: Tensor
+
+
+def plan(cfg: Knobs, request: ProductRequest) -> Plan | None:
+    """Give the plan of a product of two matrices of bytes whose sums are the result."""
+    if request.result.ndim != 2 or str(request.b.dtype) != "int8" or str(request.product.dtype) != "int32":
+        return None
+    return requantizing_plan(cfg, request, Epilogue())
+
+
+def requantizing_plan(cfg: Knobs, request: ProductRequest, epilogue: Epilogue) -> Plan:
+    """Give the plan of a product of bytes with any epilogue."""
+    lanes = tile.lanes_of(get_target())
+    _define(cfg, request, lanes)
+
+    def scheduled() -> tuple[Schedule, Tensor]:
+        stages = _declare(cfg, request, epilogue, lanes)
+        s = create_schedule(stages.out.op)
+        _schedule(cfg, s, stages, request.constant_b, lanes)
+        return s, stages.out
+
+    return Plan("int8", KNOBS, lambda r, v: _share(request, lanes, r.val, v.val), TILE, scheduled)
+
+
+def _share(request: ProductRequest, lanes: int, rows: Any, vectors: Any) -> Any:
+    """Give how fast a register tile is in units of float32 multiply-adds: four products count as one at the peak."""
+    groups = -(-request.k // TAPS)
+    tiles = request.m // rows * tile_cycles(groups, rows, vectors) + tile_cycles(groups, request.m % rows, vectors)
+    least = request.m * request.n * groups / lanes / DOTS
+    met = rows / (ALIASED_BYTES // gcd(request.k, ALIASED_BYTES))  # rows of A that meet in one set of the first cache
+    return TAPS * least / (np.ceil(request.n / (vectors * lanes)) * tiles * np.where(met > 2, CONFLICTS, 1.0))
+
+
+def _define(cfg: Knobs, request: ProductRequest, lanes: int) -> None:
+    target, m = get_target(), request.m
+    rows = [r[-1] for r in tile.row_candidates(m, 14)]
+    vectors = [v for v in (2, 4, 3, 1, 6) if v == 1 or (v - 1) * lanes < request.n]
+    fitting = [t for t in product(rows, vectors) if tile.fits_registers(target, *t)]
+    best = max(fitting, key=lambda t: float(_share(request, lanes, *t)))
+    cfg.define_knob(ROWS, rows, default=best[0])
+    cfg.define_knob(VECTORS, vectors, default=best[1])
+    cfg.restrict(lambda r, v: tile.fits_registers(target, r.val, v.val), *TILE)
+    least = DECENT * float(_share(request, lanes, *best))
+    cfg.restrict(lambda r, v: _share(request, lanes, r.val, v.val) >= least, *TILE)
+    parts = [p for p in (1, 2, 3, 4, 6, 8, 16) if p * best[0] < m + best[0]]
+    wanted = -(-m * request.k // A_BYTES)
+    panels = -(-request.n // (best[1] * lanes))
+    if panels % get_threads():
+        wanted = max(wanted, get_threads())
+    cfg.define_knob(PARTS, parts, default=next((p for p in parts if p >= wanted), parts[-1]))
+    groups = -(-request.k // TAPS)
+    unrolls = [u for u in UNROLLS if groups % u == 0]
+    cfg.define_knob(UNROLL, unrolls, default=unrolls[min(1, len(unrolls) - 1)])
+    cfg.define_knob(COPY, [AS_ROWS, AS_PANELS] if _must_copy(request) else [GIVEN, AS_PANELS])
+
+
+def _must_copy(request: ProductRequest) -> bool:
+    """Tell whether A is no matrix of unsigned rows of whole groups of four terms."""
+    kept, depth = ProductRequest.dimensions(request.a, request.product.op)
+    return str(request.a.dtype) == "int8" or depth < kept or request.k % TAPS != 0
+
+
+def _declare(cfg: Knobs, request: ProductRequest, epilogue: Epilogue, lanes: int) -> Stages:
+    """Give the product by way of packed weights and tiles of sums."""
+    a, m, n = request.a, request.m, request.n
+    width, groups = cfg[VECTORS].val * lanes, -(-request.k // TAPS)
+    copied = None if cfg[COPY].val == GIVEN else _copied(request, groups)
+    packed = _packed(request, groups, width)
+    group, four = te.reduce_axis((0, groups), "group"), te.reduce_axis((0, TAPS), "four")
+
+    def total(i: Expr, block: Expr, lane: Expr) -> Expr:
+        left = a[i, group * TAPS + four] if copied is None else copied[i, group, four]
+        return te.sum(left.astype("int32") * packed[block, group, lane, four].astype("int32"), axis=[group, four])
+
+    sums = te.compute((m, -(-n // width), width), total, name="sums")
+    added = offsets(packed, epilogue.excess(a), epilogue.bias)
+
+    def element(i: Expr, j: Expr) -> Expr:
+        value = sums[i, j // width, j % width]
+        return epilogue.element(value if added is None else value + added.total[j // width, j % width], j)
+
+    return Stages(copied, packed, added, sums, te.compute((m, n), element, name="product"))
+
+
+def _copied(request: ProductRequest, groups: int) -> Tensor:
+    """Give unsigned rows of whole groups of four terms."""
+    a, k = request.a, request.k
+    kept, depth = ProductRequest.dimensions(a, request.product.op)
+    excess = SIGNED_EXCESS if str(a.dtype) == "int8" else 0
+
+    def term(i: Expr, group: Expr, r: Expr) -> Expr:
+        at = group * TAPS + r
+        value = unsigned(a[i, at] if kept < depth else a[at, i], excess)
+        return value if k % TAPS == 0 else arith.if_then_else(at < k, value, arith.const(0, "uint8"))
+
+    return te.compute((request.m, groups, TAPS), term, name="copied")
+
+
+def _packed(request: ProductRequest, groups: int, width: int) -> Tensor:
+    """Give panels of `width` columns, with zeros beyond the last column and the last term."""
+    b, k, n = request.b, request.k, request.n
+    kept, depth = ProductRequest.dimensions(b, request.product.op)
+
+    def weight(block: Expr, group: Expr, lane: Expr, r: Expr) -> Expr:
+        at, column = group * TAPS + r, block * width + lane
+        value = b[column, at] if kept < depth else b[at, column]
+        zero = arith.const(0, "int8")
+        if k % TAPS:
+            value = arith.if_then_else(at < k, value, zero)
+        return arith.if_then_else(column < n, value, zero) if n % width else value
+
+    return te.compute((-(-n // width), groups, width, TAPS), weight, name="packed")
+
+
+def _schedule(cfg: Knobs, s: Schedule, stages: Stages, constant: bool, lanes: int) -> None:
+    out, sums = stages.out, stages.sums
+    rows, width = cfg[ROWS].val, cfg[VECTORS].val * lanes
+    stage = s[out]
+    i, j = out.op.axis
+    io, ii = stage.split(i, factor=rows)
+    part, io = stage.split(io, nparts=cfg[PARTS].val)
+    jo, ji = stage.split(j, factor=width)
+    vectors, lane = stage.split(ji, factor=lanes)
+    stage.reorder(part, jo, io, ii, vectors, lane)
+    stage.vectorize(lane)
+    tile.unroll_all(s, out, [ii, vectors])
+    tile.parallel_outer(s, out, [part, jo])
+    s[sums].compute_at(stage, io)
+    s[sums].set_scope("local")
+    accumulate(s, sums, width, cfg[UNROLL].val)
+    if stages.copied is not None:
+        _copy(cfg, s, stages.copied, lanes)
+    packing = s[stages.packed]
+    if constant:
+        packing.precompute()
+    block, group, lane, four = stages.packed.op.axis
+    over, lane = packing.split(lane, factor=lanes)
+    packing.reorder(block, group, over, four, lane)
+    packing.vectorize(lane)
+    packing.unroll(four)
+    packing.parallel(block)
+    if stages.offsets is not None:
+        stages.offsets.schedule(s, constant)
+
+
+def _copy(cfg: Knobs, s: Schedule, copied: Tensor, lanes: int) -> None:
+    stage, rows = s[copied], cfg[ROWS].val
+    i, group, four = copied.op.axis
+    if cfg[COPY].val == AS_ROWS:
+        tile.split_lanes(s, copied, stage.fuse(group, four), TAPS * lanes, TAPS * tile.size(group))
+        stage.parallel(i)
+        return
+    stage.transform_layout(lambda i, group, four: [i // rows, group, i % rows, four])
+    panel, i = stage.split(i, factor=rows)
+    stage.reorder(panel, group, i, four)
+    stage.vectorize(four)
+    stage.parallel(panel)
+
+
+def accumulate(s: Schedule, sums: Tensor, width: int, unrolled: int) -> None:
+    """Order a computing stage of (..., lanes) over (..., groups, 4): dot products over whole tiles in registers."""
+    stage = s[sums]
+    *spatial, lane = sums.op.axis
+    *outer, group, four = sums.op.reduce_axis
+    group, inner = stage.split(group, factor=unrolled)
+    stage.reorder(*outer, group, inner, *spatial, lane, four)
+    tile.unroll_all(s, sums, [inner, *spatial])
+    stage.align_bounds(lane, width)
+    stage.tensorize(lane, operators.dot4_u8s8_i32(width))

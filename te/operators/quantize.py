@@ -1,0 +1,65 @@
+"""Sums of products of bytes, made bytes again."""
+
+from __future__ import annotations
+
+from ...ir import arith
+from ...ir.errors import TypeMismatch
+from ...ir.expr import Expr
+from .. import math
+from ..compute import compute
+from ..tensor import Tensor
+
+BYTES = ("int8", "uint8")
+
+
+def requantize(
+    total: Tensor,
+    scale: Tensor | float,
+    zero_point: int = 0,
+    out_dtype: str = "uint8",
+    axis: int = -1,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Give round((total + bias) * scale) + zero_point, saturated, as bytes in the shape of `total`.
+
+    total      int32
+    scale      float32 along `axis`, or one number for all
+    bias       int32 along `axis`
+    out_dtype  "uint8" or "int8"
+    The sum wraps in 32 bits and is rounded to float32, so is the product; halves are rounded to even numbers: the rule
+    of QLinearConv and QLinearMatMul.
+    Raises TypeMismatch for a total or bias that is not int32, a scale that is not float32, other results than bytes.
+    Source: ONNX operators, QuantizeLinear.
+    """
+    _check("total", total, "int32")
+    if bias is not None:
+        _check("bias", bias, "int32")
+    if isinstance(scale, Tensor):
+        _check("scale", scale, "float32")
+    if out_dtype not in BYTES:
+        raise TypeMismatch("requantize", f"a result of {out_dtype}", advice=" or ".join(BYTES))
+
+    def element(*i: Expr) -> Expr:
+        value = total[i] if bias is None else total[i] + bias[i[axis]]
+        return requantized(value, _along(scale, i[axis]), zero_point, out_dtype)
+
+    attrs: dict[str, object] = {"zero_point": zero_point}
+    return compute(total.shape, element, name="T_requantize", tag="requantize", attrs=attrs)
+
+
+def requantized(value: Expr, scale: Expr, zero_point: int, out_dtype: str) -> Expr:
+    """Give one element of `requantize`, from an int32 that has the bias."""
+    dtype = arith.dtype_of(out_dtype)
+    nearest = math.nearbyint(value.astype("float32") * scale)
+    shifted = nearest if zero_point == 0 else nearest + arith.const(float(zero_point), "float32")
+    least, most = (arith.const(float(end), "float32") for end in (dtype.min_value, dtype.max_value))
+    return arith.minimum(arith.maximum(shifted, least), most).astype(out_dtype)
+
+
+def _along(scale: Tensor | float, channel: Expr) -> Expr:
+    return scale[channel] if isinstance(scale, Tensor) else arith.const(scale, "float32")
+
+
+def _check(what: str, tensor: Tensor, dtype: str) -> None:
+    if str(tensor.dtype) != dtype:
+        raise TypeMismatch("requantize", f"{what} is {tensor.dtype}", advice=dtype)

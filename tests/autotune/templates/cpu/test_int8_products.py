@@ -1,0 +1,110 @@
+"""Products of bytes on processors: equal to NumPy's, and rounded as the rule says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from autotune.templates.cpu.convolutions import Args, assert_right, configs_of
+
+import tilewright.autotune.templates  # noqa: F401
+from tilewright import te
+from tilewright.autotune import task
+from tilewright.autotune.built import KERNEL
+from tilewright.autotune.space import Config
+from tilewright.autotune.templates.cpu import int8_gemm, products
+from tilewright.ir.errors import TypeMismatch
+from tilewright.runtime.build import build
+from tilewright.runtime.prepared import bind_prepared
+from tilewright.schedule.lower import lower_prepared, parameter_names
+from tilewright.te import operators
+from tilewright.te.evaluate import evaluate
+
+DRAWN = 2  # configurations of each, besides the default one
+
+PRODUCTS: tuple[Args, ...] = (  # m, n, k, transpose_a, transpose_b, type, constant_b
+    (64, 64, 64, False, False, "uint8"),
+    (37, 51, 41, False, True, "uint8"),
+    (24, 40, 36, True, False, "uint8", True),
+    (12, 200, 100, False, True, "int8", True),
+    (5, 3, 7, False, False, "int8"),
+    (1, 33, 130, False, False, "int8", True),
+    (30, 16, 512, True, True, "int8"),
+    (17, 1, 1, False, False, "uint8"),
+    (50, 96, 140, False, False, "uint8", True),
+)
+SHAPES = ((16, 48, 64), (37, 51, 41), (3, 70, 33), (20, 17, 256))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("args", PRODUCTS, ids=str)
+def test_sums(monkeypatch: pytest.MonkeyPatch, args: Args, threads: int) -> None:
+    monkeypatch.setattr(products, "ALGORITHMS", (int8_gemm.plan,))
+    tuned = task.create("matmul", args, threads=threads)
+    for config in configs_of(tuned, DRAWN, seed=threads):
+        assert_right(tuned, config, threads)
+
+
+def test_bytes_go_by_dot_products_by_default() -> None:
+    assert task.create("matmul", (64, 64, 64, False, False, "uint8")).config_space["algorithm"].val == "int8"
+
+
+def rounded(total: np.ndarray, scale: np.ndarray | float, zero: int, dtype: str) -> np.ndarray:
+    """Requantize as ONNX says it, in NumPy: the product is rounded to float32, halves go to even numbers."""
+    ends = np.iinfo(dtype)
+    nearest = np.rint(total.astype(np.float32) * np.float32(scale)).astype(np.float64)
+    return np.clip(nearest + zero, ends.min, ends.max).astype(dtype)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("out_dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_requantized(shape: tuple[int, int, int], dtype: str, out_dtype: str, constant: bool) -> None:
+    m, n, k = shape
+    rng = np.random.default_rng(m)
+    ends = np.iinfo(dtype)
+    a = rng.integers(ends.min, ends.max, (m, k), dtype, endpoint=True)
+    b = rng.integers(-128, 127, (n, k), np.int8, endpoint=True)
+    scale = rng.uniform(0.5, 2.0, n).astype(np.float32) / np.float32(60 * k**0.5)
+    bias = rng.integers(-5000, 5000, n, np.int32)
+    args = (m, n, k, True, dtype, out_dtype, None, True, 3, 7, constant)
+    tuned = task.create("qmatmul", args, threads=1)
+    total = (a.astype(np.int32) - 3) @ b.T.astype(np.int32) + bias
+    expected = rounded(total, scale, 7, out_dtype)
+    assert len(np.unique(expected)) > 20
+    for config in configs_of(tuned, DRAWN):
+        out = np.empty((m, n), out_dtype)
+        run(tuned, config, [a, b, scale, bias, out])
+        np.testing.assert_array_equal(out, expected)
+
+
+def run(tuned: task.Task, config: Config, arrays: list[np.ndarray]) -> None:
+    """Build a configuration and call it."""
+    schedule, tensors = tuned.instantiate(config)
+    module = build(list(lower_prepared(schedule, tensors, KERNEL)), target=tuned.target, effort="quick")
+    named = dict(zip(parameter_names(schedule, tensors), arrays, strict=True))
+    bind_prepared(module, KERNEL, named, tuned.threads)()
+
+
+def test_one_multiplier_for_all_channels() -> None:
+    tuned = task.create("qmatmul", (8, 20, 36, False, "uint8", "uint8", 0.004), threads=1)
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 256, (8, 36), np.uint8), rng.integers(-128, 128, (36, 20), np.int8)
+    out = np.empty((8, 20), np.uint8)
+    run(tuned, tuned.config_space.default_config(), [a, b, out])
+    np.testing.assert_array_equal(out, rounded(a.astype(np.int32) @ b.astype(np.int32), 0.004, 0, "uint8"))
+
+
+def test_halves_are_rounded_to_even_numbers_and_ends_are_kept() -> None:
+    total = te.placeholder((8,), "int32", name="total")
+    out = operators.requantize(total, 0.5, 10, "int8")
+    sums = np.array([1, 3, 5, -1, -3, 2**31 - 1, -(2**31), 234], np.int32)
+    result = evaluate([out], {total: sums})[0]
+    np.testing.assert_array_equal(result, [10, 12, 12, 10, 8, 127, -128, 127])
+
+
+def test_requantize_refuses_other_types() -> None:
+    with pytest.raises(TypeMismatch, match="total is float32"):
+        operators.requantize(te.placeholder((4,), "float32"), 1.0)
+    with pytest.raises(TypeMismatch, match="a result of int32"):
+        operators.requantize(te.placeholder((4,), "int32"), 1.0, out_dtype="int32")
