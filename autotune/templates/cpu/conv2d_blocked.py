@@ -81,7 +81,7 @@ class TileCost:
     positions: tuple[int, int]
     filters: int
     terms: int
-    tasks: int  # images
+    images: int
     lanes: int
     threads: int
 
@@ -105,8 +105,8 @@ class TileCost:
             for w, across in ((width, columns // width), (columns % width, 1)):
                 total = total + down * across * self.cycles(h * w, vectors)
         least = rows * columns * self.filters / self.lanes * self.terms / 2
-        tasks = self.tasks * blocks * np.ceil(rows / height)
-        return least / (blocks * total) * tile.coverage(tasks, self.threads)
+        shared = np.where(blocks % self.threads == 0, 1, tile.coverage(rows * self.images, height * self.threads))
+        return least / (blocks * total) * shared
 
 
 def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
@@ -204,7 +204,8 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, lanes:
     bands, y = stage.split(y, factor=_band(cfg, conv, lanes))
     rows, row = stage.split(y, factor=cfg[HEIGHT].val)
     columns, column = stage.split(x, factor=cfg[WIDTH].val)
-    outer = [n, bands, blocks] if cfg[OUTER].val else [n, blocks, bands]
+    shares, blocks = stage.split(blocks, nparts=_shares(cfg, conv, lanes))
+    outer = [n, shares, bands, blocks] if cfg[OUTER].val else [n, shares, blocks, bands]
     stage.reorder(*outer, rows, columns, vectors, row, column, lane)
     stage.vectorize(lane)
     tile.unroll_all(s, out, [vectors, row, column])
@@ -215,6 +216,14 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, lanes:
     _pack(s, stages.packed, constant, lanes)
     if stages.copied is not None:
         _copy(cfg, s, stages.copied, conv, lanes)
+
+
+def _shares(cfg: Knobs, conv: Convolution, lanes: int) -> int:
+    """Give the parts that the blocks of channels are cut in: one for each thread where rows are not shared evenly."""
+    threads, (rows, _) = get_threads(), conv.positions
+    blocks = -(-conv.filters * conv.groups // (lanes * cfg[VECTORS].val))
+    is_even = not cfg[OUTER].val or rows % (cfg[HEIGHT].val * threads) == 0
+    return 1 if is_even or blocks % threads else threads
 
 
 def _band(cfg: Knobs, conv: Convolution, lanes: int) -> int:
