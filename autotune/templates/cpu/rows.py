@@ -29,6 +29,7 @@ from .stage_tile import tile_stage
 VECTORS = (1, 2, 4, 8)  # side by side
 ROWS = (1, 2, 4)  # of one task, so that sums of several rows are under way at once
 IN_REGISTERS = 12  # vectors of a row that is kept in registers
+NEAR_BYTES = 1 << 19  # of a result that stays in the second-level cache
 BLOCK = 4096  # elements of a row that one task has, where rows are few
 LONG = 1 << 16  # elements of a reduction to one result that is worth several threads
 PARTS = 16
@@ -162,10 +163,10 @@ class Task:
         stage.unroll(rows)
         return cls(stage, loop, rows)
 
-    def take(self, stage: Stage) -> None:
+    def take(self, stage: Stage, scope: str = "local") -> None:
         """Let each task compute what it needs of a stage."""
         stage.compute_at(self.host, self.loop)
-        stage.set_scope("local")
+        stage.set_scope(scope)
 
 
 def _reduce_rows(cfg: Knobs, s: Schedule, stage: Stage, task: Task | None) -> None:
@@ -226,8 +227,8 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
             stage.compute_inline()
     lanes, columns = _lanes(last), tile.size(last.op.axis[-1])
     widths = [columns] if columns <= lanes * IN_REGISTERS else [lanes * n for n in VECTORS if lanes * n <= columns]
-    cfg.define_knob("vector", widths, default=widths[min(1, len(widths) - 1)])
-    task = Task.of(cfg, last, list(last.op.axis[:outer]), 2 if kept else 4)
+    cfg.define_knob("vector", widths, default=widths[min(2, len(widths) - 1)])
+    task = Task.of(cfg, last, list(last.op.axis[:outer]), _rows_at_once(last, bool(kept), len(widths) == 1))
     assert task is not None
     for stage in (*kept, last):
         if stage.state.is_inline:
@@ -239,12 +240,20 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
         stage.reorder(column, row, lane)
         if stage is not last:
             stage.unroll(row)
-            task.take(stage)
+            task.take(stage, "shared")  # on a processor: memory, and registers only where no loop has to be unrolled
     for stage in statistics:
         stage.unroll(stage.op.axis[-1])
         _reduce_rows(cfg, s, stage, task)
         task.take(stage)
     return True
+
+
+def _rows_at_once(stage: Stage, kept: bool, in_registers: bool) -> int:
+    """Give how many rows a task has by default: several streams from far away are slower than one."""
+    if kept:
+        return 2 if in_registers else 1
+    near = prod(tile.size(a) for a in stage.op.axis) * stage.op.output(0).dtype.bytes <= NEAR_BYTES
+    return 4 if near else 1
 
 
 def _is_of_rows(stage: Stage, shape: list[int | None], outer: int) -> bool:
