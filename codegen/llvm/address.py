@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ...ir import arith
+from ...ir.affine import affine_of
 from ...ir.buffer import Buffer
 from ...ir.expr import Add, Address, Cast, Const, Expr, FloorDiv, FloorMod, Load, Max, Min, Mul, Sub, Var
 from ...ir.stmt import Store
@@ -97,7 +98,35 @@ def flat_form(body: Body, access: Access) -> tuple[int, tuple[tuple[Expr, int], 
         total += constant * stride
         for a, scale in atoms:
             terms[a] = terms.get(a, 0) + scale * stride
+    total += _rejoin(body, terms)
     return total, tuple((a, c) for a, c in terms.items() if c)
+
+
+def _rejoin(body: Body, terms: dict[Expr, int]) -> int:
+    """Put the quotient and the remainder of a fused index together again: a // 7 * 7 + a % 7 is a; gives a constant.
+
+    So neighbours of the fused index are neighbours in memory, across rows, too.
+    """
+    total = 0
+    for rest, scale in list(terms.items()):
+        quotient = next((q for q, c in terms.items() if _belong(q, rest) and c == scale * rest.b.value), None)
+        if quotient is not None:
+            del terms[rest], terms[quotient]
+            constant, atoms = affine_form(body, quotient.a)
+            total += constant * scale
+            for atom, factor in atoms:
+                terms[atom] = terms.get(atom, 0) + factor * scale
+    return total
+
+
+def _belong(quotient: Expr, rest: Expr) -> bool:
+    """Tell whether two expressions are the quotient and the remainder of one division by a constant."""
+    match quotient, rest:
+        case FloorDiv(a, Const(value=divisor)), FloorMod(b, Const(value=other)) if divisor == other:
+            between = affine_of(a) - affine_of(b)  # whole multiples of the divisor leave the remainder as it is
+            return all(n % divisor == 0 for n in (between.constant, *between.terms.values()))
+        case _:
+            return False
 
 
 def _symbolic_offset(body: Body, access: Access) -> Linear:
