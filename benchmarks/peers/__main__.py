@@ -47,6 +47,8 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=PACE.rounds, help="batches of each (%(default)s)")
     parser.add_argument("--batch-ms", type=float, default=PACE.batch_s * 1e3, help="length of one (%(default)s)")
     parser.add_argument("--most", type=float, default=PACE.most_s, help="seconds for a workload's rounds (%(default)s)")
+    text = "run competitors before all else on this machine, where that is allowed: for machines that others use, too"
+    parser.add_argument("--first", action="store_true", help=text)
     parser.add_argument("--seed", type=int, default=0, help="of the operands")
     parser.add_argument("--output", type=Path, help="without suffix: .json and .md are written; default: results/cpu")
     options = parser.parse_args()
@@ -74,7 +76,7 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[list[Row], Circumsta
     ours = CHOICES[options.ours]
     builders = {name: _builder(name, folder, options) for name in ours}
     names = [*ours, *filter(None, options.peers.split(",")), LIMIT]
-    processes = [Process(name, options.threads, folder / name) for name in names]
+    processes = [Process(name, options.threads, folder / name, options.first) for name in names]
     pace = Pace(options.rounds, options.batch_ms * 1e-3, options.most, options.seed)
     try:
         machine = next(iter(builders.values())).machine() if builders else ""
@@ -88,7 +90,7 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[list[Row], Circumsta
             process.close()
         for builder in builders.values():
             builder.close()
-    settings = {n: getattr(options, n) for n in "threads ours rounds batch_ms seed".split()}
+    settings = {n: getattr(options, n) for n in "threads ours rounds batch_ms seed first".split()}
     return rows, Circumstances(machine, revision(), versions, settings, (before, os.getloadavg()[0]))
 
 

@@ -11,8 +11,9 @@ from .figures import Row, competitors, families, geometric_mean
 HEAD = """`us`: median, and least, of one call; `rate`: 1e9 operations a second, or bytes where an operator moves bytes.
 `lead`: the time of the fastest peer of each workload over ours, by medians, and by least times.
 `limit`: the rate of the loop that bounds the operation, in operations (fma, dot) or bytes (copy, read), in the same
-rounds; `of limit`: the time in which it would do as much, over ours.
+rounds; `of limit`: the time in which it would do as much, over ours; more than 100% where an algorithm does less.
 `spread`: the middle half of our times, and of the loop's, as a share of their medians.
+`error`: our largest error, as a multiple of the allowed one.
 """
 
 
@@ -29,14 +30,14 @@ def family_table(name: str, rows: Sequence[Row]) -> str:
     head = ["workload", *(f"{n} us" for n in who), *(f"{n} rate" for n in who), "fastest peer"]
     for mine in ours:
         head += [f"lead ({mine})", f"of limit ({mine})"]
-    head += ["limit", "spread"]
+    head += ["limit", "spread", "error"]
     cells = [[*_cells(row, who), *_lead_cells(row, ours), *_limit_cells(row, ours)] for row in rows]
     last = ["geometric mean", *[""] * (2 * len(who) + 1)]
     for mine in ours:
         leads = (geometric_mean(row.lead(mine, s) for row in rows) for s in (statistics.median, min))
         last += [" / ".join(_number(lead, "{:.2f}") for lead in leads)]
         last += [_number(geometric_mean(row.share(mine) for row in rows), "{:.0%}")]
-    last += [""] * 2
+    last += [""] * 3
     lines = [_line(head), _line(["---"] * len(head)), *map(_line, [*cells, last])]
     return "\n".join([f"## {name}", "", *lines, "", *_notes(rows), ""])
 
@@ -59,7 +60,8 @@ def _lead_cells(row: Row, ours: Sequence[str]) -> list[str]:
 def _limit_cells(row: Row, ours: Sequence[str]) -> list[str]:
     limit = row.entries.get(LIMIT)
     text = f"{limit.form} {_number(row.limit_rate(), '{:.4g}')}" if limit else "-"
-    return [text, " / ".join(_number(row.spread(name), "{:.0%}") for name in (*ours[:1], LIMIT))]
+    spreads = " / ".join(_number(row.spread(name), "{:.0%}") for name in (*ours[:1], LIMIT))
+    return [text, spreads, " / ".join(_number(row.entries[name].error, "{:.2g}") for name in ours)]
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:

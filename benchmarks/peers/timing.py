@@ -9,6 +9,7 @@ from resource import RUSAGE_SELF, getrusage
 from time import perf_counter, process_time, sleep
 
 SETTLE_S = 1e-3  # of calls before a batch, for caches and clock
+WAKE_S = 2e-3  # more of them with several threads, which sleep between batches
 ATTEMPTS = 10
 REST_S = 1e-3  # between attempts: who has slept is let run for a while, mostly some milliseconds
 SHORT_S = 20e-3  # batches beyond are hardly ever left in peace: one attempt
@@ -35,9 +36,9 @@ def calibrated(call: Callable[[], object], batch_s: float) -> int:
         number = math.ceil(number * min(10.0, 1.1 * batch_s / max(spent, 1e-9)))
 
 
-def settle(call: Callable[[], object]) -> None:
-    """Call often enough to bring data and code back into the caches."""
-    until = perf_counter() + SETTLE_S
+def settle(call: Callable[[], object], seconds: float) -> None:
+    """Call for some time, and at least once."""
+    until = perf_counter() + seconds
     call()
     while perf_counter() < until:
         call()
@@ -51,7 +52,7 @@ def undisturbed_batch(call: Callable[[], object], number: int, threads: int) -> 
     """
     best_count, best_s = math.inf, math.inf
     for _ in range(ATTEMPTS):
-        settle(call)
+        settle(call, SETTLE_S if threads == 1 else SETTLE_S + WAKE_S)
         interrupted, spent = interruptions(), process_time()
         seconds = batch(call, number)
         interrupted, spent = interruptions() - interrupted, process_time() - spent
