@@ -4,7 +4,7 @@ from .conv2d import conv2d
 from .depthwise import depthwise_conv2d
 from .generic import generic
 from .matmul import batch_matmul, dense, matmul
-from .quantized import qmatmul
+from .quantized import qconv2d, qmatmul
 from .rows import elementwise, layer_norm, reduction, softmax
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "generic",
     "layer_norm",
     "matmul",
+    "qconv2d",
     "qmatmul",
     "reduction",
     "softmax",

@@ -33,12 +33,12 @@ def conv2d(
     data     batch, input channels, height, width, whatever the layout
     filters  output channels, kernel height, kernel width
     layout   "NCHW", "NHWC" or blocked "NCHW16c"; the weights are OIHW, HWIO or OIHW16i16o, as the layout goes
-    dtype    of image, weights and result, int8 gives int32; "tf32" stands for float32 that tensor cores may round to
-             10 bits of fraction
+    dtype    of image, weights and result; int8 gives int32, and so does uint8, whose weights are int8; "tf32" stands
+             for float32 that tensor cores may round to 10 bits of fraction
     constant_weights  whether what is made of the weights alone may be made ahead of the calls; on a GPU it never is
     """
     types = ProductTypes.of(dtype)
-    image, kernel = declare_convolution(data, filters, groups, layout, types.operands)
+    image, kernel = declare_convolution(data, filters, groups, layout, types.operands, types.weights)
     if get_target().kind == "cuda":
         conv = Convolution.of(image, kernel, stride, padding, dilation, groups, layout)
         s, out = cuda_conv2d.scheduled(get_config(), conv, types)
@@ -50,7 +50,12 @@ def conv2d(
 
 
 def declare_convolution(
-    data: tuple[int, int, int, int], filters: tuple[int, int, int], groups: int, layout: str, dtype: str
+    data: tuple[int, int, int, int],
+    filters: tuple[int, int, int],
+    groups: int,
+    layout: str,
+    dtype: str,
+    weights_dtype: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Give the placeholders of image and weights in a layout.
 
@@ -71,7 +76,7 @@ def declare_convolution(
         (count // block, channels // groups // block, kh, kw, block, block),
     )
     image, kernel = shapes.get(layout, blocked)
-    return te.placeholder(image, dtype, name="data"), te.placeholder(kernel, dtype, name="kernel")
+    return te.placeholder(image, dtype, name="data"), te.placeholder(kernel, weights_dtype or dtype, name="kernel")
 
 
 def block_of(layout: str) -> int:

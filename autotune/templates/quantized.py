@@ -9,9 +9,11 @@ from ...te import operators
 from ...te.compute import compute
 from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
-from .cpu import int8_gemm
+from .conv2d import declare_convolution
+from .cpu import int8_conv2d, int8_gemm
 from .cpu.int8 import Epilogue
 from .cpu.product import ProductRequest
+from .cpu.request import ConvolutionRequest
 
 
 @template("qmatmul")
@@ -46,6 +48,49 @@ def qmatmul(
     cfg.define_meaning([*given, epilogue.declared(c, 1)])
     sums = operators.matmul(a, b, None, "int32", False, transpose_b)
     plan = int8_gemm.requantizing_plan(cfg, ProductRequest(a, b, sums, constant_b), epilogue)
+    cfg.define_estimate(plan.estimate, *plan.estimated)
+    s, out = plan.scheduled()
+    return s, [*given, out]
+
+
+@template("qconv2d")
+def qconv2d(
+    data: tuple[int, int, int, int],
+    filters: tuple[int, int, int],
+    stride: int,
+    padding: int,
+    dilation: int = 1,
+    groups: int = 1,
+    layout: str = "NCHW",
+    dtype: str = "uint8",
+    out_dtype: str = "uint8",
+    multiplier: float | None = None,
+    bias: bool = False,
+    data_zero: int = 0,
+    zero_point: int = 0,
+    constant_weights: bool = False,
+) -> tuple[Schedule, list[Tensor]]:
+    """Give a tunable convolution of bytes by int8 weights, requantized; see `conv2d` and `operators.requantize`.
+
+    dtype       of the image, "uint8" or "int8"; padding is its zero, `data_zero`
+    multiplier  scale of all sums; None for a tensor of them, one per output channel, that follows the weights in calls
+    bias        whether an int32 tensor of that shape follows
+    constant_weights  whether what is made of weights and bias alone may be made ahead of the calls
+    Raises TuneError for channels that no schedule fits: groups that are no whole vectors of output channels.
+    """
+    _check_target("qconv2d")
+    image, kernel = declare_convolution(data, filters, groups, layout, dtype, "int8")
+    epilogue = _epilogue(filters[0], multiplier, bias, zero_point, out_dtype, data_zero)
+    window = (stride, padding, dilation)
+    total = operators.conv2d(_centred(image, data_zero), kernel, *window, layout, "int32", groups)
+    given = [image, kernel, *_given(epilogue)]
+    cfg = get_config()
+    cfg.define_meaning([*given, epilogue.declared(total, 1 if layout == "NCHW" else 3)])
+    request = ConvolutionRequest(image, kernel, *window, groups, layout, "int32", constant_weights)
+    plan = int8_conv2d.requantizing_plan(cfg, request, epilogue)
+    if plan is None:
+        fact = f"{filters[0]} output channels in {groups} groups, layout {layout}"
+        raise TuneError("qconv2d", fact, advice="NCHW or NHWC, and groups of whole vectors")
     cfg.define_estimate(plan.estimate, *plan.estimated)
     s, out = plan.scheduled()
     return s, [*given, out]

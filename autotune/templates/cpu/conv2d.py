@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....schedule.schedule import Schedule
 from ....te.tensor import Tensor
 from ...space import Knobs
-from . import conv2d_blocked, conv2d_direct, conv2d_pointwise, conv2d_winograd
+from . import conv2d_blocked, conv2d_direct, conv2d_pointwise, conv2d_winograd, int8_conv2d
 from .algorithm import choose
 from .request import ConvolutionRequest
 
@@ -14,6 +14,7 @@ ALGORITHMS = (  # each gives None for a convolution that it does not fit
     conv2d_pointwise.plan,
     conv2d_direct.plan,
     conv2d_winograd.plan,
+    int8_conv2d.plan,
 )
 
 

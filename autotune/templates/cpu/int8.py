@@ -19,6 +19,7 @@ from ....te import operators
 from ....te.operators.intrinsics import TAPS
 from ....te.operators.quantize import requantized
 from ....te.tensor import Tensor
+from .. import register_tile as tile
 
 SIGNED_EXCESS = 128
 DOTS = 2  # vectors of dot products a cycle ...
@@ -129,3 +130,15 @@ def tile_cycles(steps: int, rows: Any, vectors: Any) -> Any:
     work = rows * vectors
     step = np.maximum(np.maximum(work / DOTS, (rows + vectors) / LOADS), LATENCY) + STEP
     return np.where(work > 0, steps * step + work * AROUND + TILE, 0.0)
+
+
+def accumulate(s: Schedule, sums: Tensor, width: int, unrolled: int) -> None:
+    """Order a computing stage of (..., lanes) over (..., groups, 4): dot products over whole tiles in registers."""
+    stage = s[sums]
+    *spatial, lane = sums.op.axis
+    *outer, group, four = sums.op.reduce_axis
+    group, inner = stage.split(group, factor=unrolled)
+    stage.reorder(*outer, group, inner, *spatial, lane, four)
+    tile.unroll_all(s, sums, [inner, *spatial])
+    stage.align_bounds(lane, width)
+    stage.tensorize(lane, operators.dot4_u8s8_i32(width))

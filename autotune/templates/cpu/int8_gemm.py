@@ -24,14 +24,13 @@ from .... import te
 from ....ir import arith
 from ....ir.expr import Expr
 from ....schedule.schedule import Schedule, create_schedule
-from ....te import operators
 from ....te.operators.intrinsics import TAPS
 from ....te.tensor import Tensor
 from ...space import Knobs
 from ...template import get_target, get_threads
 from .. import register_tile as tile
 from .algorithm import Plan
-from .int8 import DOTS, SIGNED_EXCESS, Epilogue, Offsets, offsets, tile_cycles, unsigned
+from .int8 import DOTS, SIGNED_EXCESS, Epilogue, Offsets, accumulate, offsets, tile_cycles, unsigned
 from .product import ProductRequest
 
 TILE = ROWS, VECTORS = "int8_rows", "int8_vectors"  # knobs: the register tile
@@ -215,15 +214,3 @@ def _copy(cfg: Knobs, s: Schedule, copied: Tensor, lanes: int) -> None:
     stage.reorder(panel, group, i, four)
     stage.vectorize(four)
     stage.parallel(panel)
-
-
-def accumulate(s: Schedule, sums: Tensor, width: int, unrolled: int) -> None:
-    """Order a computing stage of (..., lanes) over (..., groups, 4): dot products over whole tiles in registers."""
-    stage = s[sums]
-    *spatial, lane = sums.op.axis
-    *outer, group, four = sums.op.reduce_axis
-    group, inner = stage.split(group, factor=unrolled)
-    stage.reorder(*outer, group, inner, *spatial, lane, four)
-    tile.unroll_all(s, sums, [inner, *spatial])
-    stage.align_bounds(lane, width)
-    stage.tensorize(lane, operators.dot4_u8s8_i32(width))

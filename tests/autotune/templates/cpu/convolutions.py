@@ -51,3 +51,11 @@ def assert_right(tuned: task.Task, config: Config, threads: int) -> None:
     bind_prepared(module, KERNEL, arrays, threads)()
     error, right = reference.verdict()
     assert right, f"relative error {error:.2g} of {tuned} with {config}"
+
+
+def run(tuned: task.Task, config: Config, arrays: list[np.ndarray]) -> None:
+    """Build a configuration and call it."""
+    schedule, tensors = tuned.instantiate(config)
+    module = build(list(lower_prepared(schedule, tensors, KERNEL)), target=tuned.target, effort="quick")
+    named = dict(zip(parameter_names(schedule, tensors), arrays, strict=True))
+    bind_prepared(module, KERNEL, named, tuned.threads)()

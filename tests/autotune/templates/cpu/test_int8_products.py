@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from autotune.templates.cpu.convolutions import Args, assert_right, configs_of
+from autotune.templates.cpu.convolutions import Args, assert_right, configs_of, run
 
 import tilewright.autotune.templates  # noqa: F401
 from tilewright import te
 from tilewright.autotune import task
-from tilewright.autotune.built import KERNEL
-from tilewright.autotune.space import Config
 from tilewright.autotune.templates.cpu import int8_gemm, products
 from tilewright.ir.errors import TypeMismatch
-from tilewright.runtime.build import build
-from tilewright.runtime.prepared import bind_prepared
-from tilewright.schedule.lower import lower_prepared, parameter_names
 from tilewright.te import operators
 from tilewright.te.evaluate import evaluate
 
@@ -76,14 +71,6 @@ def test_requantized(shape: tuple[int, int, int], dtype: str, out_dtype: str, co
         out = np.empty((m, n), out_dtype)
         run(tuned, config, [a, b, scale, bias, out])
         np.testing.assert_array_equal(out, expected)
-
-
-def run(tuned: task.Task, config: Config, arrays: list[np.ndarray]) -> None:
-    """Build a configuration and call it."""
-    schedule, tensors = tuned.instantiate(config)
-    module = build(list(lower_prepared(schedule, tensors, KERNEL)), target=tuned.target, effort="quick")
-    named = dict(zip(parameter_names(schedule, tensors), arrays, strict=True))
-    bind_prepared(module, KERNEL, named, tuned.threads)()
 
 
 def test_one_multiplier_for_all_channels() -> None:

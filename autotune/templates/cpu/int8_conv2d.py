@@ -1,0 +1,245 @@
+"""Convolutions of bytes on processors: a register tile of pixels by channels, four products to a lane.
+
+    image copied in groups of four channels, with padding
+    for block in parallel(blocks of channels):
+        for tile in tiles of pixels:
+            for ry, rx, group in window and groups of channels:   # sums in registers
+                sums += dot4(copied[y + ry, group, x + rx], packed[block, ry, rx, group])
+            out[tile, block] = epilogue(sums + offsets[block])
+
+Weights of a block hold four channels of each filter side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from .... import te
+from ....ir import arith
+from ....ir.expr import Expr
+from ....schedule.schedule import Schedule, create_schedule
+from ....te.operators.intrinsics import TAPS
+from ....te.operators.window import Window
+from ....te.tensor import Tensor
+from ...space import Knobs
+from ...template import get_target, get_threads
+from .. import register_tile as tile
+from ..convolution import Convolution
+from .algorithm import Plan
+from .int8 import DOTS, SIGNED_EXCESS, Epilogue, Offsets, accumulate, offsets, tile_cycles, unsigned
+from .request import ConvolutionRequest
+
+TILE = VECTORS, HEIGHT, WIDTH = "int8_vectors", "int8_height", "int8_width"  # knobs: the register tile
+UNROLL, OUTER = "int8_unroll", "int8_rows_outermost"
+KNOBS = (*TILE, UNROLL, OUTER)
+DECENT = 0.7  # of the best tile's share that others must promise
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What is computed, in order.
+
+    copied  of the image, with padding, what is needed: (N, H, C / 4, W, 4) of NCHW, (N, H, W, C / 4, 4) of NHWC
+    packed  (filters / T, KH, KW, C / groups / 4, T, 4)
+    sums    (N, filters / T, OH, OW, T)
+    """
+
+    copied: Tensor
+    packed: Tensor
+    offsets: Offsets | None
+    sums: Tensor
+    out: Tensor
+
+
+def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
+    """Give the plan of a convolution of bytes whose sums are the result."""
+    if str(request.kernel.dtype) != "int8" or request.result != "int32":
+        return None
+    return requantizing_plan(cfg, request, Epilogue())
+
+
+def requantizing_plan(cfg: Knobs, request: ConvolutionRequest, epilogue: Epilogue) -> Plan | None:
+    """Give the plan of a convolution of bytes in NCHW or NHWC with any epilogue; groups must be whole vectors."""
+    conv, lanes = request.numbers(), tile.lanes_of(get_target())
+    if conv is None or (conv.groups > 1 and (conv.filters % lanes or conv.channels % TAPS)):
+        return None
+    share = partial(_share, conv, lanes, get_threads())
+    _define(cfg, conv, lanes, share)
+
+    def scheduled() -> tuple[Schedule, Tensor]:
+        stages = _declare(cfg, request, conv, epilogue, lanes)
+        s = create_schedule(stages.out.op)
+        _schedule(cfg, s, stages, conv, request.constant_weights, lanes)
+        return s, stages.out
+
+    return Plan("int8", KNOBS, lambda v, h, w: share(v.val, h.val, w.val), TILE, scheduled)
+
+
+def _groups(conv: Convolution) -> int:
+    """Give the groups of four channels that one filter sees."""
+    return -(-conv.channels // TAPS)
+
+
+def _share(conv: Convolution, lanes: int, threads: int, vectors: Any, height: Any, width: Any) -> Any:
+    """Give how fast a register tile is in units of float32 multiply-adds: four products count as one at the peak."""
+    rows, columns = conv.positions
+    steps, filters = conv.taps[0] * conv.taps[1] * _groups(conv), conv.filters * conv.groups
+    total = 0.0
+    for h, down in ((height, rows // height), (rows % height, 1)):
+        for w, across in ((width, columns // width), (columns % width, 1)):
+            total = total + down * across * tile_cycles(steps, h * w, vectors)
+    blocks = np.ceil(filters / (vectors * lanes))
+    least = rows * columns * filters / lanes * steps / DOTS
+    tasks = tile.coverage(conv.batch * blocks * np.ceil(rows / height), threads)
+    return TAPS * least / (blocks * total) * tasks
+
+
+def _define(cfg: Knobs, conv: Convolution, lanes: int, share: Callable[..., Any]) -> None:
+    target, (rows, columns) = get_target(), conv.positions
+    whole = -(-conv.filters // lanes)
+    vectors = [v for v in (1, 2, 3, 4) if v <= whole and (conv.groups == 1 or conv.filters % (v * lanes) == 0)]
+    heights = [h for h in (1, 2, 3, 4) if h <= rows]
+    widths = [c[-1] for c in tile.row_candidates(columns)]
+    fitting = [t for t in product(vectors, heights, widths) if tile.fits_registers(target, t[1] * t[2], t[0])]
+    best = max(fitting, key=lambda t: float(share(*t)))
+    for name, values, default in zip(TILE, (vectors, heights, widths), best, strict=True):
+        cfg.define_knob(name, values, default=default)
+    cfg.restrict(lambda v, h, w: tile.fits_registers(target, h.val * w.val, v.val), *TILE)
+    least = DECENT * float(share(*best))
+    cfg.restrict(lambda v, h, w: share(v.val, h.val, w.val) >= least, *TILE)
+    unrolls = [u for u in (1, 2, 4) if _groups(conv) % u == 0]
+    cfg.define_knob(UNROLL, unrolls, default=unrolls[min(1, len(unrolls) - 1)])
+    cfg.define_knob(OUTER, [False, True])
+
+
+def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, epilogue: Epilogue, lanes: int) -> Stages:
+    """Give the convolution by way of a copy of the image, packed weights and tiles of sums."""
+    block, groups = lanes * cfg[VECTORS].val, _groups(conv)
+    (kh, kw), (rows, columns) = conv.taps, conv.positions
+    packed, excess = _packed(conv, block), epilogue.excess(request.image)
+    copied, geometry = _copied(conv, excess, lanes)
+    ends = zip((kh, kw, groups, TAPS), ("ry", "rx", "group", "four"), strict=True)
+    ry, rx, group, four = (te.reduce_axis((0, n), name) for n, name in ends)
+
+    def total(n: Expr, b: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
+        first = 0 if conv.groups == 1 else b * block // conv.filters * groups
+        row, column = geometry.tap((y, x), (ry.var, rx.var))
+        at = (n, row, first + group, column) if conv.is_nchw else (n, row, column, first + group)
+        weight = packed[b, ry, rx, group, lane, four].astype("int32")
+        return te.sum(copied[(*at, four)].astype("int32") * weight, axis=[ry, rx, group, four])
+
+    filters = conv.filters * conv.groups
+    sums = te.compute((conv.batch, -(-filters // block), rows, columns, block), total, name="sums")
+    added = offsets(packed, excess, epilogue.bias)
+
+    def element(*i: Expr) -> Expr:
+        n, f, y, x = i if conv.is_nchw else (i[0], i[3], i[1], i[2])
+        value = sums[n, f // block, y, x, f % block]
+        return epilogue.element(value if added is None else value + added.total[f // block, f % block], f)
+
+    out = te.compute(conv.place(conv.batch, filters, rows, columns), element, name="conv2d")
+    return Stages(copied, packed, added, sums, out)
+
+
+def _packed(conv: Convolution, block: int) -> Tensor:
+    """Give the weights of blocks of filters, with zeros beyond the last filter and the last channel."""
+    kernel, filters, groups = conv.kernel, conv.filters * conv.groups, _groups(conv)
+
+    def weight(b: Expr, y: Expr, x: Expr, group: Expr, lane: Expr, r: Expr) -> Expr:
+        f, channel, zero = b * block + lane, group * TAPS + r, arith.const(0, "int8")
+        value = kernel[f, channel, y, x] if conv.is_nchw else kernel[y, x, channel, f]
+        if conv.channels % TAPS:
+            value = arith.if_then_else(channel < conv.channels, value, zero)
+        return arith.if_then_else(f < filters, value, zero) if filters % block else value
+
+    return te.compute((-(-filters // block), *conv.taps, groups, block, TAPS), weight, name="packed")
+
+
+def _copied(conv: Convolution, excess: int, lanes: int) -> tuple[Tensor, Window]:
+    """Give a copy of what is needed of the image, as unsigned bytes, and how windows slide over it.
+
+    Rows of NCHW are as long as whole vectors, so that none has a mask for its end.
+    """
+    geometry, image = conv.geometry, conv.image
+    step, window = (1, 1), geometry
+    extents = [
+        (p - 1) * s + (k - 1) * d + 1
+        for p, s, k, d in zip(conv.positions, geometry.stride, conv.taps, geometry.dilation, strict=True)
+    ]
+    if conv.taps == (1, 1):
+        step, window, extents = geometry.stride, replace(geometry, stride=(1, 1)), list(conv.positions)
+    height, width = (arith.int_value(d) or 1 for d in (image.shape[2:] if conv.is_nchw else image.shape[1:3]))
+    channels, (top, left) = conv.channels * conv.groups, geometry.padding[:2]
+
+    def pixel(n: Expr, c: Expr, y: Expr, x: Expr) -> Expr:
+        row, column = y * step[0] - top, x * step[1] - left
+        value = unsigned(image[conv.place(n, c, row, column)], SIGNED_EXCESS if str(image.dtype) == "int8" else 0)
+        conditions = []
+        if top or (extents[0] - 1) * step[0] - top >= height:
+            conditions += [row >= 0, row < height]
+        if left or (wide - 1) * step[1] - left >= width:
+            conditions += [column >= 0, column < width]
+        if channels % TAPS:
+            conditions += [c < channels]
+        inside = arith.const(True)
+        for condition in conditions:
+            inside = arith.logical_and(inside, condition)
+        return arith.if_then_else(inside, value, arith.const(excess, "uint8")) if conditions else value
+
+    groups, (tall, wide) = -(-channels // TAPS), extents
+    if conv.is_nchw:
+        wide = -(-wide // lanes) * lanes
+        shape = (conv.batch, tall, groups, wide, TAPS)
+        return te.compute(shape, lambda n, y, g, x, r: pixel(n, g * TAPS + r, y, x), name="copied"), window
+    shape = (conv.batch, tall, wide, groups, TAPS)
+    return te.compute(shape, lambda n, y, x, g, r: pixel(n, g * TAPS + r, y, x), name="copied"), window
+
+
+def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, constant: bool, lanes: int) -> None:
+    out, sums, stage = stages.out, stages.sums, s[stages.out]
+    n, f, y, x = out.op.axis if conv.is_nchw else (out.op.axis[0], out.op.axis[3], *out.op.axis[1:3])
+    width = lanes * cfg[VECTORS].val
+    blocks, inside = stage.split(f, factor=width)
+    vectors, lane = stage.split(inside, factor=lanes)
+    rows, row = stage.split(y, factor=cfg[HEIGHT].val)
+    columns, column = stage.split(x, factor=cfg[WIDTH].val)
+    outer = [n, rows, blocks] if cfg[OUTER].val else [n, blocks, rows]
+    stage.reorder(*outer, columns, vectors, row, column, lane)
+    stage.vectorize(lane)
+    tile.unroll_all(s, out, [vectors, row, column])
+    tile.parallel_outer(s, out, outer)
+    s[sums].compute_at(stage, columns)
+    s[sums].set_scope("local")
+    accumulate(s, sums, width, cfg[UNROLL].val)
+    _copy(s, stages.copied, conv, lanes)
+    packing = s[stages.packed]
+    if constant:
+        packing.precompute()
+    *outer, lane, four = stages.packed.op.axis
+    over, lane = packing.split(lane, factor=lanes)
+    packing.reorder(*outer, over, four, lane)
+    packing.vectorize(lane)
+    packing.unroll(four)
+    packing.parallel(packing.fuse(*outer[:3]))
+    if stages.offsets is not None:
+        stages.offsets.schedule(s, constant)
+
+
+def _copy(s: Schedule, copied: Tensor, conv: Convolution, lanes: int) -> None:
+    stage = s[copied]
+    if conv.is_nchw:
+        n, y, group, x, four = copied.op.axis
+        over, lane = stage.split(x, factor=lanes)
+        stage.reorder(n, y, group, over, four, lane)
+        stage.vectorize(lane)
+        stage.unroll(four)
+    else:
+        n, y, x, group, four = copied.op.axis
+        tile.split_lanes(s, copied, stage.fuse(group, four), TAPS * lanes, TAPS * tile.size(group))
+    stage.parallel(stage.fuse(n, y))
