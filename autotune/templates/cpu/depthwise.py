@@ -22,7 +22,8 @@ from ...template import get_target
 from .. import register_tile as tile
 
 MOST_ROWS = 16
-MOST_PRODUCTS = 512  # vector multiply-adds of one tile, all written out, once for each edge
+MOST_PRODUCTS = 512  # vector multiply-adds of one tile, all written out, once for each edge that it may lie at
+MOST_IN_TWO_DIMENSIONS = 200  # the same of tiles that may lie at four edges
 CROSSING = 1.6  # loads that one unaligned load of a whole vector counts as, on average
 ORDERS = ("window", "rows")
 
@@ -106,8 +107,10 @@ def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> None:
         sizes = [min(across, lanes)]
         wide = tile.row_candidates(width, MOST_ROWS)
         names.append("tile_w")
-        cfg.define_split("tile_w", roles.width, "candidate", candidate=wide, default=tile.first_of(wide, 7, 8, 14))
-        columns = tile.first_of(wide, 7, 8, 14)[1]
+        products = roles.window[0] * roles.window[1]
+        short = [w for w in (7, 8, 14, 6, 5, 4, 3, 2) if w * products <= MOST_IN_TWO_DIMENSIONS]
+        columns = tile.first_of(wide, *short, 1)[1]
+        cfg.define_split("tile_w", roles.width, "candidate", candidate=wide, default=(-1, columns))
     fitting = [r for r in rows if _fits(registers, roles, lanes, r[1], sizes[0], columns, order)]
     promise = {r: _promise(roles, lanes, r[1], sizes[0], columns) for r in fitting}
     cfg.define_split("tile_h", roles.height, "candidate", candidate=rows, default=max(fitting, key=promise.__getitem__))
@@ -131,7 +134,8 @@ def _fits(registers: int, roles: Layout, lanes: int, rows: Any, across: Any, col
     kh, kw = roles.window
     results = rows * columns * -(-across // lanes)
     column = (roles.stride * (rows - 1) + kh) * columns * -(-across // lanes) + results + 1
-    return (results * kh * kw <= MOST_PRODUCTS) & ((order != "rows") | (column <= registers) | (rows == 1))
+    most = MOST_PRODUCTS if roles.is_along_width else MOST_IN_TWO_DIMENSIONS
+    return ((results * kh * kw <= most) | (results == 1)) & ((order != "rows") | (column <= registers) | (rows == 1))
 
 
 def _promise(roles: Layout, lanes: int, rows: Any, across: Any, columns: Any) -> Any:
