@@ -26,8 +26,9 @@ from .gemm_blocking import MODELLED, best, fits, share_of_peak
 from .gemm_cost import ProductShape
 from .product import ProductRequest
 
-PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 VECTORS = (1, 2, 3, 4, 6, 8)
+LEAST_ROWS = 8  # of a block
 LEAST_DEPTH = 128  # terms that a sum adds up in registers, at least, before it waits in memory
 KNOBS = (*MODELLED, "unroll_k")
 
@@ -75,8 +76,8 @@ def _choices(shape: ProductShape, request: ProductRequest) -> dict[str, list[Any
     return {
         "tile_m": [size for _, size in tile.row_candidates(shape.m, 16)],
         "tile_n": [shape.n] if shape.n < shape.lanes else wide,
-        "parts_m": [p for p in PARTS if p <= shape.m],
-        "parts_n": [p for p in PARTS if p * shape.lanes < shape.n + shape.lanes],
+        "parts_m": [p for p in PARTS if p * LEAST_ROWS < shape.m + LEAST_ROWS],
+        "parts_n": [p for p in PARTS if p * 2 * shape.lanes < shape.n + 2 * shape.lanes],
         "parts_k": deep or [1],
         "outer": ["columns", "rows"],
         "pack_a": ["none", "block"],

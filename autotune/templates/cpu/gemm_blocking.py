@@ -17,6 +17,7 @@ MODELLED = ("tile_m", "tile_n", "parts_m", "parts_n", "parts_k", "outer", "pack_
 TILE = ("tile_m", "tile_n")
 TOGETHER = (("parts_m", "parts_k", "pack_a"), ("parts_n", "pack_b"), TILE)  # changed at once
 SWEEPS = 3
+SUMS_SHARE = 13 / 16  # of the registers that sums may take: with more of them LLVM begins to spill
 
 Values = Mapping[str, Any]  # of knobs, by name: one each, or a column over a population
 
@@ -43,8 +44,14 @@ def _blocking(shape: ProductShape, values: Values) -> Blocking:
 def fits(shape: ProductShape, target: Target, values: Values) -> Any:
     """Tell whether the register tile fits the registers, and whether there are as many of them as blocks."""
     rows, columns = values["tile_m"], values["tile_n"]
-    in_registers = tile.fits_registers(target, rows, -(-columns // shape.lanes))
-    return in_registers & (values["parts_m"] <= -(-shape.m // rows)) & (values["parts_n"] <= -(-shape.n // columns))
+    vectors = -(-columns // shape.lanes)
+    spare = rows * vectors <= SUMS_SHARE * tile.registers_of(target)
+    return (
+        tile.fits_registers(target, rows, vectors)
+        & spare
+        & (values["parts_m"] <= -(-shape.m // rows))
+        & (values["parts_n"] <= -(-shape.n // columns))
+    )
 
 
 @lru_cache(256)

@@ -17,8 +17,15 @@ TILE_CYCLES = 20.0  # around the sums of a register tile
 COPY_CYCLES = 0.25  # an element packed from rows of vectors
 TRANSPOSE_CYCLES = 0.6  # an element packed across rows
 ALIASED_BYTES = 4096  # rows at a multiple of this distance meet in one set of the first cache
-ALIASED = 1.04  # what reading them unpacked costs
-LAUNCH_CYCLES = 2000.0  # a loop given to several threads
+STREAMS = 8  # rows read at once where they lie that cost nothing ...
+STREAM = 0.004  # ... and what each further one costs, as a share of the computing ...
+ALIASED = 0.03  # ... and if they are aliased
+STRIDED = (0.03, 0.12)  # what reading rows of columns where they lie costs: in short rows, in long ones
+TORN = 0.12  # ... in rows that begin within a line
+ACROSS = 8.0  # ... and a column at a time, lanes gathered
+L1_BYTES = 32 << 10
+PANEL = 0.12  # a vector that comes from beyond the first cache
+LAUNCH_CYCLES = 8000.0  # a loop given to several threads
 
 
 class Blocking(NamedTuple):
@@ -67,17 +74,22 @@ class ProductShape:
     def cycles(self, b: Blocking) -> Any:
         """Give the cycles of the thread that has most to do."""
         serial = self.batch * (self.computing(b) + self.storing(b) + self.packing(b) + self.fetching(b))
-        return serial / self.threads * self.imbalance(b) + LAUNCH_CYCLES * (self.threads > 1)
+        if self.threads == 1:
+            return serial
+        blocks, each = self.blocks(b)
+        most = np.minimum(np.ceil(blocks / self.threads) * each, 1)
+        return serial * most + LAUNCH_CYCLES * (blocks > 1)
 
     def computing(self, b: Blocking) -> Any:
         """Give the cycles of multiplying and adding, by whole register tiles and those at the edges."""
         whole_m, rest_m = np.divmod(self.m, b.rows)
         whole_n, rest_n = np.divmod(-(-self.n // self.lanes), b.vectors)
+        far = PANEL * (np.ceil(self.k / b.parts_k) * b.vectors * self.lanes * 4 > L1_BYTES)
         return self.k * (
-            whole_m * whole_n * _step(b.rows, b.vectors)
-            + whole_m * (rest_n > 0) * _step(b.rows, rest_n)
-            + (rest_m > 0) * whole_n * _step(rest_m, b.vectors)
-            + (rest_m > 0) * (rest_n > 0) * _step(rest_m, rest_n)
+            whole_m * whole_n * _step(b.rows, b.vectors, far)
+            + whole_m * (rest_n > 0) * _step(b.rows, rest_n, far)
+            + (rest_m > 0) * whole_n * _step(rest_m, b.vectors, far)
+            + (rest_m > 0) * (rest_n > 0) * _step(rest_m, rest_n, far)
         )
 
     def storing(self, b: Blocking) -> Any:
@@ -108,26 +120,33 @@ class ProductShape:
         all_held = block + columns <= L2_BYTES * 3 // 4
         times_a = np.where(held, np.where(b.columns_outer & ~all_held, b.parts_n, 1), self.n / (b.vectors * self.lanes))
         times_b = np.where(all_held & b.columns_outer, 1, b.parts_m)
+        times_b = np.where(panel <= L2_BYTES // 2, times_b, np.ceil(self.m / b.rows))
         moved = 4 * self.k * (self.m * times_a + self.n * times_b) / L3_BYTES_PER_CYCLE * STREAMED
-        aliased = (self.k * 4 % ALIASED_BYTES == 0) & self.across_a
-        unpacked_a = np.where(b.packs_a | ~np.bool_(aliased), 0.0, ALIASED - 1)
-        strided = np.where(b.packs_b == "none", 0.15 if self.n * 4 >= ALIASED_BYTES else 0.03, 0.0)
-        if self.across_b:
-            strided = np.where(b.packs_b == "none", 8.0, 0.0)
-        return moved + (unpacked_a + strided) * self.computing(b)
+        return moved + (self.unpacked_a(b) + self.unpacked_b(b)) * self.computing(b)
 
-    def imbalance(self, b: Blocking) -> Any:
-        """Give how much longer the thread with most to do takes than all would at equal shares."""
+    def unpacked_a(self, b: Blocking) -> Any:
+        """Give what reading the first factor where it lies costs, as a share of the computing."""
+        if not self.across_a:
+            return np.where(b.packs_a, 0.0, STREAM)
+        aliased = ALIASED * (self.k * 4 % ALIASED_BYTES == 0)
+        return np.where(b.packs_a, 0.0, (STREAM + aliased) * np.maximum(b.rows - STREAMS, 0))
+
+    def unpacked_b(self, b: Blocking) -> Any:
+        """Give what reading the second factor where it lies costs, as a share of the computing."""
+        share = ACROSS if self.across_b else STRIDED[self.n * 4 >= ALIASED_BYTES]
+        torn = TORN * (self.n % self.lanes > 0)
+        return np.where(b.packs_b == "none", share + torn, 0.0)
+
+    def blocks(self, b: Blocking) -> Any:
+        """Give how many blocks there are to share out among threads, and the share of all work in the largest."""
         tiles_m, tiles_n = np.ceil(self.m / b.rows), np.ceil(self.n / (self.lanes * b.vectors))
         tiles = np.where(b.columns_outer, tiles_n, tiles_m)
         each = np.ceil(tiles / np.where(b.columns_outer, b.parts_n, b.parts_m))
-        blocks = np.ceil(tiles / each) * self.batch
-        most = np.minimum(np.ceil(blocks / self.threads) * each, tiles * self.batch)
-        return most * self.threads / (tiles * self.batch)
+        return np.ceil(tiles / each) * self.batch, each / (tiles * self.batch)
 
 
-def _step(rows: Any, vectors: Any) -> Any:
+def _step(rows: Any, vectors: Any, far: Any) -> Any:
     """Give the cycles of one term of the sums of a register tile: multiplying, loading, or waiting for sums."""
     work = rows * vectors / MULTIPLY_ADDS
     loads = (rows + vectors) / 2
-    return np.maximum(np.maximum(work, loads), LATENCY) + LOAD * loads
+    return np.maximum(np.maximum(work, loads), LATENCY) + LOAD * loads + far * vectors
