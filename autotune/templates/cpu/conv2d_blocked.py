@@ -27,7 +27,9 @@ OUTER, IMAGE = "blocked_rows_outermost", "blocked_image"
 GIVEN, COPIED = "given", "copied"  # values of IMAGE, with "HCW" and "CHW" for copies in NCHW
 
 LOADS = 1.7  # a cycle
-FETCH = 0.25  # cycles that a vector of weights costs beyond its loading, as it comes from L2
+FETCH = 0.25  # cycles that a vector of weights costs beyond its loading
+FROM_L2 = 3.2  # cycles for a vector at least, where the weights of a tile do not stay in L1
+L1_BYTES = 32 << 10  # of weights that do
 AROUND = 1.5  # cycles for a vector of sums: setting it to zero, transposing and storing it
 DECENT = 0.6  # of the best tile's share that others must promise
 BAND_BYTES = 24 << 10  # of sums that stay in L1
@@ -93,7 +95,9 @@ class TileCost:
     def cycles(self, pixels: Any, vectors: Any) -> Any:
         """Give the cycles of one tile; none for no pixels."""
         work = pixels * vectors
-        step = np.maximum(np.maximum(work / 2, (pixels + vectors) / LOADS), 4) + vectors * FETCH
+        is_far = self.terms * vectors * self.lanes * 4 > L1_BYTES
+        loading = np.maximum((pixels + vectors) / LOADS, np.where(is_far, vectors * FROM_L2, 4))
+        step = np.maximum(np.maximum(work / 2, loading), 4) + vectors * FETCH
         return np.where(work > 0, self.terms * step + work * AROUND, 0)
 
     def share(self, vectors: Any, height: Any, width: Any) -> Any:

@@ -55,8 +55,10 @@ class Roles:
         return lambda oc, oh, ow: (oh.size[-1] * ow.size[-1], oc.size[-1] * vectors)
 
 
-def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan:
-    """Give the plan of a convolution, any."""
+def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
+    """Give the plan of a convolution, any for which packed weights are not faster by far."""
+    if _is_better_packed(request):
+        return None
     out = request.declare()
     roles = Roles.of(out, request.layout)
 
@@ -68,6 +70,14 @@ def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan:
     return Plan(
         "direct", _define(cfg, out, roles), _estimate(roles, REACHED.get(request.layout, 1.0)), TILES, scheduled
     )
+
+
+def _is_better_packed(request: ConvolutionRequest) -> bool:
+    """Tell whether weights may be packed ahead, for lanes along whole vectors of channels."""
+    conv = request.numbers()
+    if conv is None or not request.constant_weights or request.image.dtype.bits != 32:
+        return False
+    return conv.filters % tile.lanes_of(get_target()) == 0
 
 
 def _schedule(cfg: Knobs, s: Schedule, out: Tensor, roles: Roles) -> None:

@@ -112,8 +112,8 @@ def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
 def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
     """Define the knobs, by default the tile that costs least; give their names."""
     target = get_target()
-    channels = [c for c in tile.ROWS if c <= min(conv.filters, 28)]
-    vectors = [v for v in (1, 2, 3, 4, 6, 7) if v * cost.lanes <= conv.pixels]
+    channels = [c for c in tile.ROWS if min(4, conv.filters) <= c <= conv.filters]
+    vectors = [v for v in (1, 2, 3, 4, 6) if v * cost.lanes <= conv.pixels]
     fitting = [t for t in product(channels, vectors) if tile.fits_registers(target, *t)]
     best = max(fitting, key=lambda t: float(cost.share(*t)))
     for name, values, default in zip(TILE, (channels, vectors), best, strict=True):
