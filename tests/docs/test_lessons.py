@@ -96,6 +96,11 @@ PRINTED = {
         "tw_mma_m16n8k16_f16: 4",
         "All products are right.",
     ),
+    "16_constants": (
+        "def layer_prepare(W: float32[48, 64], W_global: Out[float32[3, 64, 16]]):",
+        "def layer(X: float32[32, 64], W_global: float32[3, 64, 16], Y: Out[float32[32, 48]]):",
+        "precompute: stage shifted reads scaled, which every call computes",
+    ),
 }
 
 
