@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from ...ir import arith
 from ...ir.affine import Affine, affine_of, is_index
 from ...ir.dtype import int64
-from ...ir.expr import Const, Expr, IfThenElse, Le, Lt, Var
+from ...ir.expr import Address, Const, Expr, IfThenElse, Le, Load, Lt, Var
 from ...ir.simplify import simplify
-from ...ir.stmt import For, ForKind, If, Let, Stmt, seq
+from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
 from ...ir.visit import Node, children, map_statements, of_kind, rewrite, substitute, with_fields
 from .live import conjuncts, live_extent
 from .names import Names
+from .registers import fits_registers
 
 _LANES = (ForKind.VECTORIZED, ForKind.UNROLLED)
 
@@ -54,7 +55,7 @@ class PartitionLoops:
         """Give the body with its loops split."""
         if not any(True for _ in of_kind(body, If, IfThenElse)):
             return body
-        made = _Partition(Names(body), self.copies, {}).statement(body, frozenset(), 1)
+        made = _Partition(Names(body), target, self.copies, {}).statement(body, frozenset(), 1)
         return body if made is body else rewrite(made, shortened)
 
 
@@ -74,6 +75,7 @@ def shortened(node: Node) -> Node | None:
 @dataclass
 class _Partition:
     names: Names
+    target: Target
     limit: int
     choices: Choices
 
@@ -98,11 +100,11 @@ class _Partition:
     def split(self, loop: For, main: Range, outside: frozenset[Var], copies: int) -> Stmt:
         """Give the loop in up to three parts."""
         first, last, extent = main.first, main.last, affine_of(loop.extent)
-        free = _assuming(loop.body, main.conditions)
         before = first.is_constant and first.constant == 0
         parts = copies + 1 + (not before)
         if loop.kind in (ForKind.PARALLEL, ForKind.THREAD):
-            return self.unswitched(loop, main, free, outside, parts)
+            return self.unswitched(loop, main, outside, parts)
+        free = _assuming(loop.body, main.conditions)
         pieces: list[Stmt | None] = [] if before else [self.piece(loop, loop.body, Affine({}), first, outside, parts)]
         pieces.append(self.piece(loop, free, first, last, outside, parts))
         if last != extent:
@@ -129,20 +131,79 @@ class _Partition:
         made = For(var, length.to_expr(var.dtype), body, loop.kind, loop.thread, loop.annotations)
         return self.statement(made, outside, copies)
 
-    def unswitched(self, loop: For, main: Range, free: Stmt, outside: frozenset[Var], copies: int) -> Stmt:
-        """Give one loop that chooses between the body without conditions and the whole one."""
-        inside = outside | {loop.var}
+    def unswitched(self, loop: For, main: Range, outside: frozenset[Var], copies: int) -> Stmt:
+        """Give one loop that chooses between what there is without conditions and the whole of it.
+
+        Where a part of the body has all conditions, that part only.
+        """
         tests = []
         if main.first != Affine({}):
             tests.append(arith.le(main.first.to_expr(loop.var.dtype), loop.var))
         if main.last != affine_of(loop.extent):
             tests.append(arith.lt(loop.var, main.last.to_expr(loop.var.dtype)))
-        rest = self.names.copy(loop.body)
         tail = affine_of(loop.extent) - main.last
-        if main.first == Affine({}) and tail.is_constant and tail.constant == 1:
-            rest = simplify(substitute(rest, {loop.var: main.last.to_expr(loop.var.dtype)}))
-        then, otherwise = (self.statement(s, inside, copies) for s in (free, rest))
-        return with_fields(loop, {"body": If(arith.logical_and(*tests), then, otherwise)})
+        is_last = main.first == Affine({}) and tail.is_constant and tail.constant == 1
+
+        def chosen(stmt: Stmt, inside: frozenset[Var]) -> Stmt:
+            rest = self.names.copy(stmt)
+            if is_last:
+                rest = simplify(substitute(rest, {loop.var: main.last.to_expr(loop.var.dtype)}))
+            pair = (self.statement(s, inside, copies) for s in (_assuming(stmt, main.conditions), rest))
+            return If(arith.logical_and(*tests), *pair)
+
+        known = {id(c) for c in main.conditions}
+        return with_fields(loop, {"body": self.within(loop.body, known, outside | {loop.var}, copies, chosen)})
+
+    def within(
+        self,
+        stmt: Stmt,
+        conditions: set[int],
+        inside: frozenset[Var],
+        copies: int,
+        chosen: Callable[[Stmt, frozenset[Var]], Stmt],
+    ) -> Stmt:
+        """Put what `chosen` makes of it in place of each part of a statement that has one of the conditions.
+
+        A loop is part of that only where all of its body would be.
+        conditions  by identity
+        """
+
+        def deeper(part: Stmt, around: frozenset[Var] = inside) -> Stmt:
+            return self.within(part, conditions, around, copies, chosen)
+
+        if not _has(stmt, conditions):
+            return self.statement(stmt, inside, copies)
+        match stmt:
+            case Allocate(body=body):
+                return with_fields(stmt, {"body": deeper(body)})
+            case Seq(body=parts) if self.are_apart(parts):
+                return seq(*map(deeper, parts))
+            case For(var=var, body=body, kind=ForKind.SERIAL):
+                parts = _parts(body)
+                if self.are_apart(parts) and not all(_has(part, conditions) for part in parts):
+                    return with_fields(stmt, {"body": deeper(body, inside | {var})})
+        return chosen(stmt, inside)
+
+    def are_apart(self, parts: Sequence[Stmt]) -> bool:
+        """Tell whether no two statements share a buffer that may be in registers."""
+        used = [buffer for part in parts for buffer in {n.buffer for n in of_kind(part, Load, Store, Address)}]
+        return not any(used.count(b) > 1 and b.scope == "local" and fits_registers(b, self.target) for b in used)
+
+
+def _has(stmt: Stmt, conditions: set[int]) -> bool:
+    """Tell whether one of the conditions, by identity, is below `stmt`."""
+    return any(id(c) in conditions for node in of_kind(stmt, If, IfThenElse) for c in conjuncts(node.condition))
+
+
+def _parts(stmt: Stmt) -> tuple[Stmt, ...]:
+    """Give the statements of a sequence, within its allocations."""
+    match stmt:
+        case Allocate(body=body):
+            return _parts(body)
+        case Seq(body=parts):
+            return parts
+        case _:
+            return (stmt,)
 
 
 def _cut(loop: For, extent: int) -> Stmt:

@@ -63,7 +63,7 @@ class Sizes:
 class Stages:
     """The chain.
 
-    padded     (N, C / lanes, H, W, lanes): the image with all that tiles read
+    padded     (N, C / lanes, H, W, lanes): the image with all that tiles read, W in multiples of lanes
     columns    (N, C / lanes, tile rows, a, W, lanes): tiles transformed along their columns
     data       (u, v, w, a, b, C / lanes, t, lanes): transformed tiles, B^T d B
     weights    (O / panel, a, b, C, panel): transformed weights, G g G^T, by way of half_weights, G g
@@ -111,7 +111,7 @@ def _padded(image: Element, sizes: Sizes, forms: Transforms) -> Tensor:
     channels, lanes = sizes.channels[0], sizes.lanes
     reach = forms.taps - 1
     rows, columns = (n * each * m + reach for n, each in zip(sizes.blocks(m)[1:], sizes.block[1:], strict=True))
-    blocks = -(-channels // lanes)
+    blocks, columns = -(-channels // lanes), -(-columns // lanes) * lanes
 
     def element(n: Expr, c: Expr, y: Expr, x: Expr, ci: Expr) -> Expr:
         inside = []
@@ -127,12 +127,13 @@ def _padded(image: Element, sizes: Sizes, forms: Transforms) -> Tensor:
 
 def _transformed_image(padded: Tensor, sizes: Sizes, forms: Transforms) -> tuple[Tensor, Tensor]:
     m, tile, (images, rows, columns) = forms.outputs, forms.tile, sizes.block
-    batch, blocks, _, width, lanes = padded.shape
+    batch, blocks, _, _, lanes = padded.shape
     groups = sizes.blocks(m)
 
     def down(n: Expr, c: Expr, r: Expr, a: Expr, x: Expr, ci: Expr) -> Expr:
         return transformed(a, forms.data, [padded[n, c, r * m + i, x, ci] for i in range(tile)])
 
+    width = groups[2] * columns * m + forms.taps - 1
     half = compute((batch, blocks, groups[1] * rows, tile, width, lanes), down, name="columns")
 
     def across(u: Expr, v: Expr, w: Expr, a: Expr, b: Expr, c: Expr, t: Expr, ci: Expr) -> Expr:

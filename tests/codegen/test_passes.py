@@ -84,6 +84,40 @@ def test_a_parallel_loop_stays_one_loop_and_chooses_inside() -> None:
     assert_same_meaning(function, made)
 
 
+def test_a_parallel_loop_repeats_only_the_part_that_has_its_conditions() -> None:
+    a, part, out = tensor("a", 115), tensor("part", 16), tensor("out", 8, 16)
+    x = io * 16 + i
+    copied = If(x < 115, Store(part, (i,), Load(a, (x,)) + 1.0))
+    used = loop(j, 16, Store(out, (io, j), Load(part, (j,)) * 2.0), VECTOR)
+    body = loop(ko, 2, seq(loop(i, 16, copied, VECTOR), used))
+    function = Function("parts", (a, out), For(io, Const(8), Allocate(part, body), ForKind.PARALLEL), (out,))
+    made = PartitionLoops()(function.body, WIDE)
+    assert str(made) == (
+        "for io in parallel(8):\n"
+        "    part = allocate(float32[16])\n"
+        "    for ko in range(2):\n"
+        "        if io < 7:\n"
+        "            for i in vectorized(16):\n"
+        "                part[i] = a[io * 16 + i] + 1.0\n"
+        "        else:\n"
+        "            for i_1 in vectorized(3):\n"
+        "                part[i_1] = a[i_1 + 112] + 1.0\n"
+        "        for j in vectorized(16):\n"
+        "            out[io, j] = part[j] * 2.0"
+    )
+
+
+def test_a_parallel_loop_keeps_together_what_shares_registers() -> None:
+    a, part, out = tensor("a", 115), tensor("part", 16, scope="local"), tensor("out", 128)
+    x = io * 16 + i
+    copied = If(x < 115, Store(part, (i,), Load(a, (x,)) + 1.0))
+    body = seq(loop(i, 16, copied, VECTOR), loop(j, 16, Store(out, (io * 16 + j,), Load(part, (j,))), VECTOR))
+    function = Function("shared", (a, out), For(io, Const(8), Allocate(part, body), ForKind.PARALLEL), (out,))
+    made = PartitionLoops()(function.body, WIDE)
+    choice = next(iter(of_kind(made, If)))
+    assert all(len(list(of_kind(side, Store))) == 2 for side in (choice.then, choice.otherwise))
+
+
 def test_with_a_symbolic_size_the_main_part_has_no_guard() -> None:
     n = Var("n", minimum=0)
     function = shift(n, 16)

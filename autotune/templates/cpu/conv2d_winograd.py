@@ -148,9 +148,12 @@ class _Nest:
     def weights(self) -> None:
         """Transform weights, ahead of the calls where they are constant."""
         s, half, whole = self.s, self.stages.half_weights, self.stages.weights
-        for tensor in (half, whole):
-            self.vectors(tensor, s[tensor].op.axis[-1])
-            s[tensor].unroll(s[tensor].op.axis[1])
+        k, a, x, c, ki = s[half].op.axis
+        s[half].reorder(k, x, c, *self.vectors(half, ki)[:-1], a)
+        s[half].unroll(a)
+        k, a, b, c, ki = s[whole].op.axis
+        s[whole].reorder(k, a, c, *self.vectors(whole, ki)[:-1], b)
+        s[whole].unroll(b)
         s[whole].parallel(s[whole].op.axis[0])
         if self.request.constant_weights:
             s[half].parallel(s[half].op.axis[0])
@@ -248,6 +251,7 @@ class _Nest:
         s[padded].compute_at(stage, c)
         n, c_, y, x, ci = s[padded].op.axis
         if self.request.layout == "NCHW":
+            s[padded].align_bounds(x, self.lanes)
             x, lane = s[padded].split(x, factor=self.lanes)
             s[padded].reorder(n, c_, y, x, ci, lane)
             s[padded].unroll(ci)
