@@ -7,7 +7,7 @@ from typing import Any
 
 from ...ir import arith
 from ...ir import expr as e
-from ...ir.dtype import boolean, float32
+from ...ir.dtype import DType, boolean, float32
 from ...ir.errors import CodegenError
 from ...ir.expr import Expr
 from ...ir.visit import walk
@@ -29,7 +29,7 @@ from .calls import call
 from .code import Code, Lines
 from .index import is_constant, is_index, lanes_of, linear, materialise
 from .memory import load, rounded
-from .saturate import is_clamped, saturated, truncated
+from .saturate import clamped_to_round, is_clamped, nearest, saturated, truncated
 from .types import FALSE, TRUE, Value, lane_literal, value_type, vector
 
 _COMPARE: dict[type[Expr], tuple[str, Callable[[Any, Any], bool]]] = {
@@ -65,12 +65,21 @@ def _variable(body: Body, expr: e.Var) -> Value:
 
 
 def _cast(body: Body, expr: e.Cast) -> Value:
-    value, source, target = evaluate(body, expr.value), expr.value.dtype, expr.dtype
+    source, target = expr.value.dtype, expr.dtype
     if source == float32 and not target.is_float and target != boolean:
-        whole = truncated(body, value, target) if is_clamped(expr.value, target) else saturated(body, value, target)
+        whole = _whole(body, expr.value, target)
         if whole is not None:
             return rounded(body, whole, target)
-    return cast(body, value, source, target)
+    return cast(body, evaluate(body, expr.value), source, target)
+
+
+def _whole(body: Body, expr: Expr, target: DType) -> Value | None:
+    """Give a float32 as an integer, or None for what LLVM's own conversion is left to."""
+    near = clamped_to_round(expr, target)
+    if near is not None:
+        return nearest(body, evaluate(body, near), target)
+    value = evaluate(body, expr)
+    return truncated(body, value, target) if is_clamped(expr, target) else saturated(body, value, target)
 
 
 def _add(body: Body, expr: e.Add) -> Value:

@@ -6,12 +6,15 @@ LLVM's own saturating conversion of vectors takes the lanes one by one on x86-64
 from __future__ import annotations
 
 from ...ir.dtype import DType, Kind, float32, int32
-from ...ir.expr import Const, Expr, Max, Min
-from .arithmetic import compare, extreme, select
+from ...ir.expr import Call, Const, Expr, Max, Min
+from .arithmetic import binary, compare, extreme, select
 from .body import Body
 from .types import Value, literal, splat_literal, value_type, vector
 
 _WIDTHS = (8, 16, 32)  # bits of integers that a conversion to int32 makes
+_ONES = 1.5 * 2**23  # added to a lesser number, this leaves no fraction ...
+_BITS_OF_ONES = 0x4B400000  # ... and the sum's bits are these plus the whole number nearest to it
+_NEAR = 2.0**22  # how far from 0 that holds
 
 
 def saturated(body: Body, value: Value, target: DType) -> Value | None:
@@ -30,11 +33,41 @@ def truncated(body: Body, value: Value, target: DType) -> Value:
     """Give floats that are surely in the range of `target`, at most 32 bits of them signed, without their fractions."""
     kind = vector("i32", value.lanes)
     wide = Value(body.code.pure(f"fptosi {value.type} {value.text} to {kind}", value.text), "i32", value.lanes)
+    return _narrowed(body, wide, target)
+
+
+def _narrowed(body: Body, wide: Value, target: DType) -> Value:
     if target.bits == int32.bits:
         return wide
     elem = value_type(target)
-    narrow = body.code.pure(f"trunc {wide.type} {wide.text} to {vector(elem, value.lanes)}", wide.text)
-    return Value(narrow, elem, value.lanes)
+    narrow = body.code.pure(f"trunc {wide.type} {wide.text} to {vector(elem, wide.lanes)}", wide.text)
+    return Value(narrow, elem, wide.lanes)
+
+
+def clamped_to_round(expr: Expr, target: DType) -> Expr | None:
+    """Give x of an expression nearbyint(x) where x is clamped to constants that `target` has, and near to 0."""
+    match expr:
+        case Call(name="nearbyint", args=(x,)) if is_clamped(x, target) and all(abs(end) <= _NEAR for end in _ends(x)):
+            return x
+        case _:
+            return None
+
+
+def nearest(body: Body, value: Value, target: DType) -> Value:
+    """Give the whole numbers nearest to floats that are near to 0 and surely in the range of `target`."""
+    ones = _splat(_ONES, value.lanes)
+    total, kind = binary(body, "add", value, ones), vector("i32", value.lanes)
+    bits = Value(body.code.pure(f"bitcast {total.type} {total.text} to {kind}", total.text), "i32", value.lanes)
+    return _narrowed(body, binary(body, "sub", bits, _integers(_BITS_OF_ONES, value.lanes)), target)
+
+
+def _ends(expr: Expr) -> tuple[float, float]:
+    """Give the constants that an expression is clamped to."""
+    match expr:
+        case Min(Max(_, Const(low)), Const(high)) | Max(Min(_, Const(high)), Const(low)):
+            return low, high
+        case _:
+            raise AssertionError(f"{expr} is clamped")
 
 
 def is_clamped(expr: Expr, target: DType) -> bool:

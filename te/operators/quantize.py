@@ -50,10 +50,9 @@ def requantize(
 def requantized(value: Expr, scale: Expr, zero_point: int, out_dtype: str) -> Expr:
     """Give one element of `requantize`, from an int32 that has the bias."""
     dtype = arith.dtype_of(out_dtype)
-    nearest = math.nearbyint(value.astype("float32") * scale)
-    shifted = nearest if zero_point == 0 else nearest + arith.const(float(zero_point), "float32")
-    least, most = (arith.const(float(end), "float32") for end in (dtype.min_value, dtype.max_value))
-    return arith.minimum(arith.maximum(shifted, least), most).astype(out_dtype)
+    least, most = (arith.const(float(end - zero_point), "float32") for end in (dtype.min_value, dtype.max_value))
+    whole = math.nearbyint(arith.minimum(arith.maximum(value.astype("float32") * scale, least), most))
+    return whole.astype(out_dtype) if zero_point == 0 else (whole.astype("int32") + zero_point).astype(out_dtype)
 
 
 def _along(scale: Tensor | float, channel: Expr) -> Expr:

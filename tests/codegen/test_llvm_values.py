@@ -217,6 +217,23 @@ def test_clamped_floats_as_integers(target: DType, lanes: int) -> None:
 
 
 @pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("ends", [(-128.0, 127.0), (-300.0, 4e6), (-5e6, 5e6)], ids=str)
+def test_clamped_floats_rounded_to_integers(ends: tuple[float, float], lanes: int) -> None:
+    low, high = (arith.const(end, float32) for end in ends)
+    special = [np.nan, np.inf, -np.inf, 0.5, 1.5, -0.5, -1.5, 2.4999998, 126.5, -128.5, 3999999.5, -4999999.5]
+    values = np.array(special * 8, np.float32)
+    targets = [int8, int32] if ends[1] < 128 else [int32]
+    cases: list[Case] = [
+        (
+            lambda a, t=t: e.Cast(Call("nearbyint", (e.Min(e.Max(a, low), high),), float32), t),
+            lambda a, t=t: _saturated(np.rint(np.clip(np.nan_to_num(a, nan=ends[0]), *ends)), t),
+        )
+        for t in targets
+    ]
+    check(cases, [(values, float32)], targets, lanes)
+
+
+@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("source", [*INTEGERS, *FLOATS, boolean], ids=str)
 def test_casts(source: DType, lanes: int) -> None:
     if source.is_float:
