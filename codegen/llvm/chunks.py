@@ -8,8 +8,10 @@ from ...ir.intrinsics import INTRINSICS
 from ...ir.stmt import Allocate, For, ForKind, Let, Store
 from ...ir.visit import variables, walk
 from .body import Body
+from .maths.functions import RECIPES
 from .types import computed
 
+SIDE_BY_SIDE = 4  # registers of maths functions, whose instructions wait for each other, where there are many
 Chunks = tuple[tuple[int, int], ...]
 
 
@@ -25,13 +27,15 @@ def lane_chunks(body: Body, loop: For) -> Chunks:
 
 def _chunks(body: Body, loop: For) -> Chunks:
     varying = {loop.var}
-    widest = 8
+    widest, at_once = 8, 1
     for node in walk(loop.body):
         match node:
             case Allocate() | For(kind=ForKind.PARALLEL | ForKind.VECTORIZED):
                 return ()
             case Call(name=name) if name not in INTRINSICS or name.startswith("dot4_"):
                 return ()
+            case Call(name=name) if name in RECIPES:
+                at_once = SIDE_BY_SIDE if (body.target.registers or 0) >= 32 else 1
             case For(extent=extent) if _uses(extent, varying):
                 return ()
             case Let(var, value, _) if _uses(value, varying):
@@ -42,7 +46,7 @@ def _chunks(body: Body, loop: For) -> Chunks:
                 widest = max(widest, computed(dtype).bits)
     lanes = arith.int_value(loop.extent)
     assert lanes is not None, "vectorized loops have constant extents"
-    return chunks_of(lanes, max(1, body.vector_bits // widest))
+    return chunks_of(lanes, max(1, at_once * body.vector_bits // widest))
 
 
 def _uses(expr: Expr, varying: set[Var]) -> bool:

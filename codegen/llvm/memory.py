@@ -107,7 +107,7 @@ def _shuffled(body: Body, buffer: Buffer, offset: Linear, lanes: list[int | None
     wanted = [x for x in lanes if x is not None]
     width, elem, first = body.lanes, memory_type(buffer.dtype), min(wanted)
     span = max(wanted) - first + 1
-    size = min(span, width)
+    size = min(span, max(width, body.vector_bits // max(32, buffer.dtype.bits)))
     starts = [min(k, span - size) for k in range(0, span, size)]
     base = Linear(0, offset.terms)
     windows = [_window(body, buffer, base._replace(constant=first + s), size) for s in starts]

@@ -490,3 +490,16 @@ def test_parts_of_a_register_cell_are_read_and_written(first: int) -> None:
     function = Function("parts", (source, out), Allocate(tile, body), (out,))
     check(function)
     assert "alloca" not in Loaded(function).text
+
+
+@pytest.mark.parametrize("lanes", [16, 48, 64, 100])
+def test_maths_functions_take_several_registers_side_by_side(lanes: int) -> None:
+    i, source = Var("i"), buffer("source", lanes)
+    out = buffer("out", lanes)
+    body = For(
+        i, Const(lanes), Store(out, (i,), Call("sqrt", (Call("exp", (Load(source, (i,)),), float32),), float32)), VECTOR
+    )
+    function = Function("several", (source, out), body, (out,))
+    got = arrays_for(function, {})
+    assert Loaded(function)(*got) == 0
+    np.testing.assert_allclose(got[1], np.sqrt(np.exp(got[0].astype(float))), rtol=2e-7)

@@ -68,7 +68,7 @@ class Format:
 FLOAT = Format("float", "i32", "f32", 23, 127)
 DOUBLE = Format("double", "i64", "f64", 52, 1023)
 FORMATS: dict[DType, Format] = {float32: FLOAT, float64: DOUBLE}
-MOST_SCALED_BITS = 512  # of a vector that `scalef` takes
+REGISTER_BITS = 512  # of AVX-512
 _BY_ELEMENT = {f.element: f for f in (FLOAT, DOUBLE)}
 
 
@@ -89,7 +89,7 @@ class Block:
     Operands are values or Python numbers, which stand for a vector of that number in every lane.
     Products feed sums through `fma`, which is `llvm.fmuladd`: one rounding where the machine has it, two elsewhere.
 
-    scales  whether the machine has an instruction for `scalef`
+    scales  whether the machine has AVX-512, for `scalef` and `reciprocal`
     """
 
     def __init__(self, form: Format, lanes: int, prefix: str = "%v", scales: bool = False) -> None:
@@ -102,7 +102,7 @@ class Block:
 
     def in_doubles(self) -> Block:
         """Give a builder that adds to the same instructions, for doubles."""
-        block = Block(DOUBLE, self.lanes, self.prefix, self.scales and self.lanes <= MOST_SCALED_BITS // 64)
+        block = Block(DOUBLE, self.lanes, self.prefix, self.scales)
         block.lines = self.lines
         return block
 
@@ -224,20 +224,49 @@ class Block:
 
     def scalef(self, x: Value, n: Value) -> Value:
         """Give x * 2**n for a whole number n of any size, rounded once, by AVX-512's instruction."""
-        bits = _BY_ELEMENT[x.element].bits
-        lanes = max(128 // bits, 1 << (self.lanes - 1).bit_length())
-        kind = f"<{lanes} x {x.element}>"
-        a, b = (self._resized(v, self.lanes, lanes) for v in (x, n))
-        flags = f"i{max(8, lanes)} -1" + (", i32 4" if lanes * bits == MOST_SCALED_BITS else "")
-        name = f"@llvm.x86.avx512.mask.scalef.p{'s' if bits == 32 else 'd'}.{lanes * bits}"
-        whole = self.emit(x.element, f"call {kind} {name}({kind} {a.name}, {kind} {b.name}, {kind} {a.name}, {flags})")
-        return self._resized(whole, lanes, self.lanes)
+        return self._by_register("scalef", "mask.", (x, n))
 
-    def _resized(self, x: Value, lanes: int, to: int) -> Value:
+    def reciprocal(self, x: Value) -> Value:
+        """Give 1 / x of floats to 1 unit in the last place, by AVX-512's estimate; x is normal and not huge."""
+        near = self._by_register("rcp14", "", (x,))
+        return self.fma(near, self.fma(self.neg(x), near, 1.0), near)
+
+    def _by_register(self, name: str, prefix: str, operands: tuple[Value, ...]) -> Value:
+        """Call an instruction of AVX-512 for each register of the operands."""
+        element = operands[0].element
+        bits = _BY_ELEMENT[element].bits
+        most = REGISTER_BITS // bits
+        lanes = min(most, max(128 // bits, 1 << (self.lanes - 1).bit_length()))
+        kind = f"<{lanes} x {element}>"
+        symbol = f"@llvm.x86.avx512.{prefix}{name}.p{'s' if bits == 32 else 'd'}.{lanes * bits}"
+        flags = f"i{max(8, lanes)} -1" + (", i32 4" if prefix and lanes == most else "")
+        parts = []
+        for first in range(0, self.lanes, lanes):
+            taken = [self._resized(v, self.lanes, lanes, first).name for v in operands]
+            listed = ", ".join(f"{kind} {v}" for v in (*taken, taken[0]))
+            parts.append(self.emit(element, f"call {kind} {symbol}({listed}, {flags})"))
+        return self._joined(parts, lanes)
+
+    def _joined(self, parts: list[Value], lanes: int) -> Value:
+        """Give vectors of `lanes` one after the other, as many lanes as this block has."""
+        while len(parts) > 1:
+            pairs = [parts[k : k + 2] for k in range(0, len(parts), 2)]
+            parts = [
+                self._pair(*pair, lanes) if len(pair) == 2 else self._resized(pair[0], lanes, 2 * lanes)
+                for pair in pairs
+            ]
+            lanes *= 2
+        return self._resized(parts[0], lanes, self.lanes)
+
+    def _pair(self, x: Value, y: Value, lanes: int) -> Value:
+        kind, picks = f"<{lanes} x {x.element}>", ", ".join(f"i32 {k}" for k in range(2 * lanes))
+        return self.emit(x.element, f"shufflevector {kind} {x.name}, {kind} {y.name}, <{2 * lanes} x i32> <{picks}>")
+
+    def _resized(self, x: Value, lanes: int, to: int, first: int = 0) -> Value:
         if lanes == to:
             return x
         kind = f"<{lanes} x {x.element}>"
-        picks = ", ".join(f"i32 {k}" if k < lanes else "i32 poison" for k in range(to))
+        picks = ", ".join(f"i32 {first + k}" if first + k < lanes else "i32 poison" for k in range(to))
         return self.emit(x.element, f"shufflevector {kind} {x.name}, {kind} poison, <{to} x i32> <{picks}>")
 
     # comparisons: false where an operand is NaN

@@ -8,7 +8,7 @@ absolute error of erf.
 from __future__ import annotations
 
 from .block import DOUBLE, FLOAT, Block, Value
-from .exponential import exp
+from .exponential import exp_in_normal_range
 
 SPLIT = 1.0
 ONE_FROM = {FLOAT: 4.0, DOUBLE: 6.0}  # erf rounds to 1 from here on
@@ -47,5 +47,5 @@ def erf(b: Block, x: Value) -> Value:
     square = b.mul(size, size)
     near = b.fma(size, b.horner(square, SMALL[b.form]), size)
     exponent = b.mul(bounded, b.horner(b.sub(bounded, CENTRE[b.form]), LARGE[b.form]))
-    far = b.sub(1.0, exp(b, b.neg(exponent)))
+    far = b.sub(1.0, exp_in_normal_range(b, b.neg(exponent)))
     return b.copysign(b.select(b.less(size, SPLIT), near, far), x)

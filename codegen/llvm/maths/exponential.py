@@ -120,15 +120,20 @@ def tanh(b: Block, x: Value) -> Value:
     above = b.select(near, b.mul(b.mul(bounded, square), b.horner(square, numerator)), -2.0)
     power = b.add(exp_in_normal_range(b, b.add(bounded, bounded)), 1.0)
     below = b.select(near, b.horner(square, denominator), power)
-    return b.copysign(b.add(b.select(near, bounded, 1.0), b.div(above, below)), x)
+    return b.copysign(b.add(b.select(near, bounded, 1.0), quotient(b, above, below)), x)
 
 
 def sigmoid(b: Block, x: Value) -> Value:
     """Give 1 / (1 + exp(-x)) as 1 - t, and as e - e * t for negative x, with e = exp(-|x|) and t = e / (1 + e)."""
     e = exp(b, b.neg(b.abs(x)))
-    rest = b.div(e, b.add(e, 1.0))
+    rest = quotient(b, e, b.add(e, 1.0))
     base = b.select(b.less(x, 0.0), e, 1.0)
     return b.fma(b.neg(base), rest, base)
+
+
+def quotient(b: Block, x: Value, y: Value) -> Value:
+    """Give x / y for y that is normal and not huge, to 2 units in the last place."""
+    return b.mul(x, b.reciprocal(y)) if b.scales and b.form is FLOAT else b.div(x, y)
 
 
 def sinh(b: Block, x: Value) -> Value:

@@ -9,7 +9,7 @@ from ....ir.dtype import DType
 from ....ir.errors import CodegenError
 from ....ir.intrinsics import INTRINSICS
 from . import error_function, exponential, logarithm, powers, trigonometric
-from .block import FLOAT, FORMATS, MOST_SCALED_BITS, Block, Format, Value
+from .block import FLOAT, FORMATS, Block, Format, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ INTEGER_SECOND = frozenset({"ldexp"})  # functions whose second argument is a 32
 def vector_maths(name: str, dtype: DType, lanes: int, scales: bool = False) -> MathsFunction:
     """Give the function `name` of ir.INTRINSICS over `lanes` float32 or float64 numbers; one lane is a scalar.
 
-    scales  whether the machine has AVX-512's `vscalef` for vectors of up to 512 bits
+    scales  whether the machine has AVX-512
 
     Functions without a recipe call the C library once per lane.
     Raises CodegenError for another data type or a function that is not floating-point maths.
@@ -70,7 +70,7 @@ def vector_maths(name: str, dtype: DType, lanes: int, scales: bool = False) -> M
     form = FORMATS.get(dtype)
     if form is None:
         raise CodegenError(f"maths function {name}", f"no version for {dtype}", advice="cast to float32 or float64")
-    block = Block(form, lanes, scales=scales and 1 < lanes <= MOST_SCALED_BITS // form.bits)
+    block = Block(form, lanes, scales=scales and lanes > 1)
     symbol = f"@tw.{name}.{block.overload(form.element)}"
     kind = block.type_of(form.element)
     elements = [form.element, "i32"] if name in INTEGER_SECOND else [form.element] * INTRINSICS[name].arity
