@@ -47,6 +47,7 @@ def qmatmul(
     cfg = get_config()
     cfg.define_meaning([*given, epilogue.declared(c, 1)])
     sums = operators.matmul(a, b, None, "int32", False, transpose_b)
+    cfg.add_flop(operators.flops(sums))
     plan = int8_gemm.requantizing_plan(cfg, ProductRequest(a, b, sums, constant_b), epilogue)
     cfg.define_estimate(plan.estimate, *plan.estimated)
     s, out = plan.scheduled()
@@ -87,6 +88,7 @@ def qconv2d(
     cfg = get_config()
     cfg.define_meaning([*given, epilogue.declared(total, 1 if layout == "NCHW" else 3)])
     request = ConvolutionRequest(image, kernel, *window, groups, layout, "int32", constant_weights)
+    cfg.add_flop(operators.flops(request.declare()))
     plan = int8_conv2d.requantizing_plan(cfg, request, epilogue)
     if plan is None:
         fact = f"{filters[0]} output channels in {groups} groups, layout {layout}"

@@ -328,8 +328,14 @@ class Quantized:
 
     @property
     def template(self) -> TemplateCall | None:
-        """Give None: no template requantizes."""
-        return None
+        """Give the template and its arguments; it rounds as ONNX says."""
+        sums = ("uint8", "uint8", self.multiplier, False, 0, 0, True)  # no bias, zeros are 0, weights are constant
+        match self.of:
+            case Convolution() as of:
+                window = (of.stride, of.padding, of.dilation, of.groups, of.layout)
+                return "qconv2d", (of.data, of.filters, *window, *sums)
+            case Product() as of:
+                return "qmatmul", (of.m, of.n, of.k, False, *sums)
 
 
 Operation = Convolution | Product | Softmax | LayerNorm | BiasRelu | Reduction | Quantized

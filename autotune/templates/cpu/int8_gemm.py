@@ -37,10 +37,10 @@ TILE = ROWS, VECTORS = "int8_rows", "int8_vectors"  # knobs: the register tile
 PARTS, UNROLL, COPY = "int8_parts", "int8_unroll", "int8_copy"
 GIVEN, AS_ROWS, AS_PANELS = "given", "rows", "panels"  # values of COPY
 KNOBS = (*TILE, PARTS, UNROLL, COPY)
-A_BYTES = 512 << 10  # of a part of A that stays in L2
+PART_COUNTS = (1, 2, 4, 8)  # of the rows; whole tiles of each, so that only the last rows of all are an edge
 UNROLLS = (1, 2, 4)
 ALIASED_BYTES = 4096  # rows at a multiple of this distance meet in one set of the first cache
-CONFLICTS = 1.5  # what more than two such rows cost
+ALIASED = 0.03  # what each such row costs beyond the first, as a share of the time
 DECENT = 0.7  # of the best tile's share that others must promise
 
 
@@ -87,7 +87,7 @@ def _share(request: ProductRequest, lanes: int, rows: Any, vectors: Any) -> Any:
     tiles = request.m // rows * tile_cycles(groups, rows, vectors) + tile_cycles(groups, request.m % rows, vectors)
     least = request.m * request.n * groups / lanes / DOTS
     met = rows / (ALIASED_BYTES // gcd(request.k, ALIASED_BYTES))  # rows of A that meet in one set of the first cache
-    return TAPS * least / (np.ceil(request.n / (vectors * lanes)) * tiles * np.where(met > 2, CONFLICTS, 1.0))
+    return TAPS * least / (np.ceil(request.n / (vectors * lanes)) * tiles * (1 + ALIASED * np.maximum(met - 1, 0)))
 
 
 def _define(cfg: Knobs, request: ProductRequest, lanes: int) -> None:
@@ -101,12 +101,11 @@ def _define(cfg: Knobs, request: ProductRequest, lanes: int) -> None:
     cfg.restrict(lambda r, v: tile.fits_registers(target, r.val, v.val), *TILE)
     least = DECENT * float(_share(request, lanes, *best))
     cfg.restrict(lambda r, v: _share(request, lanes, r.val, v.val) >= least, *TILE)
-    parts = [p for p in (1, 2, 3, 4, 6, 8, 16) if p * best[0] < m + best[0]]
-    wanted = -(-m * request.k // A_BYTES)
-    panels = -(-request.n // (best[1] * lanes))
-    if panels % get_threads():
-        wanted = max(wanted, get_threads())
-    cfg.define_knob(PARTS, parts, default=next((p for p in parts if p >= wanted), parts[-1]))
+    parts = [p for p in PART_COUNTS if p == 1 or m % p == 0]
+    uneven = -(-request.n // (best[1] * lanes)) % get_threads() != 0
+    whole = [p for p in parts if m % (p * best[0]) == 0]
+    cfg.define_knob(PARTS, parts, default=whole[-1] if uneven and whole else 1)
+    cfg.restrict(lambda p, r: (p.val == 1) | (m % (p.val * r.val) == 0), PARTS, ROWS)
     groups = -(-request.k // TAPS)
     unrolls = [u for u in UNROLLS if groups % u == 0]
     cfg.define_knob(UNROLL, unrolls, default=unrolls[min(1, len(unrolls) - 1)])
@@ -176,8 +175,8 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, constant: bool, lanes: in
     rows, width = cfg[ROWS].val, cfg[VECTORS].val * lanes
     stage = s[out]
     i, j = out.op.axis
-    io, ii = stage.split(i, factor=rows)
-    part, io = stage.split(io, nparts=cfg[PARTS].val)
+    part, inside = stage.split(i, nparts=cfg[PARTS].val)
+    io, ii = stage.split(inside, factor=rows)
     jo, ji = stage.split(j, factor=width)
     vectors, lane = stage.split(ji, factor=lanes)
     stage.reorder(part, jo, io, ii, vectors, lane)
