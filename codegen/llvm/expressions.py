@@ -28,7 +28,7 @@ from .body import Body, Linear
 from .calls import call
 from .code import Code, Lines
 from .index import is_constant, is_index, lanes_of, linear, materialise
-from .memory import load, rounded
+from .memory import known_lanes, load, rounded
 from .saturate import clamped_to_round, is_clamped, nearest, saturated, truncated
 from .types import FALSE, TRUE, Value, lane_literal, value_type, vector
 
@@ -179,10 +179,21 @@ def lazily(
             a = then()
         with body.masked(narrowed(body, negation(body, condition))):
             b = otherwise()
-        return select(body, condition, a, b)
+        return (_conjunction_of_known(condition, a) if b == FALSE else None) or select(body, condition, a, b)
     if all(is_safe(body, x) for x in guarded):
         return select(body, condition, then(), otherwise())
     return _branch(body, condition, then, otherwise)
+
+
+def _conjunction_of_known(a: Value, b: Value) -> Value | None:
+    """Give a and b where `b` is true, or the lanes of both are known; else None."""
+    if b == TRUE:
+        return a
+    lanes, others = known_lanes(a, a.lanes), known_lanes(b, b.lanes)
+    if not lanes or len(lanes) != len(others):
+        return None
+    both = tuple(int(x and y) for x, y in zip(lanes, others, strict=True))
+    return Value(lane_literal(both, "i1"), "i1", a.lanes) if any(both) else FALSE
 
 
 def narrowed(body: Body, condition: Value) -> Value:

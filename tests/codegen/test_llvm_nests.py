@@ -503,3 +503,12 @@ def test_maths_functions_take_several_registers_side_by_side(lanes: int) -> None
     got = arrays_for(function, {})
     assert Loaded(function)(*got) == 0
     np.testing.assert_allclose(got[1], np.sqrt(np.exp(got[0].astype(float))), rtol=2e-7)
+
+
+def test_two_conditions_on_known_lanes_are_one_mask() -> None:
+    i, source, out = Var("i"), buffer("source", 40), buffer("out", 16)
+    inside = arith.logical_and(arith.le(Const(2), i), i < 13)
+    value = IfThenElse(inside, Load(source, (i * 2,)), Const(0.0, float32))
+    function = Function("masked", (source, out), For(i, Const(16), Store(out, (i,), value), VECTOR), (out,))
+    check(function)
+    assert "gather" not in emit([function], host())
