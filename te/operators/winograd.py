@@ -114,12 +114,12 @@ def _padded(image: Element, sizes: Sizes, forms: Transforms) -> Tensor:
     blocks, columns = -(-channels // lanes), -(-columns // lanes) * lanes
 
     def element(n: Expr, c: Expr, y: Expr, x: Expr, ci: Expr) -> Expr:
-        inside = []
-        for index, low, extent, padded in ((y, top, height, rows), (x, left, width, columns)):
-            inside += [] if low == 0 else [index >= low]
-            inside += [] if padded <= extent + low else [index < extent + low]
+        row = arith.minimum(arith.maximum(y - top, 0), height - 1)
+        inside = [arith.eq(row, y - top)] if top or rows > height + top else []  # no bound that loops are cut at
+        inside += [x >= left] if left else []
+        inside += [x < width + left] if columns > width + left else []
         inside += [] if channels % lanes == 0 else [c * lanes + ci < channels]
-        at = image(n, c * lanes + ci, y - top, x - left)
+        at = image(n, c * lanes + ci, row, x - left)
         return arith.if_then_else(arith.logical_and(*inside), at, 0.0) if inside else at
 
     return compute((sizes.batch, blocks, rows, columns, lanes), element, name="padded")
