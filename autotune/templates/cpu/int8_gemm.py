@@ -75,7 +75,7 @@ def requantizing_plan(cfg: Knobs, request: ProductRequest, epilogue: Epilogue) -
     def scheduled() -> tuple[Schedule, Tensor]:
         stages = _declare(cfg, request, epilogue, lanes)
         s = create_schedule(stages.out.op)
-        _schedule(cfg, s, stages, request.constant_b, lanes)
+        _schedule(cfg, s, stages, request, lanes)
         return s, stages.out
 
     return Plan("int8", KNOBS, lambda r, v: _share(request, lanes, r.val, v.val), TILE, scheduled)
@@ -114,8 +114,13 @@ def _define(cfg: Knobs, request: ProductRequest, lanes: int) -> None:
 
 def _must_copy(request: ProductRequest) -> bool:
     """Tell whether A is no matrix of unsigned rows of whole groups of four terms."""
-    kept, depth = ProductRequest.dimensions(request.a, request.product.op)
-    return str(request.a.dtype) == "int8" or depth < kept or request.k % TAPS != 0
+    return str(request.a.dtype) == "int8" or not _lies_along(request.a, request) or request.k % TAPS != 0
+
+
+def _lies_along(matrix: Tensor, request: ProductRequest) -> bool:
+    """Tell whether the terms of a sum are neighbours in a factor."""
+    kept, depth = ProductRequest.dimensions(matrix, request.product.op)
+    return kept < depth
 
 
 def _declare(cfg: Knobs, request: ProductRequest, epilogue: Epilogue, lanes: int) -> Stages:
@@ -143,12 +148,12 @@ def _declare(cfg: Knobs, request: ProductRequest, epilogue: Epilogue, lanes: int
 def _copied(request: ProductRequest, groups: int) -> Tensor:
     """Give unsigned rows of whole groups of four terms."""
     a, k = request.a, request.k
-    kept, depth = ProductRequest.dimensions(a, request.product.op)
+    rows = _lies_along(a, request)
     excess = SIGNED_EXCESS if str(a.dtype) == "int8" else 0
 
     def term(i: Expr, group: Expr, r: Expr) -> Expr:
         at = group * TAPS + r
-        value = unsigned(a[i, at] if kept < depth else a[at, i], excess)
+        value = unsigned(a[i, at] if rows else a[at, i], excess)
         return value if k % TAPS == 0 else arith.if_then_else(at < k, value, arith.const(0, "uint8"))
 
     return te.compute((request.m, groups, TAPS), term, name="copied")
@@ -157,11 +162,11 @@ def _copied(request: ProductRequest, groups: int) -> Tensor:
 def _packed(request: ProductRequest, groups: int, width: int) -> Tensor:
     """Give panels of `width` columns, with zeros beyond the last column and the last term."""
     b, k, n = request.b, request.k, request.n
-    kept, depth = ProductRequest.dimensions(b, request.product.op)
+    rows = _lies_along(b, request)
 
     def weight(block: Expr, group: Expr, lane: Expr, r: Expr) -> Expr:
         at, column = group * TAPS + r, block * width + lane
-        value = b[column, at] if kept < depth else b[at, column]
+        value = b[column, at] if rows else b[at, column]
         zero = arith.const(0, "int8")
         if k % TAPS:
             value = arith.if_then_else(at < k, value, zero)
@@ -170,7 +175,7 @@ def _packed(request: ProductRequest, groups: int, width: int) -> Tensor:
     return te.compute((-(-n // width), groups, width, TAPS), weight, name="packed")
 
 
-def _schedule(cfg: Knobs, s: Schedule, stages: Stages, constant: bool, lanes: int) -> None:
+def _schedule(cfg: Knobs, s: Schedule, stages: Stages, request: ProductRequest, lanes: int) -> None:
     out, sums = stages.out, stages.sums
     rows, width = cfg[ROWS].val, cfg[VECTORS].val * lanes
     stage = s[out]
@@ -188,17 +193,26 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, constant: bool, lanes: in
     accumulate(s, sums, width, cfg[UNROLL].val)
     if stages.copied is not None:
         _copy(cfg, s, stages.copied, lanes)
-    packing = s[stages.packed]
-    if constant:
-        packing.precompute()
-    block, group, lane, four = stages.packed.op.axis
-    over, lane = packing.split(lane, factor=lanes)
-    packing.reorder(block, group, over, four, lane)
-    packing.vectorize(lane)
-    packing.unroll(four)
-    packing.parallel(block)
+    _pack(s, stages.packed, _lies_along(request.b, request), lanes)
+    if request.constant_b:
+        s[stages.packed].precompute()
     if stages.offsets is not None:
-        stages.offsets.schedule(s, constant)
+        stages.offsets.schedule(s, request.constant_b)
+
+
+def _pack(s: Schedule, packed: Tensor, along: bool, lanes: int) -> None:
+    """Pack columns: four terms at a time where they are neighbours, else vectors of columns, four of them mixed."""
+    stage = s[packed]
+    block, group, lane, four = packed.op.axis
+    stage.parallel(block)
+    over, lane = stage.split(lane, factor=lanes)
+    if along:
+        stage.unroll(lane)
+        stage.vectorize(four)
+        return
+    stage.reorder(block, group, over, four, lane)
+    stage.vectorize(lane)
+    stage.unroll(four)
 
 
 def _copy(cfg: Knobs, s: Schedule, copied: Tensor, lanes: int) -> None:
