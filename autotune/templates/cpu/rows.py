@@ -22,7 +22,7 @@ from ....te.nodes import Read
 from ....te.operation import ComputeOp
 from ....te.tensor import Tensor
 from ...space import Knobs
-from ...template import get_target
+from ...template import get_target, get_threads
 from .. import register_tile as tile
 from .stage_tile import tile_stage
 
@@ -30,7 +30,8 @@ VECTORS = (1, 2, 4, 8)  # side by side
 ROWS = (1, 2, 4)  # of one task, so that sums of several rows are under way at once
 IN_REGISTERS = 12  # vectors of a row that is kept in registers
 NEAR_BYTES = 1 << 19  # of a result that stays in the second-level cache
-BLOCK = 4096  # elements of a row that one task has, where rows are few
+BLOCKS = (1024, 4096, 16384)  # elements of a row that one task may have
+LEAST_BLOCK = 256
 LONG = 1 << 16  # elements of a reduction to one result that is worth several threads
 PARTS = 16
 
@@ -107,9 +108,11 @@ def _along_columns(cfg: Knobs, stage: Stage) -> None:
     reduce, columns = list(stage.op.reduce_axis), tile.size(last)
     rows = prod(tile.size(a) for a in outer)
     widths = [lanes * n for n in VECTORS if n == 1 or lanes * n <= columns]
-    blocks = [b for b in (1024, BLOCK, 4 * BLOCK) if b < columns]
     cfg.define_knob(f"vector_{name}", widths, default=widths[min(2, len(widths) - 1)])
-    cfg.define_knob(f"block_{name}", [*blocks, columns], default=columns if rows >= PARTS or not blocks else blocks[0])
+    halves = (-(-columns // parts // lanes) * lanes for parts in (2, 4))
+    blocks = sorted({b for b in (*BLOCKS, *halves) if LEAST_BLOCK <= b < columns} | {columns})
+    shared = [b for b in blocks if rows * -(-columns // b) >= get_threads()]
+    cfg.define_knob(f"block_{name}", blocks, default=max(shared, default=blocks[0]))
     if reduce:
         cfg.define_knob(f"rows_{name}", [1, 2, 4, 8], default=4)
     block, inner = stage.split(last, factor=cfg[f"block_{name}"].val)
