@@ -9,7 +9,9 @@ import numpy as np
 
 L2_BYTES = 1 << 20  # of one core; blocks are to leave a quarter of it free
 L3_BYTES_PER_CYCLE = 6.0  # what a core gets of what lies beyond its own caches ...
-STREAMED = 0.15  # ... and the share of that time that it waits where addresses follow each other
+NEAR_BYTES = 4 << 20  # what is read again from there if it is not larger ...
+WAIT_NEAR, WAIT_FAR, WAIT_COLUMNS = 0.05, 0.25, 0.15  # ... and the shares of that time that it waits: for rows of the
+# first factor, near or far, which it reads an element at a time, and for columns of the second, a vector at a time
 MULTIPLY_ADDS = 2  # vectors a cycle ...
 LATENCY = 4  # ... and cycles until a sum can be added to
 LOAD = 0.05  # what a load costs where it is not what is waited for
@@ -118,10 +120,14 @@ class ProductShape:
         columns = np.ceil(self.n / b.parts_n) * depth * 4
         held = block + panel <= L2_BYTES * 3 // 4
         all_held = block + columns <= L2_BYTES * 3 // 4
-        times_a = np.where(held, np.where(b.columns_outer & ~all_held, b.parts_n, 1), self.n / (b.vectors * self.lanes))
+        rows = np.where(held, self.m * depth * 4, block)  # of the first factor, which are read again
+        times_a = np.where(b.columns_outer & (rows > L2_BYTES // 2), b.parts_n, 1)
+        times_a = np.where(held, times_a, self.n / (b.vectors * self.lanes))
+        wait_a = np.where(rows > NEAR_BYTES, WAIT_FAR, WAIT_NEAR)
         times_b = np.where(all_held & b.columns_outer, 1, b.parts_m)
         times_b = np.where(panel <= L2_BYTES // 2, times_b, np.ceil(self.m / b.rows))
-        moved = 4 * self.k * (self.m * times_a + self.n * times_b) / L3_BYTES_PER_CYCLE * STREAMED
+        waiting = wait_a * self.m * times_a + WAIT_COLUMNS * self.n * times_b
+        moved = 4 * self.k * waiting / L3_BYTES_PER_CYCLE
         return moved + (self.unpacked_a(b) + self.unpacked_b(b)) * self.computing(b)
 
     def unpacked_a(self, b: Blocking) -> Any:
