@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..codegen.llvm.features import has
 from ..ir.target import Target
 
 _CHAINS = 16  # independent sums: two multiply-adds a cycle, four or five cycles each, with room to spare
@@ -48,13 +49,12 @@ def dot_loop(target: Target) -> Loop | None:
 
 
 def _dot_instruction(target: Target) -> tuple[str, int] | None:
-    on = {word[1:] for word in target.features.split(",") if word.startswith("+")}
     arch = target.triple.split("-")[0]
-    if arch == "x86_64" and "avx512vnni" in on:
+    if arch == "x86_64" and has(target, "avx512vnni"):
         return "llvm.x86.avx512.vpdpbusd.512", 16
-    if arch == "x86_64" and "avxvnni" in on:
+    if arch == "x86_64" and has(target, "avxvnni"):
         return "llvm.x86.avx512.vpdpbusd.256", 8
-    if arch == "aarch64" and "dotprod" in on:
+    if arch == "aarch64" and has(target, "dotprod"):
         return "llvm.aarch64.neon.udot.v4i32.v16i8", 4
     return None
 
