@@ -1,4 +1,14 @@
-"""Convolutions on processors with lanes along output channels, over weights packed as the register tile reads them."""
+"""Convolutions on processors with lanes along output channels, over weights packed as the register tile reads them.
+
+    for rows, block, columns:                           registers: P pixels, some of one row or more, by T channels
+        for y, x in window:
+            for c in channels:
+                sums[p, t] += image[c, rows + y, columns + x + p] * packed[block, y, x, c, t]
+        out[block + t, rows, columns + p] = sums[p, t]  transposed in registers where the result is in NCHW
+
+The image is read one element at a time, whatever its layout, so that nothing of it is transposed: it is copied with
+its padding, by rows.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +51,8 @@ class Stages:
     """What is computed, in order.
 
     copied  of the image, with padding and in its layout, what is needed; None where the image is read itself
-    packed  (filters / T, KH, C / groups, KW, T) or (filters / T, C / groups, KH, KW, T)
-    tiles   (N, filters / T, OH, OW, T), the sums
+    packed  (ceil(F / T), C / D, KH, KW, D, T), where D channels are summed up at a time
+    tiles   (N, ceil(F / T), OH, OW, T), the sums
     out     the result
     """
 

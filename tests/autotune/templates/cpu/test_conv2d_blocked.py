@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tilewright.autotune import task
+from tilewright.autotune.entities import OtherOptionEntity
+from tilewright.autotune.space import Config
 from tilewright.autotune.templates.cpu import conv2d_blocked
 
 from .convolutions import Args, assert_right, case, configs_of, only
@@ -34,6 +36,19 @@ def test_configurations_give_the_right_result(monkeypatch: pytest.MonkeyPatch, a
     tuned = task.create("conv2d", args, threads=2)
     for number, config in enumerate(configs_of(tuned, 2)):
         assert_right(tuned, config, threads=1 + number % 2)
+
+
+@pytest.mark.parametrize("rows_outermost", [True, False])
+@pytest.mark.parametrize("size", [(5, 6), (41, 16)])  # one band of rows, and several
+def test_channels_are_summed_up_in_parts(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], rows_outermost: bool
+) -> None:
+    only(monkeypatch, conv2d_blocked.plan)
+    tuned = task.create("conv2d", case(128, size, 40, (3, 3), 1, 1), threads=2)
+    space = tuned.config_space
+    chosen = {"blocked_channels": 64, "blocked_rows_outermost": rows_outermost}
+    entities = {name: OtherOptionEntity(chosen[name]) if name in chosen else space[name] for name in space.fragments}
+    assert_right(tuned, Config(None, entities), threads=2)
 
 
 def test_groups_that_are_no_whole_vectors_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
