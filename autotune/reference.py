@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Literal
 
 import numpy as np
 
@@ -49,12 +50,18 @@ class Reference:
 
 
 def make_reference(tensors: Sequence[Tensor], seed: int = 0) -> Reference:
-    """Give the reference of a call with `tensors`, on their real shapes."""
+    """Give the reference of a call with `tensors`, on their real shapes.
+
+    Results in floating point are computed in float64.  Integers are as declared: a number rounded to one depends on
+    how each operation before it is rounded.
+    """
     arrays = make_arrays(tensors, seed)
     given = [p for p, t in enumerate(tensors) if type(t.op) is PlaceholderOp]
     computed = [p for p in range(len(tensors)) if p not in given]
     feeds = {tensors[p]: arrays[p] for p in given}
-    values = evaluate([tensors[p] for p in computed], feeds, accumulate="float64", interpret=interpret)
+    floats = any(tensors[p].dtype.is_float for p in computed)
+    accumulate: Literal["declared", "float64"] = "float64" if floats else "declared"
+    values = evaluate([tensors[p] for p in computed], feeds, accumulate=accumulate, interpret=interpret)
     dtypes = {p: tensors[p].dtype for p in computed}
     expected = {p: _decoded(np.asarray(v), dtypes[p]) for p, v in zip(computed, values, strict=True)}
     return Reference(arrays, expected, {p: tolerance(tensors[p]) for p in computed}, dtypes)

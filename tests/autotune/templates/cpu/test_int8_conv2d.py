@@ -10,6 +10,7 @@ from autotune.templates.cpu.test_int8_products import rounded
 import tilewright.autotune.templates  # noqa: F401
 from tilewright import te
 from tilewright.autotune import task
+from tilewright.autotune.reference import make_reference
 from tilewright.autotune.templates.cpu import conv2d, int8_conv2d
 from tilewright.ir.errors import TuneError
 from tilewright.te import operators
@@ -68,11 +69,21 @@ def direct(x: np.ndarray, w: np.ndarray, layout: str) -> np.ndarray:
     return evaluate([out], {image: x, kernel: w})[0]
 
 
-def test_one_multiplier_by_the_search() -> None:
-    args = ((1, 16, 10, 30), (64, 3, 3), 1, 1, 1, 1, "NCHW", "uint8", "uint8", 0.0007)
-    tuned = task.create("qconv2d", args, threads=2)
-    for config in configs_of(tuned, 3):
+@pytest.mark.parametrize("target", ["llvm", "llvm -mcpu=haswell"])
+def test_one_multiplier_on_processors_with_and_without_dot_products(target: str) -> None:
+    args = ((1, 16, 10, 30), (64, 3, 3), 1, 1, 1, 1, "NCHW", "int8", "uint8", 0.0007)
+    tuned = task.create("qconv2d", args, target, threads=2)
+    for config in configs_of(tuned, 1):
         assert_right(tuned, config, 2)
+
+
+def test_results_are_bytes_that_float64_would_round_otherwise() -> None:
+    """A sum of 5000 times float32(0.0007) is just below 3.5, and 3.5 in float64."""
+    args = ((1, 16, 10, 30), (64, 3, 3), 1, 1, 1, 1, "NCHW", "int8", "uint8", 0.0007)
+    tensors = task.create("qconv2d", args).tensors
+    feeds = dict(zip(tensors, make_reference(tensors).arrays, strict=False))
+    (declared,) = evaluate([tensors[-1]], {t: a for t, a in feeds.items() if t is not tensors[-1]})
+    np.testing.assert_array_equal(make_reference(tensors).expected[2], declared)
 
 
 def test_groups_that_are_no_whole_vectors_are_refused() -> None:
