@@ -27,5 +27,5 @@ BATCH_MATMUL = Operator(
     arguments=_arguments,
     add_flags=_add_flags,
     constant=constant_b,
-    dtypes=(*FLOATS, "tf32", "int8"),
+    dtypes=(*FLOATS, "tf32", "int8", "uint8"),
 )

@@ -32,6 +32,6 @@ CONV2D = Operator(
     notes="batch, input channels, height, width, output channels, kernel, stride, padding; whatever the layout",
     arguments=_arguments,
     add_flags=_add_flags,
-    dtypes=(*FLOATS, "tf32", "int8"),
+    dtypes=(*FLOATS, "tf32", "int8", "uint8"),
     constant=constant_weights,
 )

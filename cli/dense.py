@@ -19,6 +19,6 @@ DENSE = Operator(
     notes="Y (M, N) = X (M, K) times W (N, K) transposed",
     arguments=_arguments,
     add_flags=add_variable_weights,
-    dtypes=(*FLOATS, "tf32", "int8"),
+    dtypes=(*FLOATS, "tf32", "int8", "uint8"),
     constant=constant_weights,
 )
