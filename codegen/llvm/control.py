@@ -14,7 +14,7 @@ from ...ir.visit import of_kind
 from .arithmetic import binary, compare, negation
 from .body import Body, LaneLoop, Linear
 from .cells import Cell
-from .chunks import is_written_out, lane_chunks
+from .chunks import is_written_out, is_written_out_enough, lane_chunks
 from .expressions import evaluate, narrowed
 from .index import is_constant, is_index, linear, materialise, of_value, resize
 from .memory import store, store_columns
@@ -23,6 +23,8 @@ from .transpose import are_columns
 from .types import TRUE, Value, vector
 
 STACK_BYTES = 8192  # of one local buffer; a larger one goes to the heap
+TILE_CELLS = 8  # vectors that a loop carries from which on it is a register tile's: unrolling further makes it spill
+UNROLLED_ENOUGH = '!0 = distinct !{!0, !1}\n!1 = !{!"llvm.loop.unroll.disable"}\n\n'
 
 
 def write(body: Body, stmt: Stmt) -> None:
@@ -175,10 +177,14 @@ def loop(body: Body, stmt: For, begin: Value, end: Value) -> None:
         del body.env[stmt.var]
         following = code.result(f"add nuw nsw i64 {counter}, 1")
         more = code.result(f"icmp slt i64 {following}, {end.text}")
-        latch = code.block
-        code.effect(f"br i1 {more}, label %{head}, label %{after}")
+        latch, branching = code.block, code.place()
     counter_place.append(f"  {counter} = phi i64 [ {begin.text}, %{origin} ], [ {following}, %{latch} ]")
     merged, known = body.cells.leave_loop()
+    as_it_is = ""
+    if is_written_out_enough(body, stmt) or sum(cell.lanes > 1 for cell, *_ in merged) >= TILE_CELLS:
+        body.module.definitions.setdefault("loops", UNROLLED_ENOUGH)
+        as_it_is = ", !llvm.loop !0"
+    branching.append(f"  br i1 {more}, label %{head}, label %{after}{as_it_is}")
     for cell, name, first, last in merged:
         kind = vector(body.elem_of(cell.buffer), cell.lanes)
         phis.append(f"  {name} = phi {kind} [ {first}, %{origin} ], [ {last}, %{latch} ]")

@@ -1,0 +1,52 @@
+"""Loops that carry a register tile: the schedule has said how far they are written out, LLVM does not go on."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tilewright.codegen.llvm.emit import emit
+from tilewright.codegen.pipeline import lower
+from tilewright.ir.dtype import float32
+from tilewright.ir.expr import Const, Load, Var
+from tilewright.ir.stmt import Allocate, For, ForKind, Function, Stmt, Store, seq
+
+from .machine import Loaded, host
+from .test_llvm_nests import buffer, check
+
+STEPS = 3
+
+
+def summing(rows: int) -> Function:
+    """Give out[r, l] = sum over k of a[k, r] * b[k, l], with all rows in registers while k runs."""
+    a, b, out = buffer("a", STEPS, rows), buffer("b", STEPS, 16), buffer("out", rows, 16)
+    sums = buffer("sums", rows, 16, scope="local")
+    k, r, lane = Var("k"), Var("r"), Var("l")
+
+    def over(body: Stmt) -> Stmt:
+        return For(r, Const(rows), For(lane, Const(16), body, ForKind.VECTORIZED), ForKind.UNROLLED)
+
+    here = Load(sums, (r, lane))
+    step = Store(sums, (r, lane), here + Load(a, (k, r)) * Load(b, (k, lane)))
+    body = seq(
+        over(Store(sums, (r, lane), Const(0.0, float32))),
+        For(k, Const(STEPS), over(step), ForKind.SERIAL),
+        over(Store(out, (r, lane), here)),
+    )
+    return Function("summing", (a, b, out), Allocate(sums, body), (out,))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 12])
+def test_results_are_right_however_much_llvm_does(rows: int) -> None:
+    check(summing(rows), efforts=("quick", "full"))
+
+
+def test_a_tile_is_not_unrolled_further() -> None:
+    """Every step written out would be that many times the multiplications; one may stand before the loop."""
+    once, full = (len(re.findall(r"mul|vfn?madd", Loaded(summing(8), e).assembly)) for e in ("quick", "full"))
+    assert once <= full <= 2 * once < STEPS * once
+
+
+def test_loops_of_few_vectors_are_left_to_llvm() -> None:
+    assert "unroll.disable" not in emit([lower(summing(7), host())], host())
