@@ -88,7 +88,7 @@ def _choices(shape: ProductShape, request: ProductRequest) -> dict[str, list[Any
 def _schedule(cfg: Knobs, s: Schedule, request: ProductRequest) -> None:
     """Attach sums and packed panels to the blocks that they belong to."""
     c, lanes = request.result, tile.lanes_of(get_target())
-    stage, unrolled = s[c], cfg["unroll_k"].val
+    stage = s[c]
     sums = c if cfg["parts_k"].val > 1 else tile.accumulate(s, request.product)
     *batch, rows, columns = c.op.axis
     io, ii = cfg["tile_m"].apply(s, c, rows)
@@ -98,33 +98,44 @@ def _schedule(cfg: Knobs, s: Schedule, request: ProductRequest) -> None:
     loops, lane = tile.split_lanes(s, c, ji, lanes)
     columns_outer = cfg["outer"].val == "columns"
     outer, inner = (jc, ic) if columns_outer else (ic, jc)
-    depth: list[Axis] = []
+    tile.unroll_all(s, c, [ii, *loops])
     if sums is c:
-        step = -(-request.k // cfg["parts_k"].val)
-        kc, k = stage.split(stage.op.reduce_axis[0], factor=-(-step // unrolled) * unrolled)
-        depth = [kc]
-        stage.reorder(*batch, outer, kc, inner, jo, io, *stage.split(k, factor=unrolled), ii, *loops, lane)
-        tile.unroll_all(s, c, [stage.leaf_iter_vars[-3 - len(loops)], ii, *loops])
+        first, terms = _cut_depth(cfg, s, c)
+        stage.reorder(*batch, outer, first, inner, jo, io, *terms, ii, *loops, lane)
+        tile.parallel_outer(s, c, [*batch, outer])
     else:
         stage.reorder(*batch, outer, inner, jo, io, ii, *loops, lane)
-        tile.unroll_all(s, c, [ii, *loops])
-        sums_at = io
-    parallel = tile.parallel_outer(s, c, [*batch, outer])
-    if sums is not c:
-        s[sums].compute_at(stage, sums_at)
+        first = tile.parallel_outer(s, c, [*batch, outer])
+        s[sums].compute_at(stage, io)
         _accumulate(cfg, s, sums, lanes)
-    first = depth[0] if depth else parallel
-    at_a, at_b = (inner, first) if columns_outer else (first, inner)
+    _pack(cfg, s, request, sums, *((inner, first) if columns_outer else (first, inner)))
+
+
+def _cut_depth(cfg: Knobs, s: Schedule, c: Tensor) -> tuple[Axis, tuple[Axis, Axis]]:
+    """Cut the loop over terms in parts and these in unrolled ones."""
+    stage, unrolled = s[c], cfg["unroll_k"].val
+    depth = stage.op.reduce_axis[0]
+    step = -(-tile.size(depth) // cfg["parts_k"].val)
+    part, rest = stage.split(depth, factor=-(-step // unrolled) * unrolled)
+    terms, term = stage.split(rest, factor=unrolled)
+    stage.unroll(term)
+    return part, (terms, term)
+
+
+def _pack(cfg: Knobs, s: Schedule, request: ProductRequest, sums: Tensor, at_a: Axis, at_b: Axis) -> None:
+    """Pack the factors as the knobs say; `at_a` and `at_b` are the loops over the blocks of each."""
+    stage = s[request.result]
     if cfg["pack_a"].val == "block":
         s[_packed(s, request, request.a, sums, cfg["tile_m"].size[-1])].compute_at(stage, at_a)
-    if cfg["pack_b"].val != "none":
-        panels = _packed(s, request, request.b, sums, cfg["tile_n"].size[-1])
-        if cfg["pack_b"].val == "block":
-            s[panels].compute_at(stage, at_b)
-            return
-        tile.parallel_outer(s, panels, s[panels].leaf_iter_vars[: request.b.ndim - 1])
-        if request.constant_b:
-            s[panels].precompute()
+    if cfg["pack_b"].val == "none":
+        return
+    panels = _packed(s, request, request.b, sums, cfg["tile_n"].size[-1])
+    if cfg["pack_b"].val == "block":
+        s[panels].compute_at(stage, at_b)
+        return
+    tile.parallel_outer(s, panels, s[panels].leaf_iter_vars[: request.b.ndim - 1])
+    if request.constant_b:
+        s[panels].precompute()
 
 
 def _accumulate(cfg: Knobs, s: Schedule, sums: Tensor, lanes: int) -> None:

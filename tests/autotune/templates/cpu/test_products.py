@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import pytest
 
 import tilewright.autotune.templates  # noqa: F401
@@ -25,6 +27,7 @@ MATRICES: tuple[Args, ...] = (  # m, n, k, transpose_a, transpose_b, type, const
     (200, 1, 50),
     (33, 7, 129, False, False, "float32", True),
     (2, 3, 1000),
+    (20, 48, 700),
     (1, 1, 37),
     (24, 40, 36, False, False, "float16"),
     (24, 40, 36, False, True, "int8"),
@@ -50,3 +53,19 @@ def test_results(name: str, args: Args, threads: int) -> None:
 @pytest.mark.parametrize(("name", "args"), WORKLOADS, ids=str)
 def test_the_default_is_a_configuration_of_the_space(name: str, args: Args, threads: int) -> None:
     assert task.create(name, args, threads=threads).config_space.default is not None
+
+
+def test_a_small_product_is_left_to_one_thread() -> None:
+    space = task.create("matmul", (64, 64, 64), threads=2).config_space
+    assert (space["parts_m"].val, space["parts_n"].val) == (1, 1)
+
+
+@pytest.mark.parametrize("shape", [(128, 768, 768), (128, 3072, 768), (512, 512, 512), (1000, 1000, 1000)], ids=str)
+def test_the_default_shares_the_work_out_evenly(shape: Args) -> None:
+    space = task.create("matmul", shape, threads=2).config_space
+    knobs = ("tile_m", "parts_m") if space["outer"].val == "rows" else ("tile_n", "parts_n")
+    extent = shape[0] if space["outer"].val == "rows" else shape[1]
+    tiles = ceil(extent / space[knobs[0]].size[-1])
+    each = ceil(tiles / space[knobs[1]].val)
+    most = ceil(ceil(tiles / each) / 2) * each  # that one of two threads computes
+    assert most <= 0.56 * tiles
