@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from autotune.templates.cpu.convolutions import Args, assert_right, configs_of, run
-from autotune.templates.cpu.test_int8_products import rounded
 
 import tilewright.autotune.templates  # noqa: F401
 from tilewright import te
@@ -15,6 +13,9 @@ from tilewright.autotune.templates.cpu import conv2d, int8_conv2d
 from tilewright.ir.errors import TuneError
 from tilewright.te import operators
 from tilewright.te.evaluate import evaluate
+
+from .convolutions import Args, assert_right, configs_of, run
+from .test_int8_products import rounded
 
 DRAWN = 1  # configurations of each, besides the default one
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from autotune.templates.cpu.convolutions import Args, assert_right, configs_of, run
 
 import tilewright.autotune.templates  # noqa: F401
 from tilewright import te
@@ -13,6 +12,8 @@ from tilewright.autotune.templates.cpu import int8_gemm, products
 from tilewright.ir.errors import TypeMismatch
 from tilewright.te import operators
 from tilewright.te.evaluate import evaluate
+
+from .convolutions import Args, assert_right, configs_of, run
 
 DRAWN = 2  # configurations of each, besides the default one
 
