@@ -6,7 +6,7 @@ from ...ir import arith
 from ...ir.expr import Call, Cast, Expr, Load, Var
 from ...ir.intrinsics import INTRINSICS
 from ...ir.stmt import Allocate, For, ForKind, Let, Store
-from ...ir.visit import variables, walk
+from ...ir.visit import of_kind, variables, walk
 from .body import Body
 from .maths.functions import RECIPES
 from .types import computed
@@ -47,6 +47,15 @@ def _chunks(body: Body, loop: For) -> Chunks:
     lanes = arith.int_value(loop.extent)
     assert lanes is not None, "vectorized loops have constant extents"
     return chunks_of(lanes, max(1, at_once * body.vector_bits // widest))
+
+
+def is_written_out_enough(body: Body, loop: For) -> bool:
+    """Tell whether a step of a loop is several vectors: more of them at once would fill the registers."""
+    return body.fact("written out enough", loop, lambda _: any(_is_several(body, n) for n in of_kind(loop.body, For)))
+
+
+def _is_several(body: Body, loop: For) -> bool:
+    return loop.kind is ForKind.VECTORIZED and len(lane_chunks(body, loop)) > 1
 
 
 def _uses(expr: Expr, varying: set[Var]) -> bool:
