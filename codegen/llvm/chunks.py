@@ -11,7 +11,7 @@ from .body import Body
 from .maths.functions import RECIPES
 from .types import computed
 
-SIDE_BY_SIDE = 4  # registers of maths functions, whose instructions wait for each other, where there are many
+SIDE_BY_SIDE = 2  # registers of maths functions, whose instructions wait for each other, where there are many
 Chunks = tuple[tuple[int, int], ...]
 
 
