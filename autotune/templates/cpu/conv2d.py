@@ -14,12 +14,14 @@ ALGORITHMS = (  # each gives None for a convolution that it does not fit
     conv2d_pointwise.plan,
     conv2d_direct.plan,
     conv2d_winograd.plan,
-    int8_conv2d.plan,
 )
 
 
 def scheduled(cfg: Knobs, request: ConvolutionRequest) -> tuple[Schedule, Tensor]:
     """Give a schedule of a convolution, and its result."""
     cfg.define_meaning([request.image, request.kernel, request.declare()])
+    by_dots_of_bytes = int8_conv2d.plan(cfg, request)
+    if by_dots_of_bytes is not None:  # nothing else comes near
+        return choose(cfg, [by_dots_of_bytes]).scheduled()
     plans = (plan(cfg, request) for plan in ALGORITHMS)
     return choose(cfg, [plan for plan in plans if plan is not None]).scheduled()

@@ -9,11 +9,14 @@ from . import dots, gemm, int8_gemm
 from .algorithm import choose
 from .product import ProductRequest
 
-ALGORITHMS = (gemm.plan, dots.plan, int8_gemm.plan)  # each gives None for a product that it does not fit
+ALGORITHMS = (gemm.plan, dots.plan)  # each gives None for a product that it does not fit
 
 
 def scheduled(cfg: Knobs, request: ProductRequest) -> tuple[Schedule, Tensor]:
     """Give a schedule of a product, and its result."""
     cfg.define_meaning([request.a, request.b, request.result])
+    by_dots_of_bytes = int8_gemm.plan(cfg, request)
+    if by_dots_of_bytes is not None:  # nothing else comes near
+        return choose(cfg, [by_dots_of_bytes]).scheduled()
     plans = (plan(cfg, request) for plan in ALGORITHMS)
     return choose(cfg, [plan for plan in plans if plan is not None]).scheduled()
