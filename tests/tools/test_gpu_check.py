@@ -101,7 +101,7 @@ def test_tolerances_are_relative_and_special_values_must_be_equal() -> None:
 def test_every_template_has_shapes_of_its_own() -> None:
     bundles, workloads = part("bundles"), part("workloads")
     registered = {name for name in template_names() if not name.startswith("test.")}
-    assert registered == set(workloads.SMALL) | bundles.OF_ANY_OPERATOR
+    assert registered == set(workloads.SMALL) | bundles.OF_ANY_OPERATOR | bundles.OF_PROCESSORS
     assert all(len(shapes) >= 6 for shapes in workloads.SMALL.values())
     assert set(workloads.LARGE) <= set(workloads.SMALL)
     assert len(workloads.RESNET50) == len(set(workloads.RESNET50)) == 23
