@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from ...ir.expr import Load
-from ...ir.stmt import For, Stmt, Store
+from ...ir.stmt import For, ForKind, Stmt, Store
 from ...ir.visit import of_kind
 from .body import Body, Column, Linear
 from .chunks import is_written_out, lane_chunks
@@ -45,7 +45,8 @@ def _is_storing(body: Body, stmt: Stmt) -> bool:
         case Store():
             return True
         case For(body=inner):
-            return (is_written_out(body, stmt) or bool(lane_chunks(body, stmt))) and _is_storing(body, inner)
+            in_lanes = stmt.kind is ForKind.VECTORIZED and bool(lane_chunks(body, stmt))
+            return (is_written_out(body, stmt) or in_lanes) and _is_storing(body, inner)
         case _:
             return False
 

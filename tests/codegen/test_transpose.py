@@ -90,3 +90,15 @@ def test_what_is_stored_twice_keeps_the_last_value() -> None:
     for p in range(4):
         expected[p : p + 32 : 2] = a[p]
     np.testing.assert_array_equal(c, expected)
+
+
+def test_columns_of_a_loop_that_is_not_written_out_are_stored_within_it() -> None:
+    planes, rows, lanes = 2, 5, 8
+    a, c = buffer("A", planes, rows, lanes), buffer("C", planes, lanes, rows)
+    p, r, lane = Var("p"), Var("r"), Var("l")
+    inner = over(lane, lanes, Store(c, (p, lane, r), Load(a, (p, r, lane))), ForKind.VECTORIZED)
+    body = over(p, planes, over(r, rows, inner, ForKind.SERIAL), ForKind.UNROLLED)
+    given = np.arange(planes * rows * lanes, dtype=np.float32).reshape(planes, rows, lanes)
+    found = np.full((planes, lanes, rows), -1, np.float32)
+    assert Loaded(Function("main", (a, c), body, outputs=(c,)), "quick")(given, found) == 0
+    np.testing.assert_array_equal(found, given.transpose(0, 2, 1))
