@@ -9,6 +9,8 @@ from ..ir.stmt import Function
 from ..runtime.cuda.code import CudaCode
 from ..runtime.signature import Signature
 from ..schedule.lower import lower, lower_prepared, parameter_names
+from ..schedule.schedule import Schedule
+from ..te.tensor import Tensor
 from .space import Config
 from .task import Task
 from .trial import Status
@@ -93,9 +95,7 @@ class Lowered:
 
 def lowered_for_cpu(task: Task, config: Config, progress: Progress) -> Lowered:
     """Give the loop nests of a configuration.  Raises Error where the template, a step or lowering refuses."""
-    schedule, tensors = task.instantiate(config)
-    progress.steps = schedule.to_json()
-    progress.step = Status.LOWER
+    schedule, tensors = _scheduled(task, config, progress)
     functions = lower_prepared(schedule, tensors, KERNEL)
     progress.step = Status.CODEGEN
     return Lowered(parameter_names(schedule, tensors), tuple(functions))
@@ -103,9 +103,14 @@ def lowered_for_cpu(task: Task, config: Config, progress: Progress) -> Lowered:
 
 def lowered(task: Task, config: Config, progress: Progress) -> Function:
     """Give one loop nest, which prepares constants in every call.  Raises as `lowered_for_cpu` does."""
-    schedule, tensors = task.instantiate(config)
-    progress.steps = schedule.to_json()
-    progress.step = Status.LOWER
+    schedule, tensors = _scheduled(task, config, progress)
     nest = lower(schedule, tensors, KERNEL)
     progress.step = Status.CODEGEN
     return nest
+
+
+def _scheduled(task: Task, config: Config, progress: Progress) -> tuple[Schedule, list[Tensor]]:
+    schedule, tensors = task.instantiate(config)
+    progress.steps = schedule.to_json()
+    progress.step = Status.LOWER
+    return schedule, tensors

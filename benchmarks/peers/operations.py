@@ -162,17 +162,12 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class Softmax:
-    """Softmax along the rows of data (m, n)."""
+class OnRows:
+    """Something of every element of data (m, n)."""
 
     m: int
     n: int
     limit: ClassVar[Limit] = "copy"
-
-    @property
-    def operands(self) -> tuple[Operand, ...]:
-        """Give the data."""
-        return (Operand("data", (self.m, self.n)),)
 
     @property
     def result(self) -> Operand:
@@ -184,6 +179,16 @@ class Softmax:
         """Give nothing: bytes are what counts."""
         return 0
 
+
+@dataclass(frozen=True, slots=True)
+class Softmax(OnRows):
+    """Softmax along the rows of data (m, n)."""
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give the data."""
+        return (Operand("data", (self.m, self.n)),)
+
     @property
     def template(self) -> TemplateCall | None:
         """Give the template and its arguments."""
@@ -191,12 +196,8 @@ class Softmax:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerNorm:
+class LayerNorm(OnRows):
     """Normalized rows of data (m, n), times gamma (n,), plus beta (n,)."""
-
-    m: int
-    n: int
-    limit: ClassVar[Limit] = "copy"
 
     epsilon: ClassVar[float] = 1e-5
 
@@ -210,43 +211,19 @@ class LayerNorm:
         )
 
     @property
-    def result(self) -> Operand:
-        """Give the result."""
-        return Operand("out", (self.m, self.n))
-
-    @property
-    def flop(self) -> int:
-        """Give nothing: bytes are what counts."""
-        return 0
-
-    @property
     def template(self) -> TemplateCall | None:
         """Give the template and its arguments."""
         return "layer_norm", (self.m, self.n)
 
 
 @dataclass(frozen=True, slots=True)
-class BiasRelu:
+class BiasRelu(OnRows):
     """relu(data (m, n) + bias (n,)); one row is the sum of two arrays."""
-
-    m: int
-    n: int
-    limit: ClassVar[Limit] = "copy"
 
     @property
     def operands(self) -> tuple[Operand, ...]:
         """Give data and bias."""
         return Operand("data", (self.m, self.n)), Operand("bias", (self.n,))
-
-    @property
-    def result(self) -> Operand:
-        """Give the result."""
-        return Operand("out", (self.m, self.n))
-
-    @property
-    def flop(self) -> int:
-        """Give nothing: bytes are what counts."""
-        return 0
 
     @property
     def template(self) -> TemplateCall | None:
