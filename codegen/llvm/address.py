@@ -109,7 +109,8 @@ def _rejoin(body: Body, terms: dict[Expr, int]) -> int:
     """
     total = 0
     for rest, scale in list(terms.items()):
-        quotient = next((q for q, c in terms.items() if _belong(q, rest) and c == scale * rest.b.value), None)
+        found = (_divided(q, rest, c, scale) for q, c in terms.items())
+        quotient = next((q for q in found if q is not None), None)
         if quotient is not None:
             del terms[rest], terms[quotient]
             constant, atoms = affine_form(body, quotient.a)
@@ -119,14 +120,15 @@ def _rejoin(body: Body, terms: dict[Expr, int]) -> int:
     return total
 
 
-def _belong(quotient: Expr, rest: Expr) -> bool:
-    """Tell whether two expressions are the quotient and the remainder of one division by a constant."""
+def _divided(quotient: Expr, rest: Expr, stride: int, step: int) -> FloorDiv | None:
+    """Give the quotient if `rest` is the remainder of the same division, and its stride the divisor's times `step`."""
     match quotient, rest:
         case FloorDiv(a, Const(value=divisor)), FloorMod(b, Const(value=other)) if divisor == other:
             between = affine_of(a) - affine_of(b)  # whole multiples of the divisor leave the remainder as it is
-            return all(n % divisor == 0 for n in (between.constant, *between.terms.values()))
+            whole = all(n % divisor == 0 for n in (between.constant, *between.terms.values()))
+            return quotient if whole and stride == step * divisor else None
         case _:
-            return False
+            return None
 
 
 def _symbolic_offset(body: Body, access: Access) -> Linear:

@@ -69,11 +69,11 @@ def write_columns(
             for column in run:
                 apart(column)
             continue
-        columns = [c.value for c in run]
+        values = [c.value for c in run]
         if value.elem == "i8" and len(run) == offset.stride == PIECE:
-            row(Linear(offset.constant, offset.terms), _bytes(body, _words(body, columns)[0]))
+            row(Linear(offset.constant, offset.terms), _bytes(body, _words(body, values)[0]))
             continue
-        for number, value in enumerate(_rows(body, columns)):
+        for number, value in enumerate(_rows(body, values)):
             row(Linear(offset.constant + number * offset.stride, offset.terms), value)
 
 

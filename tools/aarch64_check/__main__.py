@@ -54,6 +54,7 @@ def main() -> int:
         began = perf_counter()
         calls = [*template_calls(target, options.others), *fuzz_calls(range(options.seed, options.seed + options.fuzz))]
         module = build([call.function for call in calls], target=target, effort="quick")
+        assert isinstance(module, Module)
         print(f"{processor}: {len(calls)} kernels compiled in {perf_counter() - began:.0f} s", flush=True)
         wrong += check(calls, module, emulator, shared=processor == PROCESSORS[-1])
     return 1 if wrong else 0

@@ -62,9 +62,10 @@ def _values(*columns: Any) -> dict[str, Any]:
 
 def _shape(request: ProductRequest) -> ProductShape:
     product = request.product.op
-    across = [kept < depth for kept, depth in (ProductRequest.dimensions(x, product) for x in (request.a, request.b))]
+    places = (ProductRequest.dimensions(x, product) for x in (request.a, request.b))
+    a_across, b_across = (kept < depth for kept, depth in places)
     return ProductShape(
-        request.batch, request.m, request.n, request.k, *across, request.constant_b,
+        request.batch, request.m, request.n, request.k, a_across, b_across, request.constant_b,
         tile.lanes_of(get_target()), get_threads(),
     )  # fmt: skip
 

@@ -61,7 +61,7 @@ def best(shape: ProductShape, target: Target, choices: tuple[tuple[Any, ...], ..
     Found by changing the knobs that hang together most at once and the others one after the other, from a start for
     each way to share the work out among threads.
     """
-    by_name = dict(zip(MODELLED, choices, strict=True))
+    by_name: dict[str, tuple[Any, ...]] = dict(zip(MODELLED, choices, strict=True))
     found: list[dict[str, Any]] = []
     for outer in by_name["outer"]:
         values = {name: options[0] for name, options in by_name.items()} | {"outer": outer}

@@ -84,7 +84,7 @@ class Offsets:
             stage = s[self.sums]
             lane, (*outer, four) = self.sums.op.axis[-1], self.sums.op.reduce_axis
             stage.reorder(self.sums.op.axis[0], *outer, lane, four)
-            stage.tensorize(lane, operators.dot4_u8s8_i32(lane.extent.value))
+            stage.tensorize(lane, operators.dot4_u8s8_i32(tile.size(lane)))
         s[self.total].vectorize(self.total.op.axis[-1])
 
 
