@@ -105,7 +105,7 @@ def test_batch_matmul_gives_each_product(dtype, transpose_b):
     check(create("batch_matmul", (3, 40, 33, 56, transpose_b, dtype), "cuda -arch=sm_80"), dtype, (False, transpose_b))
 
 
-@template("biased_product_of_a_test")
+@template("test.biased_product")
 def biased(m: int, n: int, k: int, dtype: str):
     """Give relu(A B + bias), rounded once."""
     types = ProductTypes.of(dtype)
@@ -121,7 +121,7 @@ def biased(m: int, n: int, k: int, dtype: str):
 @pytest.mark.parametrize("staged", [False, True])
 @pytest.mark.parametrize("parts", [1, 2])
 def test_bias_and_activation_are_part_of_the_product(dtype, staged, parts):
-    task = create("biased_product_of_a_test", (40, 88, 256, dtype), "cuda -arch=sm_80")
+    task = create("test.biased_product", (40, 88, 256, dtype), "cuda -arch=sm_80")
     config = configured(task, staged=staged, parts=parts)
     arrays = operands(task, 3)
     a, b, bias = (values(x, t) for x, t in zip(arrays, task.tensors, strict=False))
