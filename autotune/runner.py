@@ -115,7 +115,7 @@ def _batches(kernel: Timed, peak: PeakLoop | None, first_s: float, best_s: float
 def remeasure(
     candidates: Sequence[Built], reference: Reference, peak: PeakLoop, threads: int, rounds: int, budget_s: float
 ) -> list[Measured]:
-    """Check candidates again, then time the right ones in turn: peak A B C peak A B C ...
+    """Check candidates again, then time the right ones in turn, each warm: peak A B C peak A B C ...
 
     rounds    at most, and at least 5
     budget_s  seconds for all rounds together, as far as 5 allow
@@ -140,6 +140,7 @@ def remeasure(
             break
         peaks.append(run_batch(peak, peak_number) / peak_number)
         for place, kernel in kernels.items():
+            run_batch(kernel, 1)  # its data, which the others drove out, is back in the caches
             samples[place].append(run_batch(kernel, numbers[place]) / numbers[place])
     rate = peak.work / median(peaks) / 1e9
     return [replace(m, seconds=tuple(samples.get(p, ())), peak_gflops=rate) for p, m in results.items()]
