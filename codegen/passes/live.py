@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...ir import arith
-from ...ir.affine import affine_of, is_index
-from ...ir.expr import And, Const, Expr, Le, Lt, Var
+from ...ir.expr import Const, Expr, Var
 from ...ir.stmt import Evaluate, For, If, Stmt, Store
 from ...ir.visit import inner_statements
+from .conditions import conjuncts, room
 
 Extents = dict[Var, int]  # of the loops between a loop and a statement
 
@@ -24,16 +24,6 @@ def live_extent(loop: For) -> int | None:
     if extent is None:
         return None
     return max((_reach(loop.var, extent, *leaf) for leaf in _leaves(loop.body, {}, ())), default=0)
-
-
-def conjuncts(condition: Expr) -> Iterator[Expr]:
-    """Give what must hold together for `condition` to hold."""
-    match condition:
-        case And(a, b):
-            yield from conjuncts(a)
-            yield from conjuncts(b)
-        case _:
-            yield condition
 
 
 def _leaves(stmt: Stmt, extents: Extents, held: tuple[Expr, ...]) -> Iterator[tuple[Extents, tuple[Expr, ...]]]:
@@ -58,17 +48,10 @@ def _reach(var: Var, extent: int, extents: Extents, held: tuple[Expr, ...]) -> i
 
 def _end(condition: Expr, var: Var, extents: Extents, otherwise: int) -> int:
     """Give from which iteration of `var` on `condition` fails whatever the loops inside do."""
-    match condition:
-        case Lt(a, b) if is_index(a.dtype):
-            room = affine_of(b) - affine_of(a) - 1
-        case Le(a, b) if is_index(a.dtype):
-            room = affine_of(b) - affine_of(a)
-        case _:
-            return otherwise
-    step = room.coefficient(var)
-    most = room.without(var)
-    if step >= 0 or room.data:
+    form = room(condition)
+    if form is None or form.coefficient(var) >= 0 or form.data:
         return otherwise
+    step, most = form.coefficient(var), form.without(var)
     for inner, extent in extents.items():
         coefficient = most.coefficient(inner)
         most = most.without(inner) + max(0, coefficient) * (extent - 1)

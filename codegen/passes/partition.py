@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import cast
 
 from ...ir import arith
-from ...ir.affine import Affine, affine_of, is_index
+from ...ir.affine import Affine, affine_of
 from ...ir.dtype import int64
 from ...ir.expr import Address, Const, Expr, IfThenElse, Le, Load, Lt, Var
 from ...ir.simplify import simplify
 from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
 from ...ir.visit import Node, children, map_statements, of_kind, rewrite, substitute, with_fields
-from .live import conjuncts, live_extent
+from .conditions import conjuncts, room
+from .live import live_extent
 from .names import Names
 from .registers import fits_registers
 
@@ -280,16 +281,11 @@ def _conditions(node: Node, ends: dict[Var, Affine], choices: Choices) -> Iterat
 
 def _bound(condition: Expr, var: Var, ends: dict[Var, Affine], outside: frozenset[Var]) -> tuple[bool, Affine] | None:
     """Give from which iteration of `var` on (True), or below which (False), `condition` holds for sure."""
-    match condition:
-        case Lt(a, b) if is_index(a.dtype):
-            form = affine_of(b) - affine_of(a) - 1
-        case Le(a, b) if is_index(a.dtype):
-            form = affine_of(b) - affine_of(a)
-        case _:
-            return None
-    step = form.coefficient(var)
-    worst = form.without(var)
-    if step == 0 or form.data or worst.depends_on(var):
+    form = room(condition)
+    if form is None or form.coefficient(var) == 0 or form.data:
+        return None
+    step, worst = form.coefficient(var), form.without(var)
+    if worst.depends_on(var):
         return None
     for inner, extent in ends.items():
         coefficient = worst.coefficient(inner)
