@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from ..ir.errors import TuneError
@@ -83,7 +84,9 @@ def template(name: str, version: int = 1) -> Callable[[Body], Body]:
 
 
 def find_template(name: str) -> Template:
-    """Give the template `name`.  Raises TuneError if none is registered."""
+    """Give the template `name`, one of the package's or of those that were registered; TuneError if there is none."""
+    if name not in _TEMPLATES:
+        _register_own()
     if name not in _TEMPLATES:
         known = ", ".join(sorted(_TEMPLATES)) or "none"
         raise TuneError("task", f"no template {name!r}; registered: {known}", advice="import the module that has it")
@@ -91,8 +94,14 @@ def find_template(name: str) -> Template:
 
 
 def template_names() -> tuple[str, ...]:
-    """Give the names of all registered templates, sorted."""
+    """Give the names of all templates, the package's and those that were registered, sorted."""
+    _register_own()
     return tuple(sorted(_TEMPLATES))
+
+
+def _register_own() -> None:
+    """Register the package's templates, whose modules import this one."""
+    import_module(".templates", __package__)
 
 
 def get_config() -> Knobs:

@@ -13,7 +13,6 @@ import argparse
 import numpy as np
 
 from tilewright.autotune import task as tasks
-from tilewright.autotune import templates
 from tilewright.autotune.history import config_of
 from tilewright.autotune.records import Records, TaskRow
 from tilewright.runtime.array import empty
@@ -48,7 +47,6 @@ def compare(row: TaskRow, records: Records, most: int) -> None:
 
 def main() -> None:
     """Read the command line."""
-    assert templates.__all__, "importing the templates registers them"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database")
     parser.add_argument("--threads", type=int, default=cpu_count(), help="at most")

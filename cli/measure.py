@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ..autotune import templates  # noqa: F401  registers the templates that tasks are made of
 from ..autotune.build_cuda import EMULATED
 from ..autotune.bundle.format import read_task, task_files
 from ..autotune.bundle.measure import TaskResult, as_json, measure_bundle, plan

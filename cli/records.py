@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.table import Table
 
-from ..autotune import templates  # noqa: F401  registers the templates that recorded tasks are made of
 from ..autotune.history import config_of
 from ..autotune.records import Records, TaskRow
 from ..autotune.reference import make_reference

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..autotune import templates  # noqa: F401  registers the templates that tasks are made of
 from ..autotune.build_cuda import EMULATED
 from ..autotune.emulation import check_seconds, require_emulable
 from ..autotune.measure import MeasureOptions

@@ -92,7 +92,6 @@ def machine_text() -> str:
 
 def build_library(order: Order) -> Built:
     """Build a template's kernel and link it to a library."""
-    from tilewright.autotune import templates  # noqa: F401  registers them
     from tilewright.autotune.task import create
     from tilewright.ir.errors import Error
     from tilewright.runtime.build import build

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tilewright.autotune import templates  # noqa: F401  registers them
 from tilewright.autotune.reference import Reference, make_reference
 from tilewright.autotune.space import Config
 from tilewright.autotune.task import Task, create

@@ -14,7 +14,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tilewright.autotune import templates  # noqa: F401  registers them
 from tilewright.autotune.template import template_names
 from tilewright.codegen.cuda.preamble import names
 from tilewright.runtime.cuda.emulated_device import EmulatedDevice

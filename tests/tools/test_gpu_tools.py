@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from tilewright.autotune import templates  # noqa: F401  registers them
 from tilewright.autotune.bundle.build import build_task
 from tilewright.autotune.bundle.format import TaskBundle, task_files
 from tilewright.autotune.strategies.random import RandomStrategy

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tilewright.autotune import templates as _  # noqa: F401  registers the templates that tasks are made of
 from tilewright.autotune.bundle.build import build_task
 from tilewright.autotune.bundle.measure import as_json, measure_bundle
 from tilewright.autotune.records import Records

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tilewright.autotune import templates as _  # noqa: F401  registers the templates that tasks are made of
 from tilewright.autotune.built import KERNEL, Built
 from tilewright.autotune.bundle.format import About, read_task
 from tilewright.autotune.reference import make_arrays, make_reference

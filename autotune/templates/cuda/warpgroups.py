@@ -118,7 +118,11 @@ def _define(cfg: Knobs, op: ComputeOp, out: Stage) -> None:
 def _result(cfg: Knobs, s: Schedule, sums: Tensor, out: Stage) -> None:
     """Cut the result in tiles of blocks, and each in the rows of its warpgroups."""
     rows, columns, staged = cfg["rows"].val, cfg["columns"].val, cfg["staged"].val
-    written = s[s.cache_write(out.op.output(0), "shared")] if staged else out  # type: ignore[index]
+    written = out
+    if staged:
+        copy = s.cache_write(out.op.output(0), "shared")
+        assert isinstance(copy, Tensor)
+        written = s[copy]
     block = _walk(cfg, out)
     if staged:
         written.compute_at(out, block)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tilewright.autotune import templates  # noqa: F401  registers the template of the task
 from tilewright.autotune.bundle import measure
 from tilewright.autotune.bundle.build import build_task
 from tilewright.autotune.bundle.format import Candidate, write_task

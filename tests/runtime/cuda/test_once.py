@@ -9,7 +9,6 @@ from types import ModuleType
 
 import pytest
 
-from tilewright.autotune import templates  # noqa: F401  registers the template of the task
 from tilewright.autotune.bundle.build import build_task
 from tilewright.autotune.bundle.format import write_task
 from tilewright.autotune.strategies.random import RandomStrategy

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import tilewright.autotune.templates  # noqa: F401
 from tilewright import te
 from tilewright.autotune import task
 from tilewright.autotune.templates.cpu.int8_gemm import KNOBS

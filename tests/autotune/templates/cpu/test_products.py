@@ -6,7 +6,6 @@ from math import ceil
 
 import pytest
 
-import tilewright.autotune.templates  # noqa: F401
 from tilewright.autotune import task
 
 from .convolutions import Args, assert_right, configs_of

@@ -8,6 +8,7 @@ import numpy as np
 
 from tilewright.autotune.reference import make_arrays
 from tilewright.autotune.task import Task
+from tilewright.ir.arith import int_value
 from tilewright.te import Tensor
 
 SUM = 2.0**-24  # relative error of one addition in float32
@@ -45,4 +46,4 @@ def assert_sum(got: np.ndarray, exact: np.ndarray, magnitude: np.ndarray, terms:
 
 def shape_of(tensor: Tensor) -> Sequence[int]:
     """Give a shape of constants as numbers."""
-    return [int(d.value) for d in tensor.shape]  # type: ignore[attr-defined]
+    return [size for size in map(int_value, tensor.shape) if size is not None]

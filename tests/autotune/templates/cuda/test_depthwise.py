@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-import tilewright.autotune.templates  # noqa: F401
 from tilewright.autotune.task import create
 from tilewright.codegen.cuda.text.emit import emit_programs
 from tilewright.runtime.cuda.compiler.compile import compile_cubin

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import tilewright.autotune.templates  # noqa: F401
 from tilewright.autotune.reference import make_reference
 from tilewright.autotune.task import Task, create
 from tilewright.codegen.cuda.text.emit import emit_programs

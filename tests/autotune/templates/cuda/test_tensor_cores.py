@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import tilewright.autotune.templates  # noqa: F401
 from tilewright import te
 from tilewright.autotune.task import Task, create
 from tilewright.autotune.template import get_config, template

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tilewright.autotune import templates  # noqa: F401  registers them
 from tilewright.autotune.task import Task, create
 from tilewright.codegen.cuda.text.emit import emit_programs
 from tilewright.runtime.cuda.compiler.compile import compile_cubin
