@@ -32,7 +32,7 @@ CANDIDATES ?= 24
 PYTHON312 ?= python3.12
 RECORDS ?=
 
-.PHONY: help tune benchmark test check lint types layers sizes format fuzz gpu-fuzz aarch64-check pycuda-wheel \
+.PHONY: help tune benchmark benchmark-all test check lint types layers sizes format fuzz gpu-fuzz aarch64-check pycuda-wheel \
 	cuda-adapter-check gpu-bundle gpu-check gpu-check-dry install-check clean
 
 help: ## list the targets
@@ -43,6 +43,11 @@ tune: $(VENV)/installed ## tune one ResNet-18 layer for this CPU, about a minute
 
 benchmark: $(VENV)/installed ## our kernels beside those of the libraries that are in .venv, measured in turn
 	cd benchmarks && ../$(BIN)/python -m peers --family $(FAMILY) --threads $(THREADS) $(if $(DB),--db $(abspath $(DB)))
+
+benchmark-all: $(VENV)/installed ## all families with one thread and two, and the tables of README.md and docs/measurements.md
+	cd benchmarks && ../$(BIN)/python -m peers --family all --threads 1,2 --rounds 11 --most 8 \
+		$(if $(DB),--ours both --db $(abspath $(DB)))
+	cd benchmarks && ../$(BIN)/python -m peers.summary
 
 test: $(VENV)/tested ## run the tests
 	@rm -f $(VENV)/passed

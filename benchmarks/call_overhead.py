@@ -22,6 +22,8 @@ from tilewright.ir.stmt import For, ForKind, Function, Store
 from tilewright.runtime import peak, pool
 from tilewright.runtime.build import build
 from tilewright.runtime.host import machine
+from tilewright.runtime.kernel import Kernel
+from tilewright.runtime.module import Module
 from tilewright.runtime.timing import run_batch
 from tilewright.runtime.worker import Workers
 
@@ -47,9 +49,16 @@ def python_calls(call: Callable[[], object], count: int = 2000) -> Callable[[], 
     return seconds
 
 
+def processor_kernel(kind: ForKind) -> Kernel:
+    """Give the kernel of `add` for this processor."""
+    module = build(add(kind))
+    assert isinstance(module, Module)
+    return module.kernel
+
+
 def call_rows() -> list[Row]:
     """Give the rows on calls from Python."""
-    kernel = build(add(ForKind.SERIAL)).kernel
+    kernel = processor_kernel(ForKind.SERIAL)
     a, b, c = (np.ones(64, np.float32) for _ in range(3))
     bound = kernel.bind(a, b, c)
     return [
@@ -62,7 +71,7 @@ def call_rows() -> list[Row]:
 
 def pool_rows() -> list[Row]:
     """Give the rows on parallel loops, timed in machine code."""
-    kernel = build(add(ForKind.PARALLEL)).kernel
+    kernel = processor_kernel(ForKind.PARALLEL)
     a, b, c = (np.ones(64, np.float32) for _ in range(3))
     one, two = (kernel.bind(a, b, c, threads=n) for n in (1, 2))
 

@@ -18,6 +18,7 @@ from tilewright.autotune.records import Records, TaskRow
 from tilewright.runtime.array import empty
 from tilewright.runtime.build import build
 from tilewright.runtime.host import cpu_count
+from tilewright.runtime.module import Module
 from tilewright.runtime.timing import interleaved
 
 ROUNDS = 10
@@ -31,9 +32,11 @@ def compare(row: TaskRow, records: Records, most: int) -> None:
         return
     task = tasks.create(row.name, row.args, threads=row.key.threads)
     schedule, tensors = task.instantiate(config_of(best))
-    kernel = build(schedule, tensors, target=task.target, name=row.name).kernel
+    module = build(schedule, tensors, target=task.target, name=row.name)
+    assert isinstance(module, Module), "records of processors"
+    kernel = module.kernel
     rng = np.random.default_rng(0)
-    arrays = [empty(tuple(int(e) for e in t.shape), t.dtype) for t in tensors]  # aligned as vectors are
+    arrays = [empty(tuple(int(str(e)) for e in t.shape), t.dtype) for t in tensors]  # aligned as vectors are
     for array in arrays:
         array[...] = rng.standard_normal(array.shape)
     counts = range(1, most + 1)

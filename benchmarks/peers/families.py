@@ -20,10 +20,12 @@ from .operations import (
 Named = tuple[str, Operation]
 
 
-def square(size: int, channels: int, filters: int, kernel: int, stride: int = 1, **more: int) -> Convolution:
+def square(
+    size: int, channels: int, filters: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> Convolution:
     """Give a convolution of a square image by a square window, padded so that stride 1 keeps the size."""
-    padding = more.pop("padding", kernel // 2 * more.get("dilation", 1))
-    return Convolution((1, channels, size, size), (filters, kernel, kernel), stride, padding, **more)
+    data, padding = (1, channels, size, size), kernel // 2 * dilation
+    return Convolution(data, (filters, kernel, kernel), stride, padding, dilation, groups)
 
 
 def depthwise(size: int, channels: int, kernel: int, stride: int = 1) -> Convolution:
@@ -134,7 +136,7 @@ def odd_convolutions() -> Iterator[Named]:
     yield "odd_13_100_75", square(13, 100, 75, 3)
     yield "odd_31_37_41", square(31, 37, 41, 1)
     yield "1x7_17_128", Convolution((1, 128, 17, 17), (128, 1, 7))
-    yield "valid_35_96", square(35, 96, 96, 3, padding=0)
+    yield "valid_35_96", Convolution((1, 96, 35, 35), (96, 3, 3))
 
 
 def blocked_3x3() -> Iterator[Named]:

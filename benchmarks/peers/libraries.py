@@ -95,6 +95,7 @@ def build_library(order: Order) -> Built:
     from tilewright.autotune.task import create
     from tilewright.ir.errors import Error
     from tilewright.runtime.build import build
+    from tilewright.runtime.module import Module
     from tilewright.schedule import lower_prepared, parameter_names
 
     name, arguments = order.template
@@ -106,7 +107,7 @@ def build_library(order: Order) -> Built:
         begin = perf_counter()
         schedule, tensors = task.instantiate(config)
         module = build(lower_prepared(schedule, tensors, SYMBOL), target=task.target, effort=effort)
-        assert module[SYMBOL], "loaded"
+        assert isinstance(module, Module) and module[SYMBOL], "loaded"
         build_s = perf_counter() - begin
         module.export_library(order.library)
         manifest(parameter_names(schedule, tensors), module.signatures).write(order.library.with_suffix(".json"))

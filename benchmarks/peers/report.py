@@ -14,6 +14,10 @@ from pathlib import Path
 
 from .figures import Row
 from .operations import moved_bytes
+from .turns import Entry
+
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "cpu"
+DIGITS = 5  # of a time that is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,11 @@ class Circumstances:
     settings: Mapping[str, object]
     load: tuple[float, float]
 
+    @property
+    def threads(self) -> int:
+        """Give the threads of every competitor."""
+        return int(str(self.settings["threads"]))
+
     def lines(self) -> list[str]:
         """Give them as text."""
         versions = "; ".join(f"{name} {version}" for name, version in self.versions.items())
@@ -49,20 +58,29 @@ def revision() -> str:
 
 
 def write_json(path: Path, rows: Sequence[Row], about: Circumstances) -> None:
-    """Write everything that was measured."""
+    """Write everything that was measured, a competitor's samples on one line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    workloads = [
-        {
-            "name": row.workload.name,
-            "family": row.workload.family,
-            "operation": {"kind": type(row.workload.operation).__name__, **asdict(row.workload.operation)},
-            "flop": row.workload.operation.flop,
-            "bytes": moved_bytes(row.workload.operation),
-            "entries": {name: asdict(entry) for name, entry in row.entries.items()},
-        }
-        for row in rows
-    ]
-    path.write_text(json.dumps({**asdict(about), "workloads": workloads}, indent=1) + "\n", encoding="utf-8")
+    head = json.dumps(asdict(about), indent=1).removesuffix("\n}")
+    workloads = ",\n".join(map(_row_text, rows))
+    path.write_text(f'{head},\n "workloads": [\n{workloads}\n ]\n}}\n', encoding="utf-8")
+
+
+def _row_text(row: Row) -> str:
+    operation = row.workload.operation
+    about = {
+        "name": row.workload.name,
+        "family": row.workload.family,
+        "operation": {"kind": type(operation).__name__, **asdict(operation)},
+        "flop": operation.flop,
+        "bytes": moved_bytes(operation),
+    }
+    entries = ",\n".join(f'   "{name}": {json.dumps(_entry(entry))}' for name, entry in row.entries.items())
+    return f'  {json.dumps(about).removesuffix("}")}, "entries": {{\n{entries}\n  }}}}'
+
+
+def _entry(entry: Entry) -> dict[str, object]:
+    seconds = [float(f"{second:.{DIGITS}g}") for second in entry.seconds]
+    return {**asdict(entry), "seconds": seconds, "build_s": round(entry.build_s, 3)}
 
 
 def file_name(machine: str, today: date, families: str, threads: int) -> str:

@@ -143,9 +143,9 @@ def test_table_shows_times_leads_and_what_is_missing() -> None:
 def test_results_are_written_with_every_sample(tmp_path: Path) -> None:
     report = part("report")
     about = report.Circumstances("machine", "revision", {"numpy": "2"}, {"threads": 1}, (0.1, 0.2))
-    report.write_json(tmp_path / "r" / "x.json", [figures.Row(PRODUCT, times(ours=[1.0, 2.0]))], about)
+    report.write_json(tmp_path / "r" / "x.json", [figures.Row(PRODUCT, times(ours=[1.0, 2.0]))] * 2, about)
     data = json.loads((tmp_path / "r" / "x.json").read_text())
-    (workload,) = data["workloads"]
+    workload, _ = data["workloads"]
     assert workload["entries"]["ours"]["seconds"] == [1.0, 2.0]
     assert (workload["operation"]["kind"], workload["operation"]["k"], workload["flop"]) == ("Product", 5, 1600)
 
@@ -177,10 +177,18 @@ def test_a_process_refuses_what_its_library_cannot_do(process: Callable) -> None
     assert process("numpy").prepare(rows, 0, 1e-4) == messages.Refused("not supported")
 
 
-def test_a_process_that_died_says_so(process: Callable) -> None:
+def test_a_process_that_died_says_so_and_is_there_for_the_next_workload(process: Callable) -> None:
     numpy = process("numpy")
     numpy._process.kill()
-    assert numpy.run().why.startswith("died") and not numpy.present
+    assert numpy.run().why.startswith("died")
+    assert numpy.run() == messages.Refused("died") and numpy.present
+    assert numpy.prepare(PRODUCT, 3, 1e-4).number >= 1 and numpy.run().seconds > 0
+
+
+def test_a_process_that_gives_no_answer_is_ended(process: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    numpy = process("numpy")
+    monkeypatch.setattr(part("process"), "PREPARE_TIMEOUT_S", 0)
+    assert numpy.prepare(PRODUCT, 3, 1e-4) == messages.Refused("no answer in 0 s")
 
 
 def test_a_missing_library_is_no_competitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
