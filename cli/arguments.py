@@ -90,7 +90,7 @@ def count(text: str) -> int:
     return int(text)
 
 
-def seed(text: str) -> int:
+def natural(text: str) -> int:
     """Read an integer of at least 0."""
     if not re.fullmatch(r"[0-9]+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 0")

@@ -66,7 +66,16 @@ def _bert() -> list[Layer]:
     ]
 
 
-LAYERS = {layer.name: layer for layer in (*_resnet18(), *_mobilenet(), *_bert())}
+def _dcgan() -> list[Layer]:
+    """Give the transposed convolutions of DCGAN's generator for images of 64 x 64; Radford et al., 2015."""
+    rows = ((4, 1024, 512), (8, 512, 256), (16, 256, 128), (32, 128, 3))  # size, channels in, channels out
+    return [
+        Layer(f"dcgan.up{number}", "conv2d_transpose", (1, channels, size, size, filters, 4, 2, 1))
+        for number, (size, channels, filters) in enumerate(rows, start=1)
+    ]
+
+
+LAYERS = {layer.name: layer for layer in (*_resnet18(), *_mobilenet(), *_dcgan(), *_bert())}
 
 
 def find_layer(name: str, operator: str) -> Layer:

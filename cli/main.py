@@ -9,6 +9,7 @@ from ..ir.errors import Error
 from .arguments import USAGE_ERROR, Parser, UsageError, near
 from .batch_matmul import BATCH_MATMUL
 from .conv2d import CONV2D
+from .conv2d_transpose import CONV2D_TRANSPOSE
 from .dense import DENSE
 from .depthwise_conv2d import DEPTHWISE_CONV2D
 from .list import add_list
@@ -20,7 +21,8 @@ from .rows import ELEMENTWISE, LAYER_NORM, REDUCTION, SOFTMAX
 from .tune import run as tune
 
 OPERATORS: tuple[Operator, ...] = (
-    CONV2D, DEPTHWISE_CONV2D, MATMUL, DENSE, BATCH_MATMUL, SOFTMAX, LAYER_NORM, REDUCTION, ELEMENTWISE,
+    CONV2D, CONV2D_TRANSPOSE, DEPTHWISE_CONV2D, MATMUL, DENSE, BATCH_MATMUL, SOFTMAX, LAYER_NORM, REDUCTION,
+    ELEMENTWISE,
 )  # fmt: skip
 FAILURE = 1
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT

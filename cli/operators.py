@@ -13,7 +13,7 @@ from ..autotune.strategies.random import RandomStrategy
 from ..autotune.strategies.xgb import XgbStrategy
 from ..autotune.tuner import MakeStrategy
 from ..ir.target import Target
-from .arguments import Parser, UsageError, count, device, duration_s, one_of, read_shape, seed, target
+from .arguments import Parser, UsageError, count, device, duration_s, natural, one_of, read_shape, target
 from .layers import Layer, find_layer
 
 TUNERS: Mapping[str, MakeStrategy] = {
@@ -120,7 +120,7 @@ def _add_search_flags(parser: argparse.ArgumentParser) -> None:
     add("--time", type=duration_s, metavar="TIME", help="stop after 60s, 10m, 1h (default: 60s, if no --trials)")
     tuner = one_of("tuner", TUNERS)
     add("--tuner", type=tuner, metavar="NAME", default="xgb", help=f"{', '.join(TUNERS)} (default: xgb)")
-    add("--seed", type=seed, default=0, metavar="N", help="of the tuner's random choices (default: 0)")
+    add("--seed", type=natural, default=0, metavar="N", help="of the tuner's random choices (default: 0)")
     add("--db", default="", metavar="FILE", help="record database (default: the setting TILEWRIGHT_DB)")
     add("--json", default="", metavar="FILE", help="write the result as JSON; - is standard output")
 

@@ -14,6 +14,7 @@ from .operations import (
     Quantized,
     Reduction,
     Softmax,
+    Transposed,
     Workload,
 )
 
@@ -139,6 +140,22 @@ def odd_convolutions() -> Iterator[Named]:
     yield "valid_35_96", Convolution((1, 96, 35, 35), (96, 3, 3))
 
 
+def transposed() -> Iterator[Named]:
+    """Give transposed convolutions of decoders.
+
+    DCGAN's generator (Radford et al., 2015), U-Net's up-convolutions (Ronneberger et al., 2015), 3x3 ones as in
+    ENet (Paszke et al., 2016), and FCN's last two (Long et al., 2015) for 21 classes.
+    """
+    for size, channels, filters in ((4, 1024, 512), (8, 512, 256), (16, 256, 128), (32, 128, 64), (32, 128, 3)):
+        yield f"4x4s2_{size}_{channels}_{filters}", Transposed((1, channels, size, size), (filters, 4, 4), 2, 1)
+    for size, channels, filters in ((28, 256, 128), (56, 128, 64)):
+        yield f"2x2s2_{size}_{channels}_{filters}", Transposed((1, channels, size, size), (filters, 2, 2), 2)
+    for size, channels, filters in ((28, 128, 64), (56, 64, 32)):
+        yield f"3x3s2_{size}_{channels}_{filters}", Transposed((1, channels, size, size), (filters, 3, 3), 2, 1, 1)
+    yield "4x4s2_28_21", Transposed((1, 21, 28, 28), (21, 4, 4), 2, 1)
+    yield "16x16s8_28_21", Transposed((1, 21, 28, 28), (21, 16, 16), 8, 4)
+
+
 def blocked_3x3() -> Iterator[Named]:
     """Give 3x3 convolutions from blocks of 16 channels to blocks of 16 channels."""
     for size, channels, filters in ((112, 64, 64), (56, 64, 64), (28, 128, 128), (14, 256, 256), (7, 512, 512)):
@@ -218,6 +235,7 @@ FAMILIES = {
     "vgg16": vgg16,
     "depthwise": mobilenet_depthwise,
     "odd_conv": odd_convolutions,
+    "transposed": transposed,
     "blocked": blocked_3x3,
     "gemm": lambda: squares(constant=True),
     "gemm_variable": lambda: squares(constant=False),

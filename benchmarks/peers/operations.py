@@ -116,6 +116,56 @@ class Convolution:
 
 
 @dataclass(frozen=True, slots=True)
+class Transposed:
+    """A transposed convolution of images in NCHW, weights (C, F / groups, KH, KW).
+
+    data     batch, channels, height, width
+    filters  output channels, kernel height, kernel width
+    """
+
+    data: tuple[int, int, int, int]
+    filters: tuple[int, int, int]
+    stride: int = 1
+    padding: int = 0
+    output_padding: int = 0
+    groups: int = 1
+    limit: ClassVar[Limit] = "fma"
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give image and weights."""
+        count, height, width = self.filters
+        weights = (self.data[1], count // self.groups, height, width)
+        return Operand("data", self.data), Operand("kernel", weights, constant=True)
+
+    @property
+    def result(self) -> Operand:
+        """Give the result."""
+        batch, _, *image = self.data
+        count, *window = self.filters
+        more = self.output_padding - 2 * self.padding
+        height, width = ((size - 1) * self.stride + w + more for size, w in zip(image, window, strict=True))
+        return Operand("out", (batch, count, height, width))
+
+    @property
+    def terms(self) -> int:
+        """Give the most products in one sum."""
+        window = (-(-n // self.stride) for n in self.filters[1:])
+        return self.data[1] // self.groups * math.prod(window)
+
+    @property
+    def flop(self) -> int:
+        """Give the floating-point operations, two for each product of a pixel and a tap."""
+        return 2 * math.prod(self.data) * math.prod(self.filters) // self.groups
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give the template and its arguments."""
+        window = (self.stride, self.padding, self.output_padding, self.groups)
+        return "conv2d_transpose", (self.data, self.filters, *window, "NCHW", "float32", True)
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """C (m, n) = A (m, k) B (k, n), or `batch` of them.
 
@@ -315,7 +365,7 @@ class Quantized:
                 return "qmatmul", (of.m, of.n, of.k, False, *sums)
 
 
-Operation = Convolution | Product | Softmax | LayerNorm | BiasRelu | Reduction | Quantized
+Operation = Convolution | Transposed | Product | Softmax | LayerNorm | BiasRelu | Reduction | Quantized
 
 
 def moved_bytes(operation: Operation) -> int:

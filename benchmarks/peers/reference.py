@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax
+from .operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Transposed
 
 EPS = float(np.finfo(np.float32).eps)
 EXP_ERROR = 16  # units of eps allowed for an exponential, its argument's rounding included
@@ -39,6 +39,8 @@ def reference(operation: Operation, arrays: list[np.ndarray]) -> Reference:
         case Convolution():
             plain = convolve_blocked(operation, *wide), convolve_blocked(operation, *map(np.abs, wide))
             return _sums(operation.terms, *plain)
+        case Transposed():
+            return _sums(operation.terms, *(spread(operation, *pair) for pair in (wide, map(np.abs, wide))))
         case Product(k=k):
             return _sums(k, wide[0] @ wide[1], np.abs(wide[0]) @ np.abs(wide[1]))
         case Softmax(n=n):
@@ -89,6 +91,24 @@ def convolve(conv: Convolution, data: np.ndarray, weights: np.ndarray) -> np.nda
             pixels = padded[:, :, rows, columns].reshape(batch, conv.groups, channels // conv.groups, -1)
             out += grouped[..., ky, kx] @ pixels
     return out.reshape(conv.plain_result)
+
+
+def spread(conv: Transposed, data: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Give the transposed convolution: one product of matrices for each tap, added `stride` elements apart."""
+    batch, channels, height, width = conv.data
+    count, *window = conv.filters
+    pixels = data.reshape(batch, conv.groups, channels // conv.groups, height * width)
+    grouped = weights.reshape(conv.groups, channels // conv.groups, count // conv.groups, *window)
+    _, _, high, wide = conv.result.shape
+    edge = conv.padding
+    whole = np.zeros((batch, count, high + 2 * edge + window[0], wide + 2 * edge + window[1]))
+    for ky in range(window[0]):
+        for kx in range(window[1]):
+            part = (grouped[..., ky, kx].swapaxes(1, 2) @ pixels).reshape(batch, count, height, width)
+            rows = slice(ky, ky + (height - 1) * conv.stride + 1, conv.stride)
+            columns = slice(kx, kx + (width - 1) * conv.stride + 1, conv.stride)
+            whole[:, :, rows, columns] += part
+    return whole[:, :, edge : edge + high, edge : edge + wide]
 
 
 def convolve_blocked(conv: Convolution, data: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Operators of neural networks, each an expression of a few lines, named and laid out as in TVM's topi."""
 
 from .conv2d import conv2d, conv2d_nchw, conv2d_NCHWc, conv2d_nhwc
+from .conv2d_transpose import conv2d_transpose, conv2d_transpose_nchw, conv2d_transpose_nhwc
 from .depthwise import depthwise_conv2d_nchw, depthwise_conv2d_NCHWc, depthwise_conv2d_nhwc
 from .elementwise import (
     abs,
@@ -80,6 +81,9 @@ __all__ = [
     "conv2d_NCHWc",
     "conv2d_nchw",
     "conv2d_nhwc",
+    "conv2d_transpose",
+    "conv2d_transpose_nchw",
+    "conv2d_transpose_nhwc",
     "cos",
     "dense",
     "depthwise_conv2d_NCHWc",

@@ -63,6 +63,7 @@ SMALL = [
     operations.Convolution((1, 6, 8, 8), (9, 3, 3), 1, 1, groups=3),
     operations.Convolution((1, 5, 9, 9), (5, 3, 3), 2, 1, groups=5),
     operations.Convolution((1, 8, 6, 5), (12, 3, 3), 1, 1, layout="NCHW4c"),
+    operations.Transposed((2, 4, 5, 4), (6, 4, 3), 2, 1, 1, groups=2),
     operations.Product(5, 7, 11),
     operations.Product(5, 7, 11, batch=3, constant=False),
     operations.Softmax(4, 9),

@@ -40,7 +40,7 @@ def test_a_misspelt_word_brings_up_the_nearest_in_its_own_spelling() -> None:
 
 USAGE = [  # words, what is wrong, what is advised
     ("conv3d", "there is no operator or command 'conv3d'", "conv2d"),
-    ("frobnicate", "there is no operator or command 'frobnicate'", "one of conv2d, depthwise_conv2d"),
+    ("frobnicate", "there is no operator or command 'frobnicate'", "one of conv2d, conv2d_transpose"),
     ("conv2d", "one of the arguments --layer --shape is required", "autotune conv2d --help"),
     ("conv2d --layer resnet18.C6 --shape 1,1,1,1,1,1,1,0", "not allowed with argument --layer", "--help"),
     ("conv2d --layer resnet18.C66", "there is no layer 'resnet18.C66'", "resnet18.C6"),
@@ -54,6 +54,9 @@ USAGE = [  # words, what is wrong, what is advised
     ("matmul --shape 1,2,0", "K in the shape 1,2,0 is '0', not an integer of at least 1", "--shape M,N,K"),
     ("matmul --shape 1,2,k", "K in the shape 1,2,k is 'k'", "--shape M,N,K"),
     ("conv2d --shape 1,3,4,4,8,7,1,1", "a kernel of 7 does not fit in an image of 4", "padding of at least 2"),
+    ("conv2d_transpose --shape 1,8,4,4,8,3,2,1 --output-padding 2", "2 with a stride of 2", "less than 2"),
+    ("conv2d_transpose --shape 1,8,2,2,8,2,1,2", "padding 2 leaves nothing of 3 elements", "less padding"),
+    ("conv2d_transpose --layer dcgan.up1 --layout NCHW16c", "no such schedule in layout NCHW16c", "NCHW or NHWC"),
     ("matmul --shape 8,8,8 --time soon", "'soon' is no duration", "--help"),
     ("matmul --shape 8,8,8 --trials 0", "'0' is not an integer of at least 1", "--help"),
     ("matmul --shape 8,8,8 --threads many", "'many' is not an integer of at least 1", "--help"),
@@ -125,6 +128,8 @@ def test_template_arguments_follow_the_shape_and_the_flags() -> None:
     assert request_of(*words, "--variable-weights").template_args == ((2, 32, 15, 14), (64, 3, 3), 2, 1, 2, 4, "NHWC")
     words = ("depthwise_conv2d", "--shape", "2,32,15,14,3,2,1")
     assert request_of(*words).template_args == ((2, 32, 15, 14), (3, 3), 2, 1, 1, "NCHW")
+    words = ("conv2d_transpose", "--shape", "1,8,5,6,4,3,2,1", "--output-padding", "1", "--layout", "NHWC")
+    assert request_of(*words).template_args == ((1, 8, 5, 6), (4, 3, 3), 2, 1, 1, 1, "NHWC", "float32", True)
     assert request_of("matmul", "--shape", "1,2,3", "--transpose-b").template_args == (1, 2, 3, False, True)
     assert request_of("dense", "--shape", "1,2,3", "--variable-weights").template_args == (1, 2, 3)
     assert request_of("batch_matmul", "--shape", "4,1,2,3").template_args == (4, 1, 2, 3, True)

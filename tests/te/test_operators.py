@@ -93,6 +93,41 @@ def test_conv2d_of_bytes_is_exact_in_int32():
     check(op.conv2d_nchw(d, k, 1, 1, out_dtype="int32"), {d: x, k: y}, want)
 
 
+def transposed(x, w, stride, padding, output_padding, groups):
+    """Give the transposed NCHW convolution of x (N, C, H, W) and w (C, O / groups, KH, KW): windows are added up."""
+    (sh, sw), (top, left, bottom, right), (mh, mw) = stride, padding, output_padding
+    (batch, channels, high, wide), (_, filters, kh, kw) = x.shape, w.shape
+    out = np.zeros((batch, filters * groups, (high - 1) * sh + kh + mh, (wide - 1) * sw + kw + mw))
+    for c in range(channels):
+        first = c // (channels // groups) * filters
+        for row in range(high):
+            for column in range(wide):
+                part = out[:, first : first + filters, row * sh : row * sh + kh, column * sw : column * sw + kw]
+                part += x[:, c, row, column, None, None, None].astype("float64") * w[None, c]
+    return out[:, :, top : out.shape[2] - bottom, left : out.shape[3] - right]
+
+
+TRANSPOSED = [  # batch, channels, height, width, filters, kernel, stride, padding, output padding, groups
+    (1, 4, 5, 6, 6, (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 1),
+    (2, 4, 5, 3, 6, (4, 4), (2, 2), (1, 1, 1, 1), (0, 0), 2),
+    (1, 3, 4, 5, 5, (5, 2), (3, 2), (2, 0, 1, 0), (2, 1), 1),
+    (1, 3, 4, 5, 6, (2, 1), (3, 2), (0, 0, 0, 0), (1, 0), 3),
+    (1, 2, 6, 5, 3, (3, 5), (1, 1), (1, 4, 0, 3), (0, 0), 1),
+]
+
+
+@pytest.mark.parametrize("case", TRANSPOSED)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_conv2d_transpose(case, layout):
+    n, c, h, w, f, kernel, stride, padding, more, groups = case
+    (d, x), (k, y) = given(n, c, h, w), given(c, f // groups, *kernel)
+    want = transposed(x, y, stride, padding, more, groups)
+    if layout == "NHWC":
+        x, y, want = x.transpose(0, 2, 3, 1), y.transpose(2, 3, 1, 0), want.transpose(0, 2, 3, 1)
+        d, k = te.placeholder(x.shape), te.placeholder(y.shape)
+    check(op.conv2d_transpose(d, k, stride, padding, more, layout, groups=groups), {d: x, k: y}, want)
+
+
 @pytest.mark.parametrize(("multiplier", "stride", "dilation"), [(1, 1, 1), (2, 2, 1), (3, 1, 2)])
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_depthwise_conv2d(multiplier, stride, dilation, layout):
@@ -357,12 +392,17 @@ def test_tags_and_geometry_for_templates():
 
 
 X4, K4 = te.placeholder((1, 4, 6, 6)), te.placeholder((8, 4, 3, 3))
-X2 = te.placeholder((4, 6))
+T4, X2 = te.placeholder((4, 2, 3, 3)), te.placeholder((4, 6))
 REFUSALS = {
     "unknown layout 'CHWN'": (TypeMismatch, lambda: op.conv2d(X4, K4, layout="CHWN")),
     "data has 4 dimensions and kernel 2": (TypeMismatch, lambda: op.conv2d_nchw(X4, X2)),
     "4 of data, 8 of kernel": (TypeMismatch, lambda: op.conv2d_nchw(X4, K4, groups=2)),
     "3 groups of 8 output channels": (TypeMismatch, lambda: op.conv2d_nchw(X4, K4, groups=3)),
+    "unknown layout 'NCHW8c'": (TypeMismatch, lambda: op.conv2d_transpose(X4, X4, layout="NCHW8c")),
+    "input channels: 4 of data, 8 of kernel": (TypeMismatch, lambda: op.conv2d_transpose(X4, K4)),
+    "3 groups of 4 input channels": (TypeMismatch, lambda: op.conv2d_transpose(X4, T4, groups=3)),
+    "output_padding is (2, 2), stride (2, 2)": (ExpressionError, lambda: op.conv2d_transpose(X4, T4, 2, 0, 2)),
+    "leaves nothing of": (ExpressionError, lambda: op.conv2d_transpose(X4, T4, 1, 6)),
     "4 channels of data, 8 of kernel": (TypeMismatch, lambda: op.depthwise_conv2d_nchw(X4, K4)),
     "it spans 11 of 6 elements": (ExpressionError, lambda: op.conv2d_nchw(X4, K4, dilation=5)),
     "stride is 0": (ExpressionError, lambda: op.conv2d_nchw(X4, K4, 0)),

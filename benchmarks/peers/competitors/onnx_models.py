@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax
+from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Transposed
 
 OPSET, IR_VERSION = 18, 10
 QUANTIZED, DEQUANTIZED = "quantized operators", "dequantized operators"  # two ways to say the same in ONNX
@@ -19,7 +19,7 @@ def models(operation: Operation, arrays: list[np.ndarray]) -> Iterator[tuple[str
         case Quantized():
             yield QUANTIZED, _model(operation, arrays, *_quantized_operator(operation))
             yield DEQUANTIZED, _model(operation, arrays, *_dequantized(operation))
-        case Convolution(layout="NCHW") | Product() | Softmax() | LayerNorm() | BiasRelu() | Reduction():
+        case Convolution(layout="NCHW") | Transposed() | Product() | Softmax() | LayerNorm() | BiasRelu() | Reduction():
             yield "", _model(operation, arrays, _nodes(operation), _axes(operation))
 
 
@@ -46,6 +46,8 @@ def _nodes(operation: Operation) -> list[NodeProto]:
     match operation:
         case Convolution():
             return [helper.make_node("Conv", names, [out], **_window(operation))]
+        case Transposed():
+            return [helper.make_node("ConvTranspose", names, [out], **_spread(operation))]
         case Product():
             return [helper.make_node("MatMul", names, [out])]
         case Softmax():
@@ -71,6 +73,16 @@ def _window(conv: Convolution) -> dict[str, object]:
         "strides": [conv.stride] * 2,
         "pads": [conv.padding] * 4,
         "dilations": [conv.dilation] * 2,
+        "group": conv.groups,
+    }
+
+
+def _spread(conv: Transposed) -> dict[str, object]:
+    return {
+        "kernel_shape": conv.filters[1:],
+        "strides": [conv.stride] * 2,
+        "pads": [conv.padding] * 4,
+        "output_padding": [conv.output_padding] * 2,
         "group": conv.groups,
     }
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..competitor import Form, Surroundings
-from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax
+from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Transposed
 
 Call = Callable[[], torch.Tensor]
 
@@ -44,6 +44,8 @@ def spellings(operation: Operation, tensors: list[torch.Tensor]) -> Iterator[tup
     match operation:
         case Convolution(layout="NCHW"):
             yield from _convolutions(operation, *tensors)
+        case Transposed():
+            yield from _transposed(operation, *tensors)
         case Product(constant=constant):
             yield from _products(*tensors, constant=constant)
         case Softmax():
@@ -70,6 +72,19 @@ def _convolutions(conv: Convolution, data: torch.Tensor, weights: torch.Tensor) 
     operator: Any = torch.ops.mkldnn._convolution_pointwise.default
     call = partial(operator, data, packed, None, padding, stride, dilation, conv.groups, "none", [], "")
     yield "packed", lambda: call().contiguous()
+
+
+def _transposed(conv: Transposed, data: torch.Tensor, weights: torch.Tensor) -> Iterator[tuple[str, Call]]:
+    """Give the plain operator on both layouts of images: the second one's result is turned into NCHW."""
+    window = [conv.stride] * 2, [conv.padding] * 2, [conv.output_padding] * 2, conv.groups
+    yield "eager", partial(torch.conv_transpose2d, data, weights, None, *window)
+    nhwc = weights.contiguous(memory_format=torch.channels_last)
+
+    def turned() -> torch.Tensor:
+        image = data.contiguous(memory_format=torch.channels_last)
+        return torch.conv_transpose2d(image, nhwc, None, *window).contiguous()
+
+    yield "channels last", turned
 
 
 def _products(a: torch.Tensor, b: torch.Tensor, constant: bool) -> Iterator[tuple[str, Call]]:
