@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 from ..autotune.builder import BUILDERS
+from ..autotune.templates.epilogue import EpilogueForm
 from ..ir.errors import Error
 from ..ir.target import Target
 
@@ -107,6 +108,14 @@ def target(text: str) -> str:
         known = "llvm or cuda, as in 'llvm -mcpu=znver4' and 'cuda -arch=sm_90a'"
         raise argparse.ArgumentTypeError(f"there is no tuning for {kind!r}; there is for {known}")
     return text
+
+
+def epilogue(text: str) -> str:
+    """Read what becomes of sums before they are stored."""
+    try:
+        return str(EpilogueForm.parse(text))
+    except Error as error:
+        raise argparse.ArgumentTypeError(f"{error.fact}; it is {error.advice}") from None
 
 
 def device(text: str) -> str:

@@ -27,5 +27,6 @@ BATCH_MATMUL = Operator(
     arguments=_arguments,
     add_flags=_add_flags,
     constant=constant_b,
+    epilogue=True,
     dtypes=(*FLOATS, "tf32", "int8", "uint8"),
 )

@@ -34,4 +34,5 @@ CONV2D = Operator(
     add_flags=_add_flags,
     dtypes=(*FLOATS, "tf32", "int8", "uint8"),
     constant=constant_weights,
+    epilogue=True,
 )

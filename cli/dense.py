@@ -21,4 +21,5 @@ DENSE = Operator(
     add_flags=add_variable_weights,
     dtypes=(*FLOATS, "tf32", "int8", "uint8"),
     constant=constant_weights,
+    epilogue=True,
 )

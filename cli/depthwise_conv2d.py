@@ -31,4 +31,5 @@ DEPTHWISE_CONV2D = Operator(
     arguments=_arguments,
     add_flags=_add_flags,
     dtypes=(*FLOATS, "int8"),
+    epilogue=True,
 )

@@ -11,9 +11,10 @@ from ..autotune.strategies.ga import GaStrategy
 from ..autotune.strategies.grid import GridStrategy
 from ..autotune.strategies.random import RandomStrategy
 from ..autotune.strategies.xgb import XgbStrategy
+from ..autotune.templates.epilogue import FORM
 from ..autotune.tuner import MakeStrategy
 from ..ir.target import Target
-from .arguments import Parser, UsageError, count, device, duration_s, natural, one_of, read_shape, target
+from .arguments import Parser, UsageError, count, device, duration_s, epilogue, natural, one_of, read_shape, target
 from .layers import Layer, find_layer
 
 TUNERS: Mapping[str, MakeStrategy] = {
@@ -44,7 +45,9 @@ class Operator:
     arguments  gives the template's arguments from a shape and the operator's own flags
     add_flags  adds those flags
     dtypes     data types of its inputs, the default one first
-    constant   tells from its flags whether the weights are the same in all calls, for a processor
+    constant   tells from its flags whether the weights are the same in all calls, for a processor; None where the
+               template does not ask
+    epilogue   whether something may become of its sums before they are stored
     """
 
     name: str
@@ -54,7 +57,8 @@ class Operator:
     arguments: Callable[[tuple[int, ...], argparse.Namespace], tuple[Any, ...]]
     add_flags: Callable[[argparse.ArgumentParser], None] = lambda _: None
     dtypes: tuple[str, ...] = FLOATS
-    constant: Callable[[argparse.Namespace], bool] = lambda _: False
+    constant: Callable[[argparse.Namespace], bool] | None = None
+    epilogue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,9 @@ def add_operator(commands: Any, operator: Operator, run: Callable[[argparse.Name
     what.add_argument("--layer", metavar="NAME", help="a known layer, such as those of `autotune list`")
     what.add_argument("--shape", metavar=form, help="any shape")
     operator.add_flags(parser)
+    if operator.epilogue:
+        what = f"what becomes of the sums before they are stored: {FORM}; for processors"
+        parser.add_argument("--epilogue", type=epilogue, default="", metavar="PARTS", help=what)
     dtype = one_of("data type", operator.dtypes)
     known = ", ".join(operator.dtypes)
     parser.add_argument("--dtype", type=dtype, default=operator.dtypes[0], metavar="NAME", help=f"of the data: {known}")
@@ -163,11 +170,15 @@ def understand(options: argparse.Namespace) -> Request:
 
 
 def _last_arguments(options: argparse.Namespace) -> tuple[Any, ...]:
-    """Give the last of a template's arguments, data type and constancy, as far as they are not the defaults."""
+    """Give the last of a template's arguments: data type, constancy and epilogue, up to the last that is no default."""
     operator: Operator = options.operator
-    if operator.constant(options) and not is_for_gpu(options):
-        return options.dtype, True
-    return () if options.dtype == operator.dtypes[0] else (options.dtype,)
+    found: list[tuple[Any, Any]] = [(options.dtype, operator.dtypes[0])]  # with the defaults
+    if operator.constant is not None:
+        found.append((operator.constant(options) and not is_for_gpu(options), False))
+    if operator.epilogue:
+        found.append((options.epilogue, ""))
+    needed = max((n for n, (value, default) in enumerate(found, start=1) if value != default), default=0)
+    return tuple(value for value, _ in found[:needed])
 
 
 def add_variable_weights(parser: argparse.ArgumentParser) -> None:

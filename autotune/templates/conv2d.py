@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 
 from ... import te
 from ...ir.errors import TuneError
 from ...schedule.schedule import Schedule
+from ...te import operators
 from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
-from .convolution import Convolution
+from .convolution import Convolution, block_of
 from .cpu import conv2d as cpu_conv2d
 from .cpu.request import ConvolutionRequest
 from .cuda import conv2d as cuda_conv2d
+from .epilogue import EpilogueForm
 from .product_types import ProductTypes
 
 
@@ -27,6 +29,7 @@ def conv2d(
     layout: str = "NCHW",
     dtype: str = "float32",
     constant_weights: bool = False,
+    epilogue: str = "",
 ) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable 2-D convolution.
 
@@ -36,17 +39,31 @@ def conv2d(
     dtype    of image, weights and result; int8 gives int32, and so does uint8, whose weights are int8; "tf32" stands
              for float32 that tensor cores may round to 10 bits of fraction
     constant_weights  whether what is made of the weights alone may be made ahead of the calls; on a GPU it never is
+    epilogue  what becomes of the sums, see `EpilogueForm`; its tensors follow the weights in calls
+    Raises TuneError for an epilogue on a GPU.
     """
-    types = ProductTypes.of(dtype)
+    types, form = ProductTypes.of(dtype), EpilogueForm.parse(epilogue)
     image, kernel = declare_convolution(data, filters, groups, layout, types.operands, types.weights)
     if get_target().kind == "cuda":
+        refuse_epilogue("conv2d", form)
         conv = Convolution.of(image, kernel, stride, padding, dilation, groups, layout)
         s, out = cuda_conv2d.scheduled(get_config(), conv, types)
         return s, [image, kernel, out]
     window = (stride, padding, dilation)
     request = ConvolutionRequest(image, kernel, *window, groups, layout, types.result, constant_weights)
+    if epilogue:
+        total = request.declare()
+        request = replace(request, epilogue=form.of(total, filters[0]))
+        get_config().add_flop(operators.flops(total))
     s, out = cpu_conv2d.scheduled(get_config(), request)
-    return s, [image, kernel, out]
+    return s, [image, kernel, *request.epilogue.given, out]
+
+
+def refuse_epilogue(step: str, form: EpilogueForm) -> None:
+    """Raise TuneError for an epilogue where there is no schedule with one."""
+    if str(form):
+        fact = f"no schedule for a GPU has the epilogue {str(form)!r}"
+        raise TuneError(step, fact, advice="no epilogue, or a processor: --target llvm")
 
 
 def declare_convolution(
@@ -77,13 +94,3 @@ def declare_convolution(
     )
     image, kernel = shapes.get(layout, blocked)
     return te.placeholder(image, dtype, name="data"), te.placeholder(kernel, weights_dtype or dtype, name="kernel")
-
-
-def block_of(layout: str) -> int:
-    """Give the block of channels in a layout, 1 for plain ones.  Raises TuneError for an unknown layout."""
-    if layout in ("NCHW", "NHWC"):
-        return 1
-    found = re.fullmatch(r"NCHW([1-9][0-9]*)c", layout)
-    if found is None:
-        raise TuneError("layout", f"unknown layout {layout!r}", advice="NCHW, NHWC, or NCHW[x]c such as NCHW16c")
-    return int(found[1])

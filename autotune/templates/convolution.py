@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...ir.arith import int_value
 from ...ir.errors import TuneError
+from ...ir.expr import Expr
 from ...te.operators.pad import pad_image
 from ...te.operators.window import Pair, Window, window
 from ...te.tensor import Tensor
@@ -92,6 +94,27 @@ class Convolution:
     def place(self, n: Any, channel: Any, y: Any, x: Any) -> tuple[Any, ...]:
         """Give four numbers or indices in the order that images, and results, have their dimensions."""
         return (n, channel, y, x) if self.is_nchw else (n, y, x, channel)
+
+
+def block_of(layout: str) -> int:
+    """Give the block of channels in a layout, 1 for plain ones.  Raises TuneError for an unknown layout."""
+    if layout in ("NCHW", "NHWC"):
+        return 1
+    found = re.fullmatch(r"NCHW([1-9][0-9]*)c", layout)
+    if found is None:
+        raise TuneError("layout", f"unknown layout {layout!r}", advice="NCHW, NHWC, or NCHW[x]c such as NCHW16c")
+    return int(found[1])
+
+
+def channel_of(layout: str, at: Sequence[Expr]) -> Expr:
+    """Give the channel of the element at indices `at` of an image."""
+    match layout:
+        case "NCHW":
+            return at[1]
+        case "NHWC":
+            return at[3]
+        case _:
+            return at[1] * block_of(layout) + at[4]
 
 
 def _is_nchw(layout: str) -> bool:

@@ -8,10 +8,11 @@ from ...schedule.schedule import Schedule, create_schedule
 from ...te import operators
 from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
-from .conv2d import block_of
-from .convolution import Convolution
+from .conv2d import refuse_epilogue
+from .convolution import Convolution, block_of, channel_of
 from .cpu import depthwise as cpu_depthwise
 from .cuda import depthwise as cuda_depthwise
+from .epilogue import EpilogueForm
 
 
 @template("depthwise_conv2d", version=2)
@@ -23,6 +24,7 @@ def depthwise_conv2d(
     dilation: int = 1,
     layout: str = "NCHW",
     dtype: str = "float32",
+    epilogue: str = "",
 ) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable depthwise convolution with one filter for each channel.
 
@@ -30,19 +32,27 @@ def depthwise_conv2d(
     window  kernel height and width
     layout  "NCHW", "NHWC" or blocked "NCHW16c"; the weights are (C, 1, KH, KW), (KH, KW, C, 1) or
             (C / 16, 1, KH, KW, 1, 16), as the layout goes
+    epilogue  what becomes of the sums, see `EpilogueForm`; its tensors follow the weights in calls
+    Raises TuneError for an epilogue on a GPU.
     """
+    form_of_epilogue = EpilogueForm.parse(epilogue)
     image, kernel = _declare(data, window, layout, dtype)
     form = {"NCHW": operators.depthwise_conv2d_nchw, "NHWC": operators.depthwise_conv2d_nhwc}.get(
         layout, operators.depthwise_conv2d_NCHWc
     )
-    out = form(image, kernel, stride, padding, dilation)
+    sums = form(image, kernel, stride, padding, dilation)
+    fused = form_of_epilogue.of(sums, data[1])
+    out = fused.declared(sums, lambda at: channel_of(layout, at))
     s = create_schedule(out.op)
     if get_target().kind == "cuda":
+        refuse_epilogue("depthwise_conv2d", form_of_epilogue)
         conv = Convolution.depthwise(image, kernel, stride, padding, dilation, layout)
         cuda_depthwise.schedule(get_config(), s, conv)
     else:
-        cpu_depthwise.schedule(get_config(), s, out, layout, stride)
-    return s, [image, kernel, out]
+        if epilogue:
+            get_config().add_flop(operators.flops(sums))
+        cpu_depthwise.schedule(get_config(), s, sums, out, layout, stride)
+    return s, [image, kernel, *fused.given, out]
 
 
 def _declare(

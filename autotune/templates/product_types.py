@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...te.compute import compute
 from ...te.machine import TF32
-from ...te.tensor import Tensor
 
 HALVES = ("float16", "bfloat16")
 BYTES = ("int8", "uint8")
@@ -40,9 +38,3 @@ class ProductTypes:
     def weights(self) -> str:
         """Give the type of weights, or of a second factor."""
         return "int8" if self.operands in BYTES else self.operands
-
-    def stored(self, total: Tensor) -> Tensor:
-        """Give sums as they are stored."""
-        if self.result == self.total:
-            return total
-        return compute(total.shape, lambda *i: total[i].astype(self.result), name="T_cast")

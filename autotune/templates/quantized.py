@@ -11,9 +11,9 @@ from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
 from .conv2d import declare_convolution
 from .cpu import int8_conv2d, int8_gemm
-from .cpu.int8 import Epilogue
 from .cpu.product import ProductRequest
 from .cpu.request import ConvolutionRequest
+from .epilogue import Epilogue
 
 
 @template("qmatmul")
@@ -41,14 +41,14 @@ def qmatmul(
     _check_target("qmatmul")
     a = te.placeholder((m, k), dtype, name="A")
     b = te.placeholder((n, k) if transpose_b else (k, n), "int8", name="B")
-    epilogue = _epilogue(n, multiplier, bias, zero_point, out_dtype, data_zero)
+    epilogue = _epilogue(n, multiplier, bias, zero_point, out_dtype)
     c = operators.matmul(_centred(a, data_zero), b, None, "int32", False, transpose_b)
-    given = [a, b, *_given(epilogue)]
+    given = [a, b, *epilogue.given]
     cfg = get_config()
-    cfg.define_meaning([*given, epilogue.declared(c, 1)])
+    cfg.define_meaning([*given, epilogue.requantized(c, 1)])
     sums = operators.matmul(a, b, None, "int32", False, transpose_b)
     cfg.add_flop(operators.flops(sums))
-    plan = int8_gemm.requantizing_plan(cfg, ProductRequest(a, b, sums, constant_b), epilogue)
+    plan = int8_gemm.any_plan(cfg, ProductRequest.of(a, b, sums, constant_b, epilogue), data_zero)
     cfg.define_estimate(plan.estimate, *plan.estimated)
     s, out = plan.scheduled()
     return s, [*given, out]
@@ -81,15 +81,15 @@ def qconv2d(
     """
     _check_target("qconv2d")
     image, kernel = declare_convolution(data, filters, groups, layout, dtype, "int8")
-    epilogue = _epilogue(filters[0], multiplier, bias, zero_point, out_dtype, data_zero)
+    epilogue = _epilogue(filters[0], multiplier, bias, zero_point, out_dtype)
     window = (stride, padding, dilation)
     total = operators.conv2d(_centred(image, data_zero), kernel, *window, layout, "int32", groups)
-    given = [image, kernel, *_given(epilogue)]
+    given = [image, kernel, *epilogue.given]
     cfg = get_config()
-    cfg.define_meaning([*given, epilogue.declared(total, 1 if layout == "NCHW" else 3)])
-    request = ConvolutionRequest(image, kernel, *window, groups, layout, "int32", constant_weights)
+    cfg.define_meaning([*given, epilogue.requantized(total, 1 if layout == "NCHW" else 3)])
+    request = ConvolutionRequest(image, kernel, *window, groups, layout, "int32", constant_weights, epilogue)
     cfg.add_flop(operators.flops(request.declare()))
-    plan = int8_conv2d.requantizing_plan(cfg, request, epilogue)
+    plan = int8_conv2d.any_plan(cfg, request, data_zero)
     if plan is None:
         fact = f"{filters[0]} output channels in {groups} groups, layout {layout}"
         raise TuneError("qconv2d", fact, advice="NCHW or NHWC, and groups of whole vectors")
@@ -98,16 +98,10 @@ def qconv2d(
     return s, [*given, out]
 
 
-def _epilogue(
-    channels: int, multiplier: float | None, bias: bool, zero_point: int, out_dtype: str, data_zero: int
-) -> Epilogue:
+def _epilogue(channels: int, multiplier: float | None, bias: bool, zero_point: int, out_dtype: str) -> Epilogue:
     scale = te.placeholder((channels,), "float32", name="scale") if multiplier is None else multiplier
     added = te.placeholder((channels,), "int32", name="bias") if bias else None
-    return Epilogue(scale, added, zero_point, out_dtype, data_zero)
-
-
-def _given(epilogue: Epilogue) -> list[Tensor]:
-    return [x for x in (epilogue.scale, epilogue.bias) if isinstance(x, Tensor)]
+    return Epilogue(added, scale=scale, zero_point=zero_point, dtype=out_dtype)
 
 
 def _centred(data: Tensor, zero: int) -> Tensor:

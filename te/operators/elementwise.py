@@ -5,13 +5,12 @@ Shapes: of one tensor x (any shape), the result has the shape of x; operands may
 
 from __future__ import annotations
 
-import math as numbers
 from collections.abc import Callable
 
 from ...ir import arith
 from ...ir.dtype import DType
 from ...ir.expr import Expr
-from .. import math
+from .. import activations, math
 from ..broadcast import ELEMENTWISE, broadcast
 from ..compute import compute
 from ..tensor import Tensor
@@ -37,7 +36,8 @@ def _of_two(name: str, function: Callable[..., Expr], meaning: str) -> Callable[
     return operator
 
 
-relu = _unary("relu", lambda x: arith.maximum(x, 0), "the greater of x and 0")
+relu = _unary("relu", activations.relu, "the greater of x and 0")
+relu6 = _unary("relu6", activations.relu6, "x, at least 0 and at most 6")
 exp = _unary("exp", math.exp, "e to the power x")
 log = _unary("log", math.log, "the natural logarithm of x")
 sqrt = _unary("sqrt", math.sqrt, "the square root of x")
@@ -54,11 +54,9 @@ ceil = _unary("ceil", math.ceil, "the least whole number not below x")
 round = _unary("round", math.round, "the whole number nearest to x, halves away from zero")
 trunc = _unary("trunc", math.trunc, "x without its fraction")
 logical_not = _unary("logical_not", arith.logical_not, "whether x, a bool, does not hold")
-gelu = _unary(
-    "gelu",
-    lambda x: x * 0.5 * (math.erf(x * numbers.sqrt(0.5)) + 1.0),
-    "x times the normal distribution function at x",
-)
+gelu = _unary("gelu", activations.gelu, "x times the normal distribution function at x")
+silu = _unary("silu", activations.silu, "x / (1 + exp(-x))")
+hardswish = _unary("hardswish", activations.hardswish, "x relu6(x + 3) / 6")
 
 add = _of_two("add", arith.add, "the sum")
 subtract = _of_two("subtract", arith.sub, "the difference")

@@ -57,6 +57,7 @@ USAGE = [  # words, what is wrong, what is advised
     ("conv2d_transpose --shape 1,8,4,4,8,3,2,1 --output-padding 2", "2 with a stride of 2", "less than 2"),
     ("conv2d_transpose --shape 1,8,2,2,8,2,1,2", "padding 2 leaves nothing of 3 elements", "less padding"),
     ("conv2d_transpose --layer dcgan.up1 --layout NCHW16c", "no such schedule in layout NCHW16c", "NCHW or NHWC"),
+    ("dense --shape 8,8,8 --epilogue relu,bias", "'relu,bias' is no epilogue", "--help"),
     ("matmul --shape 8,8,8 --time soon", "'soon' is no duration", "--help"),
     ("matmul --shape 8,8,8 --trials 0", "'0' is not an integer of at least 1", "--help"),
     ("matmul --shape 8,8,8 --threads many", "'many' is not an integer of at least 1", "--help"),
@@ -143,6 +144,14 @@ def test_weights_are_constant_on_a_processor_unless_they_are_said_to_vary() -> N
     assert request_of(*words, "--variable-weights").template_args == whatever
     assert request_of(*words, "--target", "cuda -arch=sm_80").template_args == whatever
     assert request_of("dense", "--shape", "1,2,3").template_args == (1, 2, 3, "float32", True)
+
+
+def test_an_epilogue_is_the_last_argument() -> None:
+    words = ("--shape", "1,16,8,8,3,1,1", "--epilogue", "bias,relu6")
+    assert request_of("depthwise_conv2d", *words).template_args[-2:] == ("float32", "bias,relu6")
+    words = ("--shape", "1,2,3", "--epilogue", "bias,gelu")
+    assert request_of("matmul", *words).template_args[-3:] == ("float32", False, "bias,gelu")
+    assert request_of("dense", *words).template_args[-3:] == ("float32", True, "bias,gelu")
 
 
 def test_a_factor_varies_unless_it_is_said_to_be_constant() -> None:

@@ -260,6 +260,8 @@ erf = np.vectorize(math.erf)
 UNARY = {
     "relu": lambda x: np.maximum(x, 0), "exp": np.exp, "tanh": np.tanh, "erf": erf, "sin": np.sin, "cos": np.cos,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "gelu": lambda x: x * 0.5 * (1 + erf(x / np.sqrt(2))), "abs": np.abs,
+    "relu6": lambda x: np.clip(x, 0, 6), "silu": lambda x: x / (1 + np.exp(-x)),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "negative": np.negative, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc,
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
     "round": lambda x: np.copysign(np.floor(np.abs(x) + 0.5), x),

@@ -19,7 +19,8 @@ ALGORITHMS = (  # each gives None for a convolution that it does not fit
 
 def scheduled(cfg: Knobs, request: ConvolutionRequest) -> tuple[Schedule, Tensor]:
     """Give a schedule of a convolution, and its result."""
-    cfg.define_meaning([request.image, request.kernel, request.declare()])
+    meaning = request.declare_result(request.declare())
+    cfg.define_meaning([request.image, request.kernel, *request.epilogue.given, meaning])
     by_dots_of_bytes = int8_conv2d.plan(cfg, request)
     if by_dots_of_bytes is not None:  # nothing else comes near
         return choose(cfg, [by_dots_of_bytes]).scheduled()

@@ -28,6 +28,7 @@ from ...space import Knobs
 from ...template import get_target, get_threads
 from .. import register_tile as tile
 from ..convolution import Convolution
+from . import turned as turning
 from .algorithm import Plan
 from .request import ConvolutionRequest
 
@@ -53,12 +54,14 @@ class Stages:
     copied  of the image, with padding and in its layout, what is needed; None where the image is read itself
     packed  (ceil(F / T), C / D, KH, KW, D, T), where D channels are summed up at a time
     tiles   (N, ceil(F / T), OH, OW, T), the sums
+    turned  the sums in the layout of the result; None where the result is made of `tiles` themselves
     out     the result
     """
 
     copied: Tensor | None
     packed: Tensor
     tiles: Tensor
+    turned: Tensor | None
     out: Tensor
 
 
@@ -186,8 +189,8 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, lanes: 
         n, f, y, x = i if conv.is_nchw else (i[0], i[3], i[1], i[2])
         return tiles[n, f // block, y, x, f % block]
 
-    out = te.compute(outputs.shape, element, name="conv2d", varargs_names=[a.name for a in outputs.op.axis])
-    return Stages(None if image is conv.image else image, packed, tiles, out)
+    turned, out = turning.declare(request, "conv2d", outputs, element)
+    return Stages(None if image is conv.image else image, packed, tiles, turned, out)
 
 
 def _image(cfg: Knobs, conv: Convolution) -> tuple[Tensor, Window]:
@@ -220,9 +223,15 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, lanes:
     columns, column = stage.split(x, factor=cfg[WIDTH].val)
     shares, blocks = stage.split(blocks, nparts=_shares(cfg, conv, lanes))
     outer = [n, shares, bands, blocks] if cfg[OUTER].val else [n, shares, blocks, bands]
-    stage.reorder(*outer, rows, columns, vectors, row, column, lane)
-    stage.vectorize(lane)
-    tile.unroll_all(s, out, [vectors, row, column])
+    if stages.turned is None:
+        stage.reorder(*outer, rows, columns, vectors, row, column, lane)
+        stage.vectorize(lane)
+        tile.unroll_all(s, out, [vectors, row, column])
+    else:
+        stage.reorder(*outer, rows, columns, vectors, lane, row, column)
+        stage.vectorize(column)
+        tile.unroll_all(s, out, [vectors, lane, row])
+        turning.schedule(s, stages.turned, out, columns, lanes, lanes * cfg[VECTORS].val)
     parallel = tile.parallel_outer(s, out, outer)
     s[tiles].compute_at(stage, parallel if in_parts else columns)
     s[tiles].set_scope("local")

@@ -59,16 +59,17 @@ def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
     """Give the plan of a convolution, any for which packed weights are not faster by far."""
     if _is_better_packed(request):
         return None
-    out = request.declare()
+    sums = request.declare()
+    out = request.declare_result(sums)
     roles = Roles.of(out, request.layout)
 
     def scheduled() -> tuple[Schedule, Tensor]:
         s = create_schedule(out.op)
-        _schedule(cfg, s, out, roles)
+        _schedule(cfg, s, sums, out, roles)
         return s, out
 
     return Plan(
-        "direct", _define(cfg, out, roles), _estimate(roles, REACHED.get(request.layout, 1.0)), TILES, scheduled
+        "direct", _define(cfg, sums, roles), _estimate(roles, REACHED.get(request.layout, 1.0)), TILES, scheduled
     )
 
 
@@ -80,10 +81,10 @@ def _is_better_packed(request: ConvolutionRequest) -> bool:
     return conv.filters % tile.lanes_of(get_target()) == 0
 
 
-def _schedule(cfg: Knobs, s: Schedule, out: Tensor, roles: Roles) -> None:
+def _schedule(cfg: Knobs, s: Schedule, sums: Tensor, out: Tensor, roles: Roles) -> None:
     """Keep a tile of pixels by channels in registers over the reduction, in parallel over blocks of both."""
     lanes = tile.lanes_of(get_target())
-    cache = tile.accumulate(s, out)
+    cache = tile.accumulate(s, sums)
     cut = zip(TILES, (roles.channel, roles.height, roles.width), strict=True)
     parts = {axis: cfg[name].apply(s, out, axis) for name, axis in cut}
     inner = [part[1] for axis, part in parts.items() if axis is not roles.lane]
@@ -99,7 +100,7 @@ def _schedule(cfg: Knobs, s: Schedule, out: Tensor, roles: Roles) -> None:
     _padding(cfg, s, out, cache, parallel)
 
 
-def _define(cfg: Knobs, out: Tensor, roles: Roles) -> tuple[str, ...]:
+def _define(cfg: Knobs, sums: Tensor, roles: Roles) -> tuple[str, ...]:
     """Define the knobs, sizes of the register tile, order and unrolling of the reduction; give their names."""
     lanes = tile.lanes_of(get_target())
     channels, width = tile.size(roles.channel), tile.size(roles.width)
@@ -120,7 +121,7 @@ def _define(cfg: Knobs, out: Tensor, roles: Roles) -> tuple[str, ...]:
         cfg.define_split("tile_oh", roles.height, "factors", num_outputs=2, max_factor=7, default=(-1, 1))
     target, shape = get_target(), roles.register_tile(lanes)
     cfg.restrict(lambda *tiles: tile.fits_registers(target, *shape(*tiles)), *TILES)
-    return (*TILES, *_reduction_knobs(cfg, out))
+    return (*TILES, *_reduction_knobs(cfg, sums))
 
 
 def _estimate(roles: Roles, reached: float) -> Callable[[Any, Any, Any], Any]:
@@ -129,14 +130,14 @@ def _estimate(roles: Roles, reached: float) -> Callable[[Any, Any, Any], Any]:
     return lambda *tiles: reached * tile.estimate(*shape(*tiles)) * tile.coverage(width, tiles[2].size[-1])
 
 
-def _reduction_knobs(cfg: Knobs, out: Tensor) -> tuple[str, ...]:
-    innermost = [a for a in out.op.reduce_axis if a.name not in WINDOW_AXES][-1]
+def _reduction_knobs(cfg: Knobs, sums: Tensor) -> tuple[str, ...]:
+    innermost = [a for a in sums.op.reduce_axis if a.name not in WINDOW_AXES][-1]
     tile.define_reduction(cfg, tile.size(innermost))
     cfg.define_knob("unroll_kw", [False, True])
     cfg.define_knob("channels_first", [True, False])
     cfg.define_knob("rows_outermost", [False, True])
     names = ("unroll_k", "unroll_kw", "channels_first", "rows_outermost")
-    if tile.padded_input(out) is None:
+    if tile.padded_input(sums) is None:
         return names
     cfg.define_knob("pad_within", [False, True])
     return (*names, "pad_within")

@@ -154,7 +154,7 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution) -> Stag
     names = [a.name for a in outputs.op.axis]
     out = te.compute(
         outputs.shape,
-        lambda *i: sums[i[0], i[1] // block, i[1] % block, i[2] * columns + i[3]],
+        lambda *i: request.finished(sums[i[0], i[1] // block, i[1] % block, i[2] * columns + i[3]], i),
         name="conv2d",
         varargs_names=names,
     )

@@ -22,7 +22,6 @@ from ....ir.expr import Expr
 from ....schedule.schedule import Schedule, create_schedule
 from ....schedule.stage import Stage
 from ....te.axis import Axis
-from ....te.compute import compute
 from ....te.operators.cook_toom import transforms
 from ....te.operators.winograd import Sizes, Stages, winograd_result, winograd_stages
 from ....te.tensor import Tensor
@@ -30,6 +29,7 @@ from ....te.tolerance import tolerance
 from ...space import Knobs
 from ...template import get_target, get_threads
 from .. import register_tile as tile
+from . import turned as turning
 from .algorithm import Plan
 from .request import ConvolutionRequest
 from .winograd_cost import Blocking, Cost, Shape
@@ -40,6 +40,7 @@ ROWS = (4, 5, 6, 7, 8, 9, 10, 12, 13, 14)  # tiles of a register tile
 VECTORS = (1, 2, 3, 4)  # of output channels in a register tile
 KNOBS = ("winograd_outputs", "winograd_tiles", "winograd_rows", "winograd_vectors", "winograd_whole")
 UNROLL = "winograd_unroll"
+NAME = "conv2d_winograd"  # of the result
 FEWEST_SUMS = 8  # of a register tile: multiply-adds that the units have under way
 PIXELS = 16  # columns of the result that are turned together where channels do not lie side by side
 
@@ -128,7 +129,7 @@ class _Nest:
             shape.batch, shape.height, shape.width, (shape.padding, shape.padding), shape.image,
             (shape.channels, shape.filters), lanes, lanes * choice.vectors, blocking.block,
         )  # fmt: skip
-        self.stages, self.out = _declared(request, self.sizes, choice.outputs)
+        self.stages, self.turned, self.out = _declared(request, self.sizes, choice.outputs)
         self.s = create_schedule(self.out.op)
 
     def scheduled(self) -> tuple[Schedule, Tensor]:
@@ -172,14 +173,23 @@ class _Nest:
         row, p = stage.split(rows, factor=m)
         column, q = stage.split(columns, factor=m)
         panel, vector = channel
-        if self.request.layout == "NCHW":
+        if self.turned is not None:
+            column, some = stage.split(column, factor=max(1, min(PIXELS // m, self.sizes.block[2])))
+            pixels = stage.fuse(some, q)
+            stage.reorder(u, v, w, panel, image, row, vector, p, column, inner, pixels)
+            stage.vectorize(pixels)
+            stage.unroll(inner)
+            turning.schedule(self.s, self.turned, self.out, column, self.lanes, self.lanes)
+        elif self.request.layout == "NCHW":
             column, some = stage.split(column, factor=max(1, min(PIXELS // m, self.sizes.block[2])))
             stage.reorder(u, v, w, panel, image, row, vector, p, column, some, q, inner)
             stage.unroll(some)
+            stage.unroll(q)
+            stage.vectorize(inner)
         else:
             stage.reorder(u, v, w, panel, image, row, vector, p, column, q, inner)
-        stage.unroll(q)
-        stage.vectorize(inner)
+            stage.unroll(q)
+            stage.vectorize(inner)
         outer = [u, v, w, panel] if self.choice.whole else [u, v, w]
         block = tile.parallel_outer(self.s, self.out, outer)
         rows_of = self.s[self.stages.rows]
@@ -260,10 +270,10 @@ class _Nest:
             s[padded].vectorize(ci)
 
 
-def _declared(request: ConvolutionRequest, sizes: Sizes, outputs: int) -> tuple[Stages, Tensor]:
-    """Give the chain for a request, and its result."""
+def _declared(request: ConvolutionRequest, sizes: Sizes, outputs: int) -> tuple[Stages, Tensor | None, Tensor]:
+    """Give the chain for a request, sums that are turned if there are any, and the result."""
     image, kernel, forms = request.image, request.kernel, transforms(outputs, 3)
-    n, height, width, f = sizes.batch, sizes.height, sizes.width, sizes.channels[1]
+    total = request.declare()
 
     def chain(at: Callable[..., Any], weight: Callable[..., Any]) -> tuple[Stages, Callable[..., Any]]:
         stages = winograd_stages(at, weight, sizes, forms)
@@ -272,15 +282,14 @@ def _declared(request: ConvolutionRequest, sizes: Sizes, outputs: int) -> tuple[
     match request.layout:
         case "NCHW":
             stages, element = chain(lambda n, c, y, x: image[n, c, y, x], lambda o, i, y, x: kernel[o, i, y, x])
-            return stages, compute((n, f, height, width), lambda n, c, y, x: element(n, c, y, x), "conv2d_winograd")
+            return stages, *turning.declare(request, NAME, total, element)
         case "NHWC":
             stages, element = chain(lambda n, c, y, x: image[n, y, x, c], lambda o, i, y, x: kernel[y, x, i, o])
-            return stages, compute((n, height, width, f), lambda n, y, x, c: element(n, c, y, x), "conv2d_winograd")
+            return stages, *turning.declare(request, NAME, total, lambda n, y, x, c: element(n, c, y, x))
     taken, made = (int_value(d) or 1 for d in kernel.shape[-2:])
 
     def weight(o: Expr, i: Expr, y: Expr, x: Expr) -> Any:
         return kernel[o // made, i // taken, y, x, i % taken, o % made]
 
     stages, element = chain(lambda n, c, y, x: image[n, c // taken, y, x, c % taken], weight)
-    shape = (n, f // made, height, width, made)
-    return stages, compute(shape, lambda n, c, y, x, ci: element(n, c * made + ci, y, x), "conv2d_winograd")
+    return stages, *turning.declare(request, NAME, total, lambda n, c, y, x, ci: element(n, c * made + ci, y, x))

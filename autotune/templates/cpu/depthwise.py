@@ -45,10 +45,10 @@ class Layout:
     stride: int
 
     @classmethod
-    def of(cls, out: Tensor, layout: str, stride: int) -> Layout:
+    def of(cls, sums: Tensor, out: Tensor, layout: str, stride: int) -> Layout:
         """Give the roles in a layout."""
         axes = tuple(out.op.axis)
-        kh, kw = (tile.size(a) for a in out.op.reduce_axis)
+        kh, kw = (tile.size(a) for a in sums.op.reduce_axis)
         match layout:
             case "NCHW":
                 return cls(axes[:2], axes[2], axes[3], axes[3], (kh, kw), stride)
@@ -63,15 +63,15 @@ class Layout:
         return self.lane is self.width
 
 
-def schedule(cfg: Knobs, s: Schedule, out: Tensor, layout: str, stride: int) -> None:
-    """Define the knobs and schedule the convolution by them."""
-    roles, lanes = Layout.of(out, layout, stride), tile.lanes_of(get_target())
-    pad = tile.padded_input(out)
+def schedule(cfg: Knobs, s: Schedule, sums: Tensor, out: Tensor, layout: str, stride: int) -> None:
+    """Define the knobs and schedule the convolution by them: its sums, and the result that is made of them."""
+    roles, lanes = Layout.of(sums, out, layout, stride), tile.lanes_of(get_target())
+    pad = tile.padded_input(sums)
     _define(cfg, roles, lanes, pad is not None)
     within = pad is not None and cfg["pad"].val == "within"
     if pad is not None and not within:
         s[pad].compute_inline()
-    cache = tile.accumulate(s, out)
+    cache = tile.accumulate(s, sums)
     ho, hi = cfg["tile_h"].apply(s, out, roles.height)
     lo, li = cfg["tile_lane"].apply(s, out, roles.lane)
     inner, outer = [hi], [lo, ho]
@@ -86,7 +86,8 @@ def schedule(cfg: Knobs, s: Schedule, out: Tensor, layout: str, stride: int) -> 
     shared = channels if roles.is_along_width or len(channels) > 1 else [*channels, outer[0]]
     parallel = tile.parallel_outer(s, out, shared)
     s[cache].compute_at(s[out], outer[-1])
-    _accumulate(cfg, s, cache, roles, lanes)
+    position = next(n for n, axis in enumerate(out.op.axis) if axis is roles.lane)
+    _accumulate(cfg, s, cache, position, lanes)
     if within:
         assert pad is not None
         s[pad].compute_at(s[out], parallel)
@@ -155,10 +156,9 @@ def _promise(roles: Layout, lanes: int, rows: Any, across: Any, columns: Any) ->
     return work / time * covered * tile.coverage(tile.size(roles.height), rows)
 
 
-def _accumulate(cfg: Knobs, s: Schedule, cache: Tensor, roles: Layout, lanes: int) -> None:
+def _accumulate(cfg: Knobs, s: Schedule, cache: Tensor, position: int, lanes: int) -> None:
     stage = s[cache]
     spatial = list(stage.op.axis)
-    position = next(i for i, a in enumerate(spatial) if a.name == f"{roles.lane.name}_c")
     ry, rx = stage.op.reduce_axis
     loops, lane = tile.split_lanes(s, cache, spatial.pop(position), lanes, cfg["tile_lane"].size[-1])
     within = [rx, ry, *spatial, *loops] if cfg["order"].val == "rows" else [*spatial, *loops, ry, rx]

@@ -17,7 +17,6 @@ from ....ir.expr import Expr
 from ....schedule.schedule import Schedule
 from ....te import operators
 from ....te.operators.intrinsics import TAPS
-from ....te.operators.quantize import requantized
 from ....te.tensor import Tensor
 from .. import register_tile as tile
 
@@ -30,36 +29,9 @@ AROUND = 4.0  # cycles for a vector of sums: setting it to zero, making it bytes
 TILE = 20.0  # cycles around a tile
 
 
-@dataclass(frozen=True, slots=True)
-class Epilogue:
-    """What becomes of an int32 sum: itself, or `operators.requantize` of it.
-
-    scale      of the sums, one number or one for each channel; None leaves sums as they are
-    data_zero  the number that stands for zero in the data
-    """
-
-    scale: Tensor | float | None = None
-    bias: Tensor | None = None
-    zero_point: int = 0
-    dtype: str = "int32"
-    data_zero: int = 0
-
-    def declared(self, total: Tensor, axis: int) -> Tensor:
-        """Give the result by definition, from sums of products of data whose zero is 0; channels lie along `axis`."""
-        if self.scale is not None:
-            return operators.requantize(total, self.scale, self.zero_point, self.dtype, axis, self.bias)
-        return total
-
-    def element(self, total: Expr, channel: Expr) -> Expr:
-        """Give one element of the result, from a sum with bias and compensation."""
-        if self.scale is None:
-            return total
-        scale = self.scale[channel] if isinstance(self.scale, Tensor) else arith.const(self.scale, "float32")
-        return requantized(total, scale, self.zero_point, self.dtype)
-
-    def excess(self, data: Tensor) -> int:
-        """Give how much greater the unsigned numbers are than those that are meant."""
-        return self.data_zero + (SIGNED_EXCESS if str(data.dtype) == "int8" else 0)
+def excess_of(data: Tensor, data_zero: int) -> int:
+    """Give how much greater the unsigned numbers are than those that are meant; `data_zero` stands for zero."""
+    return data_zero + (SIGNED_EXCESS if str(data.dtype) == "int8" else 0)
 
 
 @dataclass(frozen=True, slots=True)

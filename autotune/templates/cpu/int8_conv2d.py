@@ -32,7 +32,7 @@ from ...template import get_target, get_threads
 from .. import register_tile as tile
 from ..convolution import Convolution
 from .algorithm import Plan
-from .int8 import DOTS, SIGNED_EXCESS, Epilogue, Offsets, accumulate, offsets, tile_cycles, unsigned
+from .int8 import DOTS, SIGNED_EXCESS, Offsets, accumulate, excess_of, offsets, tile_cycles, unsigned
 from .request import ConvolutionRequest
 
 TILE = VECTORS, HEIGHT, WIDTH = "int8_vectors", "int8_height", "int8_width"  # knobs: the register tile
@@ -61,11 +61,14 @@ def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
     """Give the plan of a convolution of bytes whose sums are the result."""
     if str(request.kernel.dtype) != "int8" or request.result != "int32":
         return None
-    return requantizing_plan(cfg, request, Epilogue())
+    return any_plan(cfg, request)
 
 
-def requantizing_plan(cfg: Knobs, request: ConvolutionRequest, epilogue: Epilogue) -> Plan | None:
-    """Give the plan of a convolution of bytes in NCHW or NHWC with any epilogue; groups must be whole vectors."""
+def any_plan(cfg: Knobs, request: ConvolutionRequest, data_zero: int = 0) -> Plan | None:
+    """Give the plan of a convolution of bytes in NCHW or NHWC, whatever its result; groups must be whole vectors.
+
+    data_zero  the number that stands for zero in the image
+    """
     conv, lanes = request.numbers(), tile.lanes_of(get_target())
     if conv is None or (conv.groups > 1 and (conv.filters % lanes or conv.channels % TAPS)):
         return None
@@ -73,7 +76,7 @@ def requantizing_plan(cfg: Knobs, request: ConvolutionRequest, epilogue: Epilogu
     _define(cfg, conv, lanes, share)
 
     def scheduled() -> tuple[Schedule, Tensor]:
-        stages = _declare(cfg, request, conv, epilogue, lanes)
+        stages = _declare(cfg, request, conv, data_zero, lanes)
         s = create_schedule(stages.out.op)
         _schedule(cfg, s, stages, conv, request.constant_weights, lanes)
         return s, stages.out
@@ -118,11 +121,11 @@ def _define(cfg: Knobs, conv: Convolution, lanes: int, share: Callable[..., Any]
     cfg.define_knob(OUTER, [False, True])
 
 
-def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, epilogue: Epilogue, lanes: int) -> Stages:
+def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, data_zero: int, lanes: int) -> Stages:
     """Give the convolution by way of a copy of the image, packed weights and tiles of sums."""
     block, groups = lanes * cfg[VECTORS].val, _groups(conv)
     (kh, kw), (rows, columns) = conv.taps, conv.positions
-    packed, excess = _packed(conv, block), epilogue.excess(request.image)
+    packed, excess = _packed(conv, block), excess_of(request.image, data_zero)
     copied, geometry = _copied(conv, excess, lanes)
     ends = zip((kh, kw, groups, TAPS), ("ry", "rx", "group", "four"), strict=True)
     ry, rx, group, four = (te.reduce_axis((0, n), name) for n, name in ends)
@@ -136,12 +139,12 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, epilogu
 
     filters = conv.filters * conv.groups
     sums = te.compute((conv.batch, -(-filters // block), rows, columns, block), total, name="sums")
-    added = offsets(packed, excess, epilogue.bias)
+    added, epilogue = offsets(packed, excess, request.epilogue.bias), request.epilogue.without_bias
 
     def element(*i: Expr) -> Expr:
         n, f, y, x = i if conv.is_nchw else (i[0], i[3], i[1], i[2])
         value = sums[n, f // block, y, x, f % block]
-        return epilogue.element(value if added is None else value + added.total[f // block, f % block], f)
+        return epilogue.element(value if added is None else value + added.total[f // block, f % block], i, f)
 
     out = te.compute(conv.place(conv.batch, filters, rows, columns), element, name="conv2d")
     return Stages(copied, packed, added, sums, out)

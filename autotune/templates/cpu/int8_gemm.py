@@ -30,7 +30,7 @@ from ...space import Knobs
 from ...template import get_target, get_threads
 from .. import register_tile as tile
 from .algorithm import Plan
-from .int8 import DOTS, SIGNED_EXCESS, Epilogue, Offsets, accumulate, offsets, tile_cycles, unsigned
+from .int8 import DOTS, SIGNED_EXCESS, Offsets, accumulate, excess_of, offsets, tile_cycles, unsigned
 from .product import ProductRequest
 
 TILE = ROWS, VECTORS = "int8_rows", "int8_vectors"  # knobs: the register tile
@@ -64,16 +64,16 @@ def plan(cfg: Knobs, request: ProductRequest) -> Plan | None:
     """Give the plan of a product of two matrices of bytes whose sums are the result."""
     if request.result.ndim != 2 or str(request.b.dtype) != "int8" or str(request.product.dtype) != "int32":
         return None
-    return requantizing_plan(cfg, request, Epilogue())
+    return any_plan(cfg, request)
 
 
-def requantizing_plan(cfg: Knobs, request: ProductRequest, epilogue: Epilogue) -> Plan:
-    """Give the plan of a product of bytes with any epilogue."""
+def any_plan(cfg: Knobs, request: ProductRequest, data_zero: int = 0) -> Plan:
+    """Give the plan of a product of bytes, whatever its result; `data_zero` stands for zero in the first factor."""
     lanes = tile.lanes_of(get_target())
     _define(cfg, request, lanes)
 
     def scheduled() -> tuple[Schedule, Tensor]:
-        stages = _declare(cfg, request, epilogue, lanes)
+        stages = _declare(cfg, request, data_zero, lanes)
         s = create_schedule(stages.out.op)
         _schedule(cfg, s, stages, request, lanes)
         return s, stages.out
@@ -123,7 +123,7 @@ def _lies_along(matrix: Tensor, request: ProductRequest) -> bool:
     return kept < depth
 
 
-def _declare(cfg: Knobs, request: ProductRequest, epilogue: Epilogue, lanes: int) -> Stages:
+def _declare(cfg: Knobs, request: ProductRequest, data_zero: int, lanes: int) -> Stages:
     """Give the product by way of packed weights and tiles of sums."""
     a, m, n = request.a, request.m, request.n
     width, groups = cfg[VECTORS].val * lanes, -(-request.k // TAPS)
@@ -136,11 +136,11 @@ def _declare(cfg: Knobs, request: ProductRequest, epilogue: Epilogue, lanes: int
         return te.sum(left.astype("int32") * packed[block, group, lane, four].astype("int32"), axis=[group, four])
 
     sums = te.compute((m, -(-n // width), width), total, name="sums")
-    added = offsets(packed, epilogue.excess(a), epilogue.bias)
+    added, epilogue = offsets(packed, excess_of(a, data_zero), request.epilogue.bias), request.epilogue.without_bias
 
     def element(i: Expr, j: Expr) -> Expr:
         value = sums[i, j // width, j % width]
-        return epilogue.element(value if added is None else value + added.total[j // width, j % width], j)
+        return epilogue.element(value if added is None else value + added.total[j // width, j % width], (i, j), j)
 
     return Stages(copied, packed, added, sums, te.compute((m, n), element, name="product"))
 

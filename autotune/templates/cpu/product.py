@@ -12,25 +12,29 @@ from ....te.nodes import Read
 from ....te.operation import ComputeOp, Operation
 from ....te.tensor import Tensor
 from .. import register_tile as tile
+from ..epilogue import Epilogue, last
 
 
 @dataclass(frozen=True, slots=True)
 class ProductRequest:
     """Two matrices, or batches of them, and their product.
 
-    result      what is stored: the sums, or these in another type
+    product     the sums
+    result      what is stored: the sums, or what the epilogue makes of them
     constant_b  whether what is made of the second factor alone may be made ahead of the calls
     """
 
     a: Tensor
     b: Tensor
+    product: Tensor
     result: Tensor
     constant_b: bool
+    epilogue: Epilogue
 
-    @property
-    def product(self) -> Tensor:
-        """Give the sums."""
-        return self.result if self.result.op.reduce_axis else self.result.op.inputs[0]
+    @classmethod
+    def of(cls, a: Tensor, b: Tensor, product: Tensor, constant_b: bool, epilogue: Epilogue) -> ProductRequest:
+        """Give the request for what an epilogue makes of a product."""
+        return cls(a, b, product, epilogue.declared(product, last), constant_b, epilogue)
 
     @property
     def rows(self) -> Axis:
@@ -45,7 +49,7 @@ class ProductRequest:
     @property
     def in_place(self) -> bool:
         """Tell whether the sums can wait in the result for the rest of their terms."""
-        return bool(self.result.op.reduce_axis) and self.result.dtype == float32
+        return self.result is self.product and self.result.dtype == float32
 
     @property
     def batch(self) -> int:

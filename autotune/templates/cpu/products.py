@@ -14,7 +14,7 @@ ALGORITHMS = (gemm.plan, dots.plan)  # each gives None for a product that it doe
 
 def scheduled(cfg: Knobs, request: ProductRequest) -> tuple[Schedule, Tensor]:
     """Give a schedule of a product, and its result."""
-    cfg.define_meaning([request.a, request.b, request.result])
+    cfg.define_meaning([request.a, request.b, *request.epilogue.given, request.result])
     by_dots_of_bytes = int8_gemm.plan(cfg, request)
     if by_dots_of_bytes is not None:  # nothing else comes near
         return choose(cfg, [by_dots_of_bytes]).scheduled()

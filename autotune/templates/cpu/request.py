@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ....ir.expr import Expr
 from ....te import operators
 from ....te.tensor import Tensor
-from ..convolution import Convolution
+from ..convolution import Convolution, channel_of
+from ..epilogue import NONE, Epilogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,7 @@ class ConvolutionRequest:
     layout            "NCHW", "NHWC" or in blocks, "NCHW16c"
     result            type that is summed up and stored
     constant_weights  whether what is made of the weights alone may be made ahead of the calls
+    epilogue          what becomes of the sums
     """
 
     image: Tensor
@@ -27,6 +31,7 @@ class ConvolutionRequest:
     layout: str
     result: str
     constant_weights: bool
+    epilogue: Epilogue = NONE
 
     def numbers(self) -> Convolution | None:
         """Give the convolution as numbers, or None for a layout in blocks."""
@@ -36,7 +41,15 @@ class ConvolutionRequest:
         return Convolution.of(self.image, self.kernel, *window, self.groups, self.layout)
 
     def declare(self) -> Tensor:
-        """Give the convolution as its definition says it."""
+        """Give the sums as the convolution's definition says them."""
         return operators.conv2d(
             self.image, self.kernel, self.stride, self.padding, self.dilation, self.layout, self.result, self.groups
         )
+
+    def finished(self, total: Expr, at: Sequence[Expr]) -> Expr:
+        """Give the element of the result at indices `at`, from its sum."""
+        return self.epilogue.element(total, at, channel_of(self.layout, at))
+
+    def declare_result(self, total: Tensor) -> Tensor:
+        """Give the result from a tensor of sums, as its definition says it."""
+        return self.epilogue.declared(total, lambda at: channel_of(self.layout, at))
