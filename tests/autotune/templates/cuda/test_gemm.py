@@ -110,6 +110,14 @@ def test_no_default_spills(shape, arch):
     assert not compile_cubin(emit_programs([program_of(task, configured(task))]).text, arch).faults
 
 
+def test_a_product_takes_an_epilogue():
+    m, n, k = 40, 36, 48
+    task = create("matmul", (m, n, k, False, False, "float32", False, "bias,residual,relu"), "cuda -arch=sm_80")
+    a, b, bias, residual = uniform(m, (m, k), (k, n), (n,), (m, n))
+    exact = np.maximum(a.astype(float) @ b + bias + residual, 0)
+    assert_close(emulated(task, configured(task), [a, b, bias, residual]), exact, k + 2)
+
+
 def test_bias_and_activation_are_part_of_the_kernel():
     """The epilogue of a graph: the template's scheduling function on an expression with more behind the product."""
     m, n, k = 40, 36, 20

@@ -9,6 +9,7 @@ from tilewright import te
 from tilewright.autotune.task import Task, create
 from tilewright.autotune.template import get_config, template
 from tilewright.autotune.templates.cuda import products
+from tilewright.autotune.templates.epilogue import Epilogue, last
 from tilewright.autotune.templates.product_types import ProductTypes
 from tilewright.codegen.cuda.screens.limits import check_limits
 from tilewright.codegen.cuda.screens.screens import screen, screen_failures
@@ -111,7 +112,7 @@ def biased(m: int, n: int, k: int, dtype: str):
     a, b = te.placeholder((m, k), types.operands, "A"), te.placeholder((k, n), types.operands, "B")
     bias = te.placeholder((n,), types.total, "bias")
     total = operators.matmul(a, b, bias, types.total, activation=operators.relu, precision=types.precision)
-    s = create_schedule(types.stored(total).op)
+    s = create_schedule(Epilogue(dtype=types.result).declared(total, last).op)
     products.schedule(get_config(), s)
     return s, [a, b, bias, *s.outputs]
 
