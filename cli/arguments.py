@@ -13,6 +13,7 @@ from ..autotune.builder import BUILDERS
 from ..autotune.templates.epilogue import EpilogueForm
 from ..ir.errors import Error
 from ..ir.target import Target
+from ..runtime.pool_text import MAX_THREADS
 
 USAGE_ERROR = 2
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -89,6 +90,13 @@ def count(text: str) -> int:
     if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
     return int(text)
+
+
+def threads(text: str) -> int:
+    """Read a number of threads that the pool can have."""
+    if (number := count(text)) > MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{number} threads are more than {MAX_THREADS}")
+    return number
 
 
 def natural(text: str) -> int:

@@ -29,4 +29,5 @@ BATCH_MATMUL = Operator(
     constant=constant_b,
     epilogue=True,
     dtypes=(*FLOATS, "tf32", "int8", "uint8"),
+    example="--layer bert.scores --time 30s",
 )

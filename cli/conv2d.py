@@ -5,16 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .arguments import count
-from .operators import FLOATS, Operator, add_variable_weights, check_window, constant_weights
+from .operators import FLOATS, Operator, add_image_flags, add_variable_weights, check_window, constant_weights
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--layout", default="NCHW", help="NCHW (default), NHWC, or NCHW16c: data and weights in blocks of 16 channels"
-    )
-    parser.add_argument("--dilation", type=count, default=1, metavar="N", help="distance of the kernel's taps")
-    parser.add_argument("--groups", type=count, default=1, metavar="N", help="of channels convolved by themselves")
+    add_image_flags(parser)
     add_variable_weights(parser)
 
 
@@ -35,4 +30,5 @@ CONV2D = Operator(
     dtypes=(*FLOATS, "tf32", "int8", "uint8"),
     constant=constant_weights,
     epilogue=True,
+    example="--shape 1,256,14,14,256,3,1,1 --layout NHWC --time 30s",
 )

@@ -37,4 +37,5 @@ CONV2D_TRANSPOSE = Operator(
     arguments=_arguments,
     add_flags=_add_flags,
     constant=constant_weights,
+    example="--shape 1,256,14,14,128,4,2,1 --time 30s",
 )

@@ -22,4 +22,5 @@ DENSE = Operator(
     dtypes=(*FLOATS, "tf32", "int8", "uint8"),
     constant=constant_weights,
     epilogue=True,
+    example="--layer bert.qkv --time 30s",
 )

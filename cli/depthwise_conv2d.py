@@ -32,4 +32,5 @@ DEPTHWISE_CONV2D = Operator(
     add_flags=_add_flags,
     dtypes=(*FLOATS, "int8"),
     epilogue=True,
+    example="--shape 1,144,56,56,3,1,1 --time 30s",
 )

@@ -28,4 +28,5 @@ MATMUL = Operator(
     constant=constant_b,
     epilogue=True,
     dtypes=(*FLOATS, "tf32", "int8", "uint8"),
+    example="--shape 512,512,512 --constant-b --time 30s",
 )

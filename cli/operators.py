@@ -14,7 +14,19 @@ from ..autotune.strategies.xgb import XgbStrategy
 from ..autotune.templates.epilogue import FORM
 from ..autotune.tuner import MakeStrategy
 from ..ir.target import Target
-from .arguments import Parser, UsageError, count, device, duration_s, epilogue, natural, one_of, read_shape, target
+from .arguments import (
+    Parser,
+    UsageError,
+    count,
+    device,
+    duration_s,
+    epilogue,
+    natural,
+    one_of,
+    read_shape,
+    target,
+    threads,
+)
 from .layers import Layer, find_layer
 
 TUNERS: Mapping[str, MakeStrategy] = {
@@ -34,6 +46,18 @@ EXIT_CODES = """exit status:
 """
 
 
+def type_constancy_epilogue(options: argparse.Namespace) -> tuple[Any, ...]:
+    """Give the last of a template's arguments: data type, constancy and epilogue, up to the last that is no default."""
+    operator: Operator = options.operator
+    found: list[tuple[Any, Any]] = [(options.dtype, operator.dtypes[0])]  # with the defaults
+    if operator.constant is not None:
+        found.append((operator.constant(options) and not is_for_gpu(options), False))
+    if operator.epilogue:
+        found.append((options.epilogue, ""))
+    needed = max((n for n, (value, default) in enumerate(found, start=1) if value != default), default=0)
+    return tuple(value for value, _ in found[:needed])
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """An operator that can be tuned.
@@ -48,6 +72,9 @@ class Operator:
     constant   tells from its flags whether the weights are the same in all calls, for a processor; None where the
                template does not ask
     epilogue   whether something may become of its sums before they are stored
+    last_arguments  gives those of the template that follow `arguments`: by default data type, constancy, epilogue
+    example    flags of a command that can be tried
+    layers_of  the operator whose known layers these are, if not its own
     """
 
     name: str
@@ -59,6 +86,9 @@ class Operator:
     dtypes: tuple[str, ...] = FLOATS
     constant: Callable[[argparse.Namespace], bool] | None = None
     epilogue: bool = False
+    last_arguments: Callable[[argparse.Namespace], tuple[Any, ...]] = type_constancy_epilogue
+    example: str = ""
+    layers_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +130,8 @@ def add_operator(commands: Any, operator: Operator, run: Callable[[argparse.Name
     """Add the subcommand of an operator."""
     form = ",".join(operator.form)
     description = f"Tune {operator.summary}.\n\n  shape  {form}\n         {operator.notes}"
+    if operator.example:
+        description += f"\n\n  autotune {operator.name} {operator.example}"
     parser: Parser = commands.add_parser(
         operator.name, help=f"tune {operator.summary}", description=description, epilog=EXIT_CODES
     )
@@ -122,7 +154,7 @@ def _add_search_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     what = "what to compile for: llvm (default: this processor), cuda, 'cuda -arch=sm_90a'"
     add("--target", type=target, default="llvm", help=what)
-    add("--threads", type=count, metavar="N", help="threads of the kernel (default: one per processor)")
+    add("--threads", type=threads, metavar="N", help="threads of the kernel (default: one per processor)")
     add("--trials", type=count, metavar="N", help="stop after N trials in all, those in the database included")
     add("--time", type=duration_s, metavar="TIME", help="stop after 60s, 10m, 1h (default: 60s, if no --trials)")
     tuner = one_of("tuner", TUNERS)
@@ -145,7 +177,7 @@ def understand(options: argparse.Namespace) -> Request:
     """Give the request that parsed flags mean.  Raises UsageError for flags that mean nothing together."""
     operator: Operator = options.operator
     check_flags(options)
-    layer = find_layer(options.layer, operator.name) if options.layer else None
+    layer = find_layer(options.layer, operator.layers_of or operator.name) if options.layer else None
     shape = layer.shape if layer else read_shape(options.shape, operator.form)
     _take_flags(options, layer)
     limited = options.trials is not None or options.time is not None
@@ -153,7 +185,7 @@ def understand(options: argparse.Namespace) -> Request:
         operator=operator,
         layer=options.layer or "",
         shape=shape,
-        template_args=operator.arguments(shape, options) + _last_arguments(options),
+        template_args=operator.arguments(shape, options) + operator.last_arguments(options),
         layout=getattr(options, "layout", ""),
         dtype=options.dtype,
         target=options.target,
@@ -169,16 +201,13 @@ def understand(options: argparse.Namespace) -> Request:
     )
 
 
-def _last_arguments(options: argparse.Namespace) -> tuple[Any, ...]:
-    """Give the last of a template's arguments: data type, constancy and epilogue, up to the last that is no default."""
-    operator: Operator = options.operator
-    found: list[tuple[Any, Any]] = [(options.dtype, operator.dtypes[0])]  # with the defaults
-    if operator.constant is not None:
-        found.append((operator.constant(options) and not is_for_gpu(options), False))
-    if operator.epilogue:
-        found.append((options.epilogue, ""))
-    needed = max((n for n, (value, default) in enumerate(found, start=1) if value != default), default=0)
-    return tuple(value for value, _ in found[:needed])
+def add_image_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a convolution of images."""
+    parser.add_argument(
+        "--layout", default="NCHW", help="NCHW (default), NHWC, or NCHW16c: data and weights in blocks of 16 channels"
+    )
+    parser.add_argument("--dilation", type=count, default=1, metavar="N", help="distance of the kernel's taps")
+    parser.add_argument("--groups", type=count, default=1, metavar="N", help="of channels convolved by themselves")
 
 
 def add_variable_weights(parser: argparse.ArgumentParser) -> None:

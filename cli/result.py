@@ -86,7 +86,7 @@ def as_table(request: Request, task: Task, result: TuneResult, database: str) ->
         f"record {result.key} in {database}",
     ]
     if result.best is None:
-        lines.append("no valid kernel was found")
+        lines.append("no valid kernel was found" if result.history else "no time was left for any: a longer --time")
     return Group(table, *(Text(line, overflow="fold") for line in lines))
 
 

@@ -81,6 +81,9 @@ def declare_convolution(
     batch, channels, height, width = data
     count, kh, kw = filters
     block = block_of(layout)
+    if channels % groups or count % groups:
+        fact = f"{channels} input and {count} output channels in {groups} groups"
+        raise TuneError("conv2d", fact, advice="a number of groups that divides both")
     if channels % (groups * block) or count % (groups * block):
         fact = f"{channels} input and {count} output channels in {groups} groups are not whole blocks of {block}"
         raise TuneError("conv2d", fact, advice="the layout NCHW or NHWC, or a block that divides them")

@@ -14,6 +14,7 @@ from .operations import (
     Quantized,
     Reduction,
     Softmax,
+    Summed,
     Transposed,
     Workload,
 )
@@ -162,6 +163,20 @@ def blocked_3x3() -> Iterator[Named]:
         yield f"{size}_{channels}_{filters}", replace(square(size, channels, filters, 3), layout="NCHW16c")
 
 
+def channels_last() -> Iterator[Named]:
+    """Give main layers of ResNet-50 and of MobileNetV2 in NHWC."""
+    main = "stem conv2_reduce1 conv2_3x3s1 conv2_expand conv3_3x3s2 conv3_3x3 conv3_expand conv3_reduce conv4_shortcut"
+    main += " conv4_3x3 conv4_expand conv4_reduce conv5_3x3 conv5_expand conv5_reduce"
+    light = "stem dw112_32k3s1 expand56_24_144 dw56_144k3s1 project56_144_24 dw28_192k3s1 expand14_64_384"
+    light += " project14_384_64 dw14_576k3s2 expand7_160_960 project7_960_320 head7_320"
+    for prefix, names, layers in (
+        ("r50_", main, resnet50()),
+        ("mb2_", light, inverted_bottlenecks(MOBILENETV2)),
+    ):
+        known = {name: conv for name, conv in layers if type(conv) is Convolution}
+        yield from ((prefix + name, replace(known[name], layout="NHWC")) for name in names.split())
+
+
 def squares(constant: bool) -> Iterator[Named]:
     """Give products of square matrices."""
     for size in (64, 128, 256, 512, 1024, 2048, 4096):
@@ -227,6 +242,31 @@ def quantized() -> Iterator[Named]:
     yield from ((f"Q{name}", Quantized(of)) for name, of in resnet18() if type(of) is Convolution)
 
 
+def quantized_layers() -> Iterator[Named]:
+    """Give bytes of every other family: layers of ResNet-50, MobileNetV2 and BERT, windows, odd sizes."""
+    some = {
+        "r50": (resnet50(), "conv2_reduce1 conv2_expand conv3_expand conv4_reduce conv4_3x3 conv5_expand conv5_reduce"),
+        "mb2": (
+            inverted_bottlenecks(MOBILENETV2),
+            "stem dw112_32k3s1 dw56_144k3s1 dw14_384k3s1 expand56_24_144 project56_144_24 expand14_64_384 head7_320",
+        ),
+        "vgg": (vgg16(), "112_64_128 28_512_512"),
+        "odd": (odd_convolutions(), "5x5_28_64 dilated2_28_128 groups4_28_128 odd_13_100_75 odd_31_37_41"),
+        "bert": (transformers(), "bert_proj bert_up bert_down gpt2_token_up"),
+        "gemm": (odd_products(), "16x1024x1024 64x64x4096 333x555x777 197x768x768"),
+    }
+    for prefix, (layers, names) in some.items():
+        known = {name: of for name, of in layers if isinstance(of, Convolution | Product)}
+        yield from ((f"{prefix}_{name}", Quantized(known[name])) for name in names.split())
+
+
+def quantized_batches() -> Iterator[Named]:
+    """Give batches of products of bytes, u8 by s8, both variable, whose int32 sums are the result."""
+    shapes = ((12, 128, 128, 64), (12, 128, 64, 128), (12, 512, 512, 64), (8, 197, 197, 64))
+    for batch, m, n, k in shapes:
+        yield f"Q{batch}_{m}x{n}x{k}", Summed(Product(m, n, k, batch=batch, constant=False))
+
+
 FAMILIES = {
     "resnet18": resnet18,
     "resnet50": resnet50,
@@ -237,6 +277,7 @@ FAMILIES = {
     "odd_conv": odd_convolutions,
     "transposed": transposed,
     "blocked": blocked_3x3,
+    "nhwc": channels_last,
     "gemm": lambda: squares(constant=True),
     "gemm_variable": lambda: squares(constant=False),
     "transformer": transformers,
@@ -244,6 +285,8 @@ FAMILIES = {
     "batch_matmul": batches,
     "memory": memory_bound,
     "int8": quantized,
+    "int8_layers": quantized_layers,
+    "int8_batch_matmul": quantized_batches,
 }
 
 

@@ -38,7 +38,7 @@ class Convolution:
 
     data     batch, channels, height, width, whatever the layout
     filters  output channels, kernel height, kernel width
-    layout   "NCHW", or blocked "NCHW16c" with weights OIHW16i16o
+    layout   "NCHW", "NHWC" with weights HWIO, or blocked "NCHW16c" with weights OIHW16i16o
     """
 
     data: tuple[int, int, int, int]
@@ -62,7 +62,7 @@ class Convolution:
     @property
     def block(self) -> int:
         """Give the channels in a block, 1 for the plain layout."""
-        return 1 if self.layout == "NCHW" else int(self.layout[4:-1])
+        return int(self.layout[4:-1] or 1)
 
     @property
     def plain_weights(self) -> tuple[int, int, int, int]:
@@ -82,19 +82,32 @@ class Convolution:
     @property
     def operands(self) -> tuple[Operand, ...]:
         """Give image and weights in the layout."""
-        count, depth, height, width = self.plain_weights
-        block = self.block
-        weights = (count // block, depth // block, height, width, block, block) if block > 1 else self.plain_weights
-        return Operand("data", self._blocked(self.data)), Operand("kernel", weights, constant=True)
+        return Operand("data", self._image(self.data)), Operand("kernel", self._weights(), constant=True)
 
     @property
     def result(self) -> Operand:
         """Give the result in the layout."""
-        return Operand("out", self._blocked(self.plain_result))
+        return Operand("out", self._image(self.plain_result))
 
-    def _blocked(self, shape: tuple[int, int, int, int]) -> tuple[int, ...]:
+    def _image(self, shape: tuple[int, int, int, int]) -> tuple[int, ...]:
         batch, channels, height, width = shape
-        return (batch, channels // self.block, height, width, self.block) if self.block > 1 else shape
+        match self.layout:
+            case "NCHW":
+                return shape
+            case "NHWC":
+                return batch, height, width, channels
+            case _:
+                return batch, channels // self.block, height, width, self.block
+
+    def _weights(self) -> tuple[int, ...]:
+        count, depth, height, width = self.plain_weights
+        match self.layout:
+            case "NCHW":
+                return self.plain_weights
+            case "NHWC":
+                return (height, width, count, 1) if self.depthwise else (height, width, depth, count)
+            case _:
+                return count // self.block, depth // self.block, height, width, self.block, self.block
 
     @property
     def terms(self) -> int:
@@ -361,11 +374,43 @@ class Quantized:
             case Convolution() as of:
                 window = (of.stride, of.padding, of.dilation, of.groups, of.layout)
                 return "qconv2d", (of.data, of.filters, *window, *sums)
-            case Product() as of:
+            case Product(batch=0) as of:
                 return "qmatmul", (of.m, of.n, of.k, False, *sums)
 
 
-Operation = Convolution | Transposed | Product | Softmax | LayerNorm | BiasRelu | Reduction | Quantized
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """A product of bytes, u8 by s8, whose exact int32 sums are the result."""
+
+    of: Product
+    limit: ClassVar[Limit] = "dot"
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give both factors."""
+        a, b = self.of.operands
+        return Operand(a.name, a.shape, "uint8"), Operand(b.name, b.shape, "int8", b.constant)
+
+    @property
+    def result(self) -> Operand:
+        """Give the sums."""
+        return Operand(self.of.result.name, self.of.result.shape, "int32")
+
+    @property
+    def flop(self) -> int:
+        """Give the operations, two for each product."""
+        return self.of.flop
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give the template and its arguments."""
+        of = self.of
+        if of.batch:
+            return "batch_matmul", (of.batch, of.m, of.n, of.k, False, "uint8", of.constant)
+        return "matmul", (of.m, of.n, of.k, False, False, "uint8", of.constant)
+
+
+Operation = Convolution | Transposed | Product | Softmax | LayerNorm | BiasRelu | Reduction | Quantized | Summed
 
 
 def moved_bytes(operation: Operation) -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Transposed
+from .layouts import laid_out, plain_image, plain_weights
+from .operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Summed, Transposed
 
 EPS = float(np.finfo(np.float32).eps)
 EXP_ERROR = 16  # units of eps allowed for an exponential, its argument's rounding included
@@ -34,11 +35,8 @@ def reference(operation: Operation, arrays: list[np.ndarray]) -> Reference:
     """
     wide = [array.astype(np.float64) for array in arrays]
     match operation:
-        case Convolution(block=1):
-            return _sums(operation.terms, *(convolve(operation, *pair) for pair in (wide, map(np.abs, wide))))
         case Convolution():
-            plain = convolve_blocked(operation, *wide), convolve_blocked(operation, *map(np.abs, wide))
-            return _sums(operation.terms, *plain)
+            return _sums(operation.terms, *(convolve(operation, *pair) for pair in (wide, map(np.abs, wide))))
         case Transposed():
             return _sums(operation.terms, *(spread(operation, *pair) for pair in (wide, map(np.abs, wide))))
         case Product(k=k):
@@ -57,6 +55,9 @@ def reference(operation: Operation, arrays: list[np.ndarray]) -> Reference:
             return Reference(value, np.full_like(value, np.finfo(np.float32).tiny))
         case Reduction(m=m, n=n, axis=axis):
             return _sums((m, n)[axis], wide[0].sum(axis=axis), np.abs(wide[0]).sum(axis=axis))
+        case Summed():
+            value = wide[0] @ wide[1]  # exact: below 2^53
+            return Reference(value, np.full_like(value, 0.5))
         case Quantized(of=of, multiplier=multiplier):
             sums = convolve(of, *wide) if type(of) is Convolution else wide[0] @ wide[1]  # exact: below 2^53
             value = np.clip(sums * multiplier, 0, 255)
@@ -76,8 +77,9 @@ def _normalized(n: int, epsilon: float, data: np.ndarray, gamma: np.ndarray, bet
 
 
 def convolve(conv: Convolution, data: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Give the convolution of NCHW data by OIHW weights: one product of matrices for each tap of the window."""
+    """Give the convolution, all in its layout: one product of matrices for each tap of the window."""
     batch, channels, *_ = conv.data
+    data, weights = plain_image(conv, data), plain_weights(conv, weights)
     _, count, height, width = conv.plain_result
     pad = (conv.padding, conv.padding)
     padded = np.pad(data, ((0, 0), (0, 0), pad, pad))
@@ -90,7 +92,7 @@ def convolve(conv: Convolution, data: np.ndarray, weights: np.ndarray) -> np.nda
             columns = slice(left, left + (width - 1) * conv.stride + 1, conv.stride)
             pixels = padded[:, :, rows, columns].reshape(batch, conv.groups, channels // conv.groups, -1)
             out += grouped[..., ky, kx] @ pixels
-    return out.reshape(conv.plain_result)
+    return laid_out(conv, out.reshape(conv.plain_result))
 
 
 def spread(conv: Transposed, data: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -109,12 +111,3 @@ def spread(conv: Transposed, data: np.ndarray, weights: np.ndarray) -> np.ndarra
             columns = slice(kx, kx + (width - 1) * conv.stride + 1, conv.stride)
             whole[:, :, rows, columns] += part
     return whole[:, :, edge : edge + high, edge : edge + wide]
-
-
-def convolve_blocked(conv: Convolution, data: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Give the convolution of NCHW16c data by OIHW16i16o weights, in blocks as the data."""
-    batch, count, height, width = conv.plain_result
-    image = np.moveaxis(data, 4, 2).reshape(conv.data)
-    kernel = weights.transpose(0, 5, 1, 4, 2, 3).reshape(conv.plain_weights)
-    out = convolve(conv, image, kernel)
-    return np.moveaxis(out.reshape(batch, count // conv.block, conv.block, height, width), 2, 4)

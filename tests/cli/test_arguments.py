@@ -61,6 +61,8 @@ USAGE = [  # words, what is wrong, what is advised
     ("matmul --shape 8,8,8 --time soon", "'soon' is no duration", "--help"),
     ("matmul --shape 8,8,8 --trials 0", "'0' is not an integer of at least 1", "--help"),
     ("matmul --shape 8,8,8 --threads many", "'many' is not an integer of at least 1", "--help"),
+    ("matmul --shape 8,8,8 --threads 257", "257 threads are more than 256", "--help"),
+    ("conv2d --shape 1,8,8,8,9,3,1,1 --groups 4", "8 input and 9 output channels in 4 groups", "divides both"),
     ("matmul --shape 8,8,8 --seed -1", "'-1' is not an integer of at least 0", "--help"),
     ("matmul --shape 8,8,8 --tuner xgd", "there is no tuner 'xgd'; xgb", "--help"),
     ("matmul --shape 8,8,8 --target hip", "unknown kind in 'hip'", "--help"),
@@ -79,6 +81,20 @@ USAGE = [  # words, what is wrong, what is advised
     ("records exprt", "invalid choice: 'exprt'", "--help"),
     ("records export", "required: key", "--help"),
     ("records --dbb x", "there is no flag --dbb", "--db"),
+    ("qmatmul --shape 8,8,8 --data-zero 256", "--data-zero 256 is no uint8", "0 to 255"),
+    ("qmatmul --shape 8,8,8 --out-dtype int8 --zero-point -129", "--zero-point -129 is no int8", "-128 to 127"),
+    ("qmatmul --shape 8,8,8 --zero-point x", "'x' is not an integer", "--help"),
+    ("qmatmul --shape 8,8,8 --multiplier 0", "'0' is not a number above 0", "--help"),
+    ("qmatmul --shape 8,8,8 --multiplier much", "'much' is not a number above 0", "--help"),
+    ("qmatmul --shape 8,8,8 --dtype float32", "there is no data type 'float32'", "--help"),
+    ("qmatmul --shape 8,8,8 --out-dtype int32", "there is no type of a byte 'int32'", "--help"),
+    ("qmatmul --shape 8,8", "the shape 8,8 has 2 numbers, not 3", "--shape M,N,K"),
+    ("qmatmul --shape 8,8,8 --target cuda --device emulate", "no schedule for a GPU", "a processor"),
+    ("qmatmul --layer resnet18.C6", "resnet18.C6 is a layer of conv2d", "autotune conv2d"),
+    ("qconv2d --layer bert.qkv", "bert.qkv is a layer of dense", "autotune dense"),
+    ("qconv2d --shape 1,3,4,4,8,7,1,1", "a kernel of 7 does not fit in an image of 4", "padding of at least 2"),
+    ("qconv2d --shape 1,6,8,8,6,3,1,1 --groups 3", "6 output channels in 3 groups", "NCHW or NHWC"),
+    ("qconv3d", "there is no operator or command 'qconv3d'", "qconv2d"),
     ("list resnet", "there is no network 'resnet'", "resnet18"),
     ("--hepl", "unrecognized arguments: --hepl", "--help"),
 ]
@@ -176,6 +192,19 @@ def test_a_data_type_is_the_last_argument_of_the_template() -> None:
     )
     words = ("dense", "--shape", "1,2,3", "--variable-weights", "--dtype", "float32")
     assert request_of(*words).template_args == (1, 2, 3)
+
+
+def test_products_and_convolutions_of_bytes_take_types_scale_bias_and_zeros() -> None:
+    words = ("qmatmul", "--shape", "1,2,3")
+    assert request_of(*words).template_args == (1, 2, 3, False, "uint8", "uint8", None, False, 0, 0, True)
+    more = ("--transpose-b", "--dtype", "int8", "--out-dtype", "int8", "--multiplier", "0.5", "--bias")
+    zeros = ("--data-zero", "-3", "--zero-point", "7", "--variable-weights")
+    wanted = (1, 2, 3, True, "int8", "int8", 0.5, True, -3, 7, False)
+    assert request_of(*words, *more, *zeros).template_args == wanted
+    words = ("qconv2d", "--layer", "resnet18.C12", "--layout", "NHWC", "--data-zero", "128")
+    conv = ((1, 512, 7, 7), (512, 3, 3), 1, 1, 1, 1, "NHWC")
+    assert request_of(*words).template_args == (*conv, "uint8", "uint8", None, False, 128, 0, True)
+    assert request_of("qmatmul", "--layer", "bert.qkv").shape == (128, 2304, 768)
 
 
 def test_a_layer_brings_its_own_flags() -> None:

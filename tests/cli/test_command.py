@@ -79,13 +79,37 @@ def test_a_key_that_no_record_has_is_an_error(tuned: Path, capsys: pytest.Captur
     assert "0 of 1 tasks have a key that begins with 'zzz'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", ["qmatmul --shape 6,20,9 --bias", "qconv2d --shape 1,3,6,6,16,3,1,1 --data-zero 128"])
+def test_a_kernel_of_bytes_is_found_and_is_exact(words: str, tmp_path: Path) -> None:
+    files = ["--db", str(tmp_path / "r.db"), "--json", str(tmp_path / "r.json")]
+    assert main([*words.split(), "--threads", "1", "--trials", "2", *files]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["valid"] == 2 and result["best"]["max_rel_error"] == 0
+
+
 def test_no_valid_kernel_is_status_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = TuneResult(None, None, [], 0, 1.0, 0.0, 0.0, "0" * 16)
     monkeypatch.setattr(tune.Tuner, "tune", lambda *_: nothing)
     assert main([*SMALL, "--db", str(tmp_path / "r.db")]) == 1
-    assert "no valid kernel was found" in capsys.readouterr().out
+    assert "no time was left for any" in capsys.readouterr().out
+
+
+def test_a_shape_that_no_memory_holds_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "softmax",
+        "--shape",
+        "99999999,99999999",
+        "--threads",
+        "1",
+        "--trials",
+        "1",
+        "--db",
+        str(tmp_path / "r.db"),
+    ]
+    assert main(words) == 1
+    assert "autotune softmax: not enough memory: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["records"], [*SMALL, "--trials", "2"]], ids=["records", "matmul"])

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Transposed
+from ..layouts import plain_weights
+from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Summed, Transposed
 
 OPSET, IR_VERSION = 18, 10
+TURNED = "NCHW between two transposes, which are timed"
 QUANTIZED, DEQUANTIZED = "quantized operators", "dequantized operators"  # two ways to say the same in ONNX
 
 
@@ -21,6 +23,11 @@ def models(operation: Operation, arrays: list[np.ndarray]) -> Iterator[tuple[str
             yield DEQUANTIZED, _model(operation, arrays, *_dequantized(operation))
         case Convolution(layout="NCHW") | Transposed() | Product() | Softmax() | LayerNorm() | BiasRelu() | Reduction():
             yield "", _model(operation, arrays, _nodes(operation), _axes(operation))
+        case Summed():
+            yield "", _model(operation, arrays, [helper.make_node("MatMulInteger", [o.name for o in operation.operands], ["C"])], {})
+        case Convolution(layout="NHWC"):
+            data, weights = arrays
+            yield TURNED, _model(operation, [data, plain_weights(operation, weights)], _turned(operation), {})
 
 
 def _model(
@@ -75,6 +82,15 @@ def _window(conv: Convolution) -> dict[str, object]:
         "dilations": [conv.dilation] * 2,
         "group": conv.groups,
     }
+
+
+def _turned(conv: Convolution) -> list[NodeProto]:
+    data, weights = (o.name for o in conv.operands)
+    return [
+        helper.make_node("Transpose", [data], ["plain"], perm=(0, 3, 1, 2)),
+        helper.make_node("Conv", ["plain", weights], ["plain_out"], **_window(conv)),
+        helper.make_node("Transpose", ["plain_out"], [conv.result.name], perm=(0, 2, 3, 1)),
+    ]
 
 
 def _spread(conv: Transposed) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from ..competitor import Form, Surroundings
+from ..layouts import plain_weights
 from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Transposed
 
 Call = Callable[[], torch.Tensor]
@@ -44,6 +46,8 @@ def spellings(operation: Operation, tensors: list[torch.Tensor]) -> Iterator[tup
     match operation:
         case Convolution(layout="NCHW"):
             yield from _convolutions(operation, *tensors)
+        case Convolution(layout="NHWC"):
+            yield from _channels_last(operation, *tensors)
         case Transposed():
             yield from _transposed(operation, *tensors)
         case Product(constant=constant):
@@ -62,8 +66,10 @@ def spellings(operation: Operation, tensors: list[torch.Tensor]) -> Iterator[tup
             yield from _quantized(operation, *tensors)
 
 
-def _convolutions(conv: Convolution, data: torch.Tensor, weights: torch.Tensor) -> Iterator[tuple[str, Call]]:
-    """Give the plain operator, and oneDNN's with packed weights: its result is NHWC, and is turned into NCHW."""
+def _convolutions(
+    conv: Convolution, data: torch.Tensor, weights: torch.Tensor, form: Any = torch.contiguous_format
+) -> Iterator[tuple[str, Call]]:
+    """Give the plain operator, and oneDNN's with packed weights: its result is NHWC, and is given another form."""
     numbers = [[n, n] for n in (conv.padding, conv.stride, conv.dilation)]
     padding, stride, dilation = numbers
     yield "eager", partial(torch.conv2d, data, weights, None, stride, padding, dilation, conv.groups)
@@ -71,7 +77,15 @@ def _convolutions(conv: Convolution, data: torch.Tensor, weights: torch.Tensor) 
     packed = pack(weights, padding, stride, dilation, conv.groups, list(data.shape))
     operator: Any = torch.ops.mkldnn._convolution_pointwise.default
     call = partial(operator, data, packed, None, padding, stride, dilation, conv.groups, "none", [], "")
-    yield "packed", lambda: call().contiguous()
+    yield "packed", lambda: call().contiguous(memory_format=form)
+
+
+def _channels_last(conv: Convolution, data: torch.Tensor, weights: torch.Tensor) -> Iterator[tuple[str, Call]]:
+    """Give the same of views as NCHW that lie as NHWC, and so do their results."""
+    kernel = torch.from_numpy(plain_weights(conv, weights.numpy())).contiguous(memory_format=torch.channels_last)
+    image = data.permute(0, 3, 1, 2)
+    for name, call in _convolutions(replace(conv, layout="NCHW"), image, kernel, torch.channels_last):
+        yield name, lambda call=call: call().permute(0, 2, 3, 1)
 
 
 def _transposed(conv: Transposed, data: torch.Tensor, weights: torch.Tensor) -> Iterator[tuple[str, Call]]:
