@@ -7,7 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from .layouts import laid_out, plain_image, plain_weights
-from .operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Summed, Transposed
+from .operations import (
+    BiasRelu,
+    Convolution,
+    LayerNorm,
+    Operation,
+    Product,
+    Quantized,
+    Reduction,
+    Softmax,
+    Summed,
+    Transposed,
+)
 
 EPS = float(np.finfo(np.float32).eps)
 EXP_ERROR = 16  # units of eps allowed for an exponential, its argument's rounding included

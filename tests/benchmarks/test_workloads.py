@@ -64,6 +64,8 @@ SMALL = [
     operations.Convolution((1, 5, 9, 9), (5, 3, 3), 2, 1, groups=5),
     operations.Convolution((1, 8, 6, 5), (12, 3, 3), 1, 1, layout="NCHW4c"),
     operations.Transposed((2, 4, 5, 4), (6, 4, 3), 2, 1, 1, groups=2),
+    operations.Convolution((2, 4, 9, 7), (6, 3, 3), 1, 1, layout="NHWC"),
+    operations.Convolution((1, 5, 9, 9), (5, 3, 3), 2, 1, groups=5, layout="NHWC"),
     operations.Product(5, 7, 11),
     operations.Product(5, 7, 11, batch=3, constant=False),
     operations.Softmax(4, 9),

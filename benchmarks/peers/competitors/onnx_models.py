@@ -8,7 +8,18 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from ..layouts import plain_weights
-from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Summed, Transposed
+from ..operations import (
+    BiasRelu,
+    Convolution,
+    LayerNorm,
+    Operation,
+    Product,
+    Quantized,
+    Reduction,
+    Softmax,
+    Summed,
+    Transposed,
+)
 
 OPSET, IR_VERSION = 18, 10
 TURNED = "NCHW between two transposes, which are timed"
@@ -24,7 +35,15 @@ def models(operation: Operation, arrays: list[np.ndarray]) -> Iterator[tuple[str
         case Convolution(layout="NCHW") | Transposed() | Product() | Softmax() | LayerNorm() | BiasRelu() | Reduction():
             yield "", _model(operation, arrays, _nodes(operation), _axes(operation))
         case Summed():
-            yield "", _model(operation, arrays, [helper.make_node("MatMulInteger", [o.name for o in operation.operands], ["C"])], {})
+            yield (
+                "",
+                _model(
+                    operation,
+                    arrays,
+                    [helper.make_node("MatMulInteger", [o.name for o in operation.operands], ["C"])],
+                    {},
+                ),
+            )
         case Convolution(layout="NHWC"):
             data, weights = arrays
             yield TURNED, _model(operation, [data, plain_weights(operation, weights)], _turned(operation), {})
