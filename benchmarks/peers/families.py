@@ -8,6 +8,7 @@ from dataclasses import replace
 from .operations import (
     BiasRelu,
     Convolution,
+    Fused,
     LayerNorm,
     Operation,
     Product,
@@ -236,6 +237,23 @@ def memory_bound() -> Iterator[Named]:
     yield "max_rows_1024", Reduction(1024, 1024, 1, "max")
 
 
+def fused() -> Iterator[Named]:
+    """Give layers with what follows them: of ResNet-50's blocks, of MobileNetV2's, of BERT base at 128 tokens."""
+    for size, width in ((56, 64), (28, 128), (14, 256), (7, 512)):
+        yield f"resnet_3x3_relu_{size}", Fused(square(size, width, width, 3), activation="relu")
+        yield f"resnet_reduce_relu_{size}", Fused(square(size, 4 * width, width, 1), activation="relu")
+        yield f"resnet_expand_add_relu_{size}", Fused(square(size, width, 4 * width, 1), True, "relu")
+    yield "resnet_3x3_add_relu_28", Fused(square(28, 128, 128, 3), True, "relu")
+    for size, channels in ((56, 24), (28, 32), (14, 96)):
+        yield f"mobilenet_expand_relu6_{size}", Fused(square(size, channels, 6 * channels, 1), activation="relu6")
+        yield f"mobilenet_dw_relu6_{size}", Fused(depthwise(size, 6 * channels, 3), activation="relu6")
+        yield f"mobilenet_project_add_{size}", Fused(square(size, 6 * channels, channels, 1), True)
+    yield "bert_up_gelu", Fused(Product(128, 3072, 768), activation="gelu")
+    yield "bert_proj_add", Fused(Product(128, 768, 768), True)
+    yield "bert_down_add", Fused(Product(128, 768, 3072), True)
+    yield "bert_qkv_bias", Fused(Product(128, 2304, 768))
+
+
 def quantized() -> Iterator[Named]:
     """Give products and convolutions of bytes."""
     yield from ((f"QG{size}", Quantized(Product(size, size, size))) for size in (512, 1024))
@@ -287,6 +305,7 @@ FAMILIES = {
     "int8": quantized,
     "int8_layers": quantized_layers,
     "int8_batch_matmul": quantized_batches,
+    "fused": fused,
 }
 
 

@@ -326,6 +326,52 @@ class Reduction:
 
 
 @dataclass(frozen=True, slots=True)
+class Fused:
+    """A convolution or product whose sums get a bias, a residual and an activation, as far as these are asked for.
+
+    residual    what is added besides, in the shape of the result
+    activation  "" for none
+    """
+
+    of: Convolution | Product
+    residual: bool = False
+    activation: Literal["", "relu", "relu6", "gelu"] = ""
+
+    @property
+    def limit(self) -> Limit:
+        """Give what bounds the sums."""
+        return self.of.limit
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give data, weights, bias and residual."""
+        channels = self.of.filters[0] if isinstance(self.of, Convolution) else self.of.n
+        bias = Operand("bias", (channels,), constant=True)
+        residual = (Operand("residual", self.of.result.shape),) if self.residual else ()
+        return (*self.of.operands, bias, *residual)
+
+    @property
+    def result(self) -> Operand:
+        """Give the result."""
+        return self.of.result
+
+    @property
+    def flop(self) -> int:
+        """Give the operations of the sums."""
+        return self.of.flop
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give the template and its arguments."""
+        if self.of.template is None:
+            return None
+        name, arguments = self.of.template
+        parts = ("bias", "residual" if self.residual else "", self.activation)
+        dtype = ("float32",) if name == "depthwise_conv2d" else ()
+        return name, (*arguments, *dtype, ",".join(part for part in parts if part))
+
+
+@dataclass(frozen=True, slots=True)
 class Quantized:
     """A convolution or product of bytes: u8 data by s8 weights, summed exactly, scaled, rounded, u8 again.
 
@@ -410,7 +456,7 @@ class Summed:
         return "matmul", (of.m, of.n, of.k, False, False, "uint8", of.constant)
 
 
-Operation = Convolution | Transposed | Product | Softmax | LayerNorm | BiasRelu | Reduction | Quantized | Summed
+Operation = Convolution | Transposed | Product | Softmax | LayerNorm | BiasRelu | Reduction | Quantized | Summed | Fused
 
 
 def moved_bytes(operation: Operation) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from .layouts import laid_out, plain_image, plain_weights
 from .operations import (
     BiasRelu,
     Convolution,
+    Fused,
     LayerNorm,
     Operation,
     Product,
@@ -22,6 +24,12 @@ from .operations import (
 
 EPS = float(np.finfo(np.float32).eps)
 EXP_ERROR = 16  # units of eps allowed for an exponential, its argument's rounding included
+ACTIVATIONS = {
+    "": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+}
 SCALING = 1e-4  # of a byte: the multiplier is rounded to float32
 
 
@@ -69,6 +77,8 @@ def reference(operation: Operation, arrays: list[np.ndarray]) -> Reference:
         case Summed():
             value = wide[0] @ wide[1]  # exact: below 2^53
             return Reference(value, np.full_like(value, 0.5))
+        case Fused():
+            return _fused(operation, arrays)
         case Quantized(of=of, multiplier=multiplier):
             sums = convolve(of, *wide) if type(of) is Convolution else wide[0] @ wide[1]  # exact: below 2^53
             value = np.clip(sums * multiplier, 0, 255)
@@ -77,6 +87,18 @@ def reference(operation: Operation, arrays: list[np.ndarray]) -> Reference:
 
 def _sums(terms: int, value: np.ndarray, absolute: np.ndarray) -> Reference:
     return Reference(value, 2 * terms * EPS * absolute + np.finfo(np.float32).tiny)
+
+
+def _fused(operation: Fused, arrays: list[np.ndarray]) -> Reference:
+    """Give what becomes of sums: an activation makes errors up to 1.2 times as large, and adds those of its maths."""
+    data, weights, bias, *residual = arrays
+    sums = reference(operation.of, [data, weights])
+    channels = (1, -1, 1, 1) if type(operation.of) is Convolution else (1, -1)
+    total = sums.value + bias.astype(np.float64).reshape(channels)
+    for more in residual:
+        total = total + more
+    value = ACTIVATIONS[operation.activation](total)
+    return Reference(value, 1.2 * sums.bound + EXP_ERROR * EPS * (np.abs(total) + 1))
 
 
 def _normalized(n: int, epsilon: float, data: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> Reference:

@@ -43,6 +43,7 @@ TITLES = {  # of families whose names do not say it
     "odd_gemm": "skinny and odd products",
     "batch_matmul": "batches of products",
     "memory": "softmax, layer_norm, reductions, elementwise",
+    "fused": "with bias, residual, activation",
     "int8": "u8 by s8, requantized: products, C1 to C12",
 }
 README_ROWS = {  # what stands on the first page, and its families

@@ -11,6 +11,7 @@ from ..layouts import plain_weights
 from ..operations import (
     BiasRelu,
     Convolution,
+    Fused,
     LayerNorm,
     Operation,
     Product,
@@ -23,6 +24,10 @@ from ..operations import (
 
 OPSET, IR_VERSION = 18, 10
 TURNED = "NCHW between two transposes, which are timed"
+FUSED_NUMBERS = {
+    name: np.array(value, np.float32)
+    for name, value in (("zero", 0), ("six", 6), ("root2", 2**0.5), ("one", 1), ("half", 0.5))
+}
 QUANTIZED, DEQUANTIZED = "quantized operators", "dequantized operators"  # two ways to say the same in ONNX
 
 
@@ -32,6 +37,8 @@ def models(operation: Operation, arrays: list[np.ndarray]) -> Iterator[tuple[str
         case Quantized():
             yield QUANTIZED, _model(operation, arrays, *_quantized_operator(operation))
             yield DEQUANTIZED, _model(operation, arrays, *_dequantized(operation))
+        case Fused():
+            yield "", _model(operation, arrays, _fused(operation), dict(FUSED_NUMBERS))
         case Convolution(layout="NCHW") | Transposed() | Product() | Softmax() | LayerNorm() | BiasRelu() | Reduction():
             yield "", _model(operation, arrays, _nodes(operation), _axes(operation))
         case Summed():
@@ -87,6 +94,38 @@ def _nodes(operation: Operation) -> list[NodeProto]:
             return [helper.make_node(kind, [*names, "axes"], [out], keepdims=0)]
         case _:
             raise AssertionError(f"no model of {operation}")
+
+
+def _fused(operation: Fused) -> list[NodeProto]:
+    """Give the sums, and what becomes of them in the nodes that exporters write and libraries know."""
+    data, weights, bias, *residual = (o.name for o in operation.operands)
+    match operation.of:
+        case Convolution() as conv:
+            nodes = [helper.make_node("Conv", [data, weights, bias], ["sums"], **_window(conv))]
+        case Product():
+            nodes = [helper.make_node("MatMul", [data, weights], ["products"])]
+            nodes.append(helper.make_node("Add", ["products", bias], ["sums"]))
+    total = "sums"
+    for name in residual:
+        nodes.append(helper.make_node("Add", [total, name], ["total"]))
+        total = "total"
+    nodes += _activation(operation.activation, total)
+    nodes[-1].output[0] = operation.result.name
+    return nodes
+
+
+def _activation(name: str, x: str) -> list[NodeProto]:
+    match name:
+        case "relu":
+            return [helper.make_node("Relu", [x], ["activated"])]
+        case "relu6":
+            return [helper.make_node("Clip", [x, "zero", "six"], ["activated"])]
+        case "gelu":  # as PyTorch exports it for this opset
+            steps = (("Div", x, "root2", "scaled"), ("Erf", "scaled", "", "erf"), ("Add", "erf", "one", "above"))
+            steps += (("Mul", x, "above", "twice"), ("Mul", "twice", "half", "activated"))
+            return [helper.make_node(kind, [a, b] if b else [a], [made]) for kind, a, b, made in steps]
+        case _:
+            return []
 
 
 def _axes(operation: Operation) -> dict[str, np.ndarray]:

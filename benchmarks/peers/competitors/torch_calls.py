@@ -12,7 +12,19 @@ import torch
 
 from ..competitor import Form, Surroundings
 from ..layouts import plain_weights
-from ..operations import BiasRelu, Convolution, LayerNorm, Operation, Product, Quantized, Reduction, Softmax, Transposed
+from ..operations import (
+    BiasRelu,
+    Convolution,
+    Fused,
+    LayerNorm,
+    Operation,
+    Product,
+    Quantized,
+    Reduction,
+    Softmax,
+    Transposed,
+)
+from .torch_fused import fused
 
 Call = Callable[[], torch.Tensor]
 
@@ -64,6 +76,8 @@ def spellings(operation: Operation, tensors: list[torch.Tensor]) -> Iterator[tup
             yield "", partial({"sum": torch.sum, "max": torch.amax}[operator], tensors[0], axis)
         case Quantized():
             yield from _quantized(operation, *tensors)
+        case Fused():
+            yield from fused(operation, *tensors)
 
 
 def _convolutions(
