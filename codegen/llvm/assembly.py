@@ -1,33 +1,56 @@
-"""What the assembly text tells of a kernel: vector registers spilled to the stack inside its hot loop."""
+"""What the assembly text tells of a kernel: vector registers spilled to the stack inside its hot loop.
+
+LLVM's comments say of each block what loop it lies in and how deep that is, and which instructions are spills.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-WORTH_A_SPILL = 25  # arithmetic instructions beside which one more store does not count
-_TO_STACK = re.compile(r",\s*-?\d*\(%rsp\)\s*(?:#.*)?$|^\s*st[pr]\b.*\[sp\b")
+WORTH_A_SPILL = 20  # instructions beside which one more store does not count
+TURNS = 8  # of a loop, where nothing but its place is known: fewer than most loops make
 _VECTOR = re.compile(r"%[xyz]mm\d+|\b[qvz]\d+\b|\bv\d+\.")
 _ARITHMETIC = re.compile(r"^v?f?n?m(?:add|la|sub)|^vpdp|^v?p?mull?|^v?p?add|^v?subp|^f(?:mla|madd)|^[su]?dot", re.I)
 _LABEL = re.compile(r"^([.\w$]+):")
+_BLOCK = re.compile(r"^\.L(BB\w+):|^\s*(?:#|//) %bb\.\d+:")
+_INNERMOST = re.compile(r"(?:#|//)\s*=>\s*This Inner Loop Header: Depth=(\d+)")
+_WITHIN = re.compile(r"(?:#|//)\s+in Loop: Header=(BB\w+) ")
+
+
+@dataclass(slots=True)
+class _Loop:
+    """A loop without loops inside: the loops around it and itself, its instructions, those of them that are vector
+    arithmetic, and its spilled vectors."""
+
+    depth: int
+    instructions: int = 0
+    arithmetic: int = 0
+    spills: int = 0
+
+    def count(self, line: str) -> None:
+        """Add a line."""
+        self.instructions += line.startswith("\t") and not line.startswith("\t.")
+        if _VECTOR.search(line):
+            self.arithmetic += _ARITHMETIC.match(line.strip()) is not None
+            self.spills += " Spill" in line
 
 
 def spills_in_hot_loop(assembly: str, name: str) -> int:
     """Count the instructions that move a vector to the stack in the hot loop of function `name`.
 
-    The hot loop is the innermost one with most vector arithmetic, among the function and its parallel bodies.
-    A function without loops counts 0, and so does a loop that does far more arithmetic: it holds the constants and
-    temporaries of functions such as erf.  What is only loaded from the stack does not change in the loop.
+    The hot loop is the innermost one that does most vector arithmetic, among the function and its parallel bodies, if
+    every loop makes `TURNS` turns: what lies two loops deeper is hot beside a longer piece that is written out, as the
+    products of Winograd's convolutions are beside their transforms.
+    A function without loops counts 0, and so does a loop with one spill in `WORTH_A_SPILL` instructions: it holds the
+    constants and temporaries of functions such as erf, or the weights of a tile that is written out several times, and
+    is no slower for that.  What is only loaded from the stack does not change in the loop.
     """
     loops = [loop for lines in _functions(assembly, name) for loop in _innermost(lines)]
     if not loops:
         return 0
-    hot = max(loops, key=lambda lines: sum(_is_arithmetic(line) for line in lines))
-    spills = sum(1 for line in hot if _TO_STACK.search(line) and _VECTOR.search(line))
-    return spills if spills * WORTH_A_SPILL > sum(map(_is_arithmetic, hot)) else 0
-
-
-def _is_arithmetic(line: str) -> bool:
-    return _VECTOR.search(line) is not None and _ARITHMETIC.match(line.strip()) is not None
+    hot = max(loops, key=lambda loop: loop.arithmetic * TURNS**loop.depth)
+    return hot.spills if hot.spills * WORTH_A_SPILL > hot.instructions else 0
 
 
 def _functions(assembly: str, name: str) -> list[list[str]]:
@@ -45,15 +68,17 @@ def _functions(assembly: str, name: str) -> list[list[str]]:
     return found
 
 
-def _innermost(lines: list[str]) -> list[list[str]]:
-    """Give the innermost loops: from a label to a later jump back to it, with no such pair inside."""
-    places = {m.group(1): n for n, line in enumerate(lines) if (m := _LABEL.match(line))}
-    spans: list[tuple[int, int]] = []
-    for number, line in enumerate(lines):
-        words = line.split()
-        if words and not _LABEL.match(line):
-            target = places.get(words[-1])
-            if target is not None and target <= number:
-                spans.append((target, number))
-    inner = [s for s in spans if not any(t != s and s[0] <= t[0] and t[1] <= s[1] for t in spans)]
-    return [lines[begin : end + 1] for begin, end in inner]
+def _innermost(lines: list[str]) -> list[_Loop]:
+    """Give the innermost loops of a function, with all blocks that lie in them."""
+    loops: dict[str, _Loop] = {}
+    label, current = "", None
+    for line in lines:
+        if block := _BLOCK.match(line):
+            label, current = block.group(1) or "", None
+        if header := _INNERMOST.search(line):
+            current = loops.setdefault(label, _Loop(int(header.group(1))))
+        elif within := _WITHIN.search(line):
+            current = loops.get(within.group(1))
+        elif current is not None:
+            current.count(line)
+    return list(loops.values())

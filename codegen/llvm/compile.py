@@ -78,9 +78,11 @@ def _machine(target: Target, pic: bool) -> llvm.TargetMachine:
         raise TargetError("compile", str(error), advice="a triple such as x86_64-unknown-linux-gnu") from None
     model = "default" if pic else "jitdefault"
     relocation = "pic" if pic else "default"
-    return found.create_target_machine(
+    machine = found.create_target_machine(
         cpu=target.cpu, features=target.features, opt=3, reloc=relocation, codemodel=model, jit=not pic
     )
+    machine.set_asm_verbosity(True)  # the comments that codegen/llvm/assembly.py reads
+    return machine
 
 
 def _parsed(text: str) -> llvm.ModuleRef:

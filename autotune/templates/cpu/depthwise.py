@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ....codegen.llvm.features import is_aarch64
+from ....ir.target import Target
 from ....schedule.schedule import Schedule
 from ....te.axis import Axis
 from ....te.tensor import Tensor
@@ -24,6 +26,7 @@ from .. import register_tile as tile
 MOST_ROWS = 16
 MOST_PRODUCTS = 512  # vector multiply-adds of one tile, all written out, once for each edge that it may lie at
 MOST_IN_TWO_DIMENSIONS = 200  # the same of tiles that may lie at four edges
+LOADED = 4  # registers for operands on their way, where multiply-adds take none from memory
 CROSSING = 1.6  # loads that one unaligned load of a whole vector counts as, on average
 ORDERS = ("window", "rows")
 
@@ -97,9 +100,10 @@ def schedule(cfg: Knobs, s: Schedule, sums: Tensor, out: Tensor, layout: str, st
 def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> None:
     """Define sizes of the tile and the order in it."""
     height, width, across = (tile.size(a) for a in (roles.height, roles.width, roles.lane))
-    registers = get_target().registers or 16
+    target, registers = get_target(), tile.registers_of(get_target())
     rows = tile.row_candidates(height, MOST_ROWS)
-    order = ORDERS[0] if roles.window[0] * roles.window[1] <= registers // 3 else ORDERS[1]
+    in_memory = not is_aarch64(target)  # weights, which multiply-adds of x86 read there
+    order = ORDERS[0] if in_memory and roles.window[0] * roles.window[1] <= registers // 3 else ORDERS[1]
     names = ["tile_h", "tile_lane"]
     if roles.is_along_width:
         sizes = sorted({min(across, lanes * n) for n in (1, 2, 3, 4, 7)})
@@ -108,11 +112,10 @@ def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> None:
         sizes = [min(across, lanes)]
         wide = tile.row_candidates(width, MOST_ROWS)
         names.append("tile_w")
-        products = roles.window[0] * roles.window[1]
-        short = [w for w in (7, 8, 14, 6, 5, 4, 3, 2) if w * products <= MOST_IN_TWO_DIMENSIONS]
+        short = [w for w in (7, 8, 14, 6, 5, 4, 3, 2) if _fits(target, roles, lanes, 1, sizes[0], w, order)]
         columns = tile.first_of(wide, *short, 1)[1]
         cfg.define_split("tile_w", roles.width, "candidate", candidate=wide, default=(-1, columns))
-    fitting = [r for r in rows if _fits(registers, roles, lanes, r[1], sizes[0], columns, order)]
+    fitting = [r for r in rows if _fits(target, roles, lanes, r[1], sizes[0], columns, order)]
     promise = {r: _promise(roles, lanes, r[1], sizes[0], columns) for r in fitting}
     cfg.define_split("tile_h", roles.height, "candidate", candidate=rows, default=max(fitting, key=promise.__getitem__))
     cfg.define_split("tile_lane", roles.lane, "candidate", candidate=[(-1, n) for n in sizes])
@@ -121,7 +124,7 @@ def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> None:
         cfg.define_knob("pad", ["inline", "within"])
     if not roles.is_along_width:
         cfg.define_knob("blocks_outermost", [False, True])
-    cfg.restrict(lambda *k: _fits(registers, roles, lanes, *_sizes(*k[:-1]), k[-1].val), *names, "order")
+    cfg.restrict(lambda *k: _fits(target, roles, lanes, *_sizes(*k[:-1]), k[-1].val), *names, "order")
     cfg.define_estimate(lambda *k: _promise(roles, lanes, *_sizes(*k)), *names)
 
 
@@ -130,13 +133,22 @@ def _sizes(h: Any, lane: Any, w: Any = None) -> tuple[Any, Any, Any]:
     return h.size[-1], lane.size[-1], 1 if w is None else w.size[-1]
 
 
-def _fits(registers: int, roles: Layout, lanes: int, rows: Any, across: Any, columns: Any, order: Any) -> Any:
+def _fits(target: Target, roles: Layout, lanes: int, rows: Any, across: Any, columns: Any, order: Any) -> Any:
     """Tell whether a tile is not too long, and what its order keeps in registers fits there (works on arrays, too)."""
     kh, kw = roles.window
-    results = rows * columns * -(-across // lanes)
-    column = (roles.stride * (rows - 1) + kh) * columns * -(-across // lanes) + results + 1
+    vectors = -(-across // lanes)
+    results = rows * columns * vectors
+    heights = roles.stride * (rows - 1) + kh
+    column = heights * columns * vectors + results + 1
+    window = kh * np.where((rows > 1) & (columns > 1), roles.stride * (columns - 1) + kw, kw) + 3
+    mixed = heights * vectors if roles.is_along_width and roles.stride > 1 else 0  # of two vectors
+    if is_aarch64(target):
+        column, window = column + mixed + LOADED, window + kh * kw
+    else:
+        column = column + mixed // 2
     most = MOST_PRODUCTS if roles.is_along_width else MOST_IN_TWO_DIMENSIONS
-    return ((results * kh * kw <= most) | (results == 1)) & ((order != "rows") | (column <= registers) | (rows == 1))
+    kept = np.where(np.equal(order, "rows"), column, window)
+    return ((results * kh * kw <= most) & (kept <= tile.registers_of(target))) | (results == 1)
 
 
 def _promise(roles: Layout, lanes: int, rows: Any, across: Any, columns: Any) -> Any:
