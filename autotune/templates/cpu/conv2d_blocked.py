@@ -37,10 +37,13 @@ CHANNELS, UNROLL = "blocked_channels", "blocked_unroll"  # knobs: the sum
 OUTER, IMAGE = "blocked_rows_outermost", "blocked_image"
 GIVEN, COPIED = "given", "copied"  # values of IMAGE, with "HCW" and "CHW" for copies in NCHW
 
+WIDTHS = (*range(1, 15), 16, 20, 24, 28)  # of register tiles
+
 LOADS = 1.7  # a cycle
 FETCH = 0.25  # cycles that a vector of weights costs beyond its loading
 FROM_L2 = 3.2  # cycles for a vector at least, where the weights of a tile do not stay in L1
 L1_BYTES = 32 << 10  # of weights that do
+ENOUGH = 16  # multiply-adds of one product that hide its loop; more would be mixed, for want of registers
 AROUND = 1.5  # cycles for a vector of sums: setting it to zero, transposing and storing it
 DECENT = 0.6  # of the best tile's share that others must promise
 BAND_BYTES = 24 << 10  # of sums that stay in L1
@@ -132,7 +135,7 @@ def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
     whole = -(-conv.filters // lanes)
     vectors = [v for v in (1, 2, 3, 4) if v <= whole and (conv.groups == 1 or conv.filters % (v * lanes) == 0)]
     heights = [h for h in (1, 2, 3, 4) if h <= rows]
-    widths = [c[-1] for c in tile.row_candidates(columns)]
+    widths = [w for w in WIDTHS if w <= columns]
     fitting = [t for t in product(vectors, heights, widths) if tile.fits_registers(target, t[1] * t[2], t[0])]
     best = max(fitting, key=lambda t: float(cost.share(*t)))
     for name, values, default in zip(TILE, (vectors, heights, widths), best, strict=True):
@@ -140,7 +143,7 @@ def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
     cfg.restrict(lambda v, h, w: tile.fits_registers(target, h.val * w.val, v.val), *TILE)
     least = DECENT * float(cost.share(*best))
     cfg.restrict(lambda v, h, w: cost.share(v.val, h.val, w.val) >= least, *TILE)
-    _define_reduction(cfg, conv)
+    _define_reduction(cfg, conv, best[0] * best[1] * best[2])
     cfg.define_knob(OUTER, [True, False])
     copies = ["HCW", "CHW"] if conv.is_nchw else [COPIED]
     given = [] if any(conv.geometry.padding) else [GIVEN]
@@ -148,13 +151,13 @@ def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
     return (*TILE, CHANNELS, UNROLL, OUTER, IMAGE)
 
 
-def _define_reduction(cfg: Knobs, conv: Convolution) -> None:
-    """Define in which parts the channels are summed up, and how many products are written out."""
+def _define_reduction(cfg: Knobs, conv: Convolution, sums: int) -> None:
+    """Define in which parts the channels are summed up, and how many products of `sums` vectors are written out."""
     taps = conv.taps[0] * conv.taps[1]
     parts = [c for c in (64, 128, 256, 512) if conv.channels % c == 0 and LONG <= c * taps < conv.terms]
     cfg.define_knob(CHANNELS, [conv.channels, *parts])
     unrolls = [u for u in (1, 2, 3, 4) if conv.channels % u == 0]
-    cfg.define_knob(UNROLL, unrolls, default=4 if taps > 1 and 4 in unrolls else 1)
+    cfg.define_knob(UNROLL, unrolls, default=1 if sums >= ENOUGH else unrolls[-1])
     cfg.restrict(lambda c, u: c.val % u.val == 0, CHANNELS, UNROLL)
 
 
