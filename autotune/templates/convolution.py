@@ -86,10 +86,15 @@ class Convolution:
         """Tell whether windows are single elements, one at each pixel of the image."""
         return self.taps == (1, 1) and self.geometry.stride == (1, 1) and not any(self.geometry.padding)
 
-    def padded(self) -> Tensor:
-        """Give the image with its padding."""
+    @property
+    def height(self) -> int:
+        """Give the rows of the image."""
+        return int_value(self.image.shape[2 if self.is_nchw else 1]) or 1
+
+    def padded(self, padding: tuple[int, int, int, int] | None = None) -> Tensor:
+        """Give the image with its padding, or another one."""
         rows = 2 if self.is_nchw else 1
-        return pad_image(self.image, rows, rows + 1, self.geometry.padding)
+        return pad_image(self.image, rows, rows + 1, self.geometry.padding if padding is None else padding)
 
     def place(self, n: Any, channel: Any, y: Any, x: Any) -> tuple[Any, ...]:
         """Give four numbers or indices in the order that images, and results, have their dimensions."""

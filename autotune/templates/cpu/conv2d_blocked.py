@@ -1,13 +1,13 @@
 """Convolutions on processors with lanes along output channels, over weights packed as the register tile reads them.
 
     for rows, block, columns:                           registers: P pixels, some of one row or more, by T channels
-        for y, x in window:
+        for y, x in window, y within the image:
             for c in channels:
                 sums[p, t] += image[c, rows + y, columns + x + p] * packed[block, y, x, c, t]
         out[block + t, rows, columns + p] = sums[p, t]  transposed in registers where the result is in NCHW
 
 The image is read one element at a time, whatever its layout, so that nothing of it is transposed: it is copied with
-its padding, by rows.
+its padding on the left and on the right.  What a window takes from above or below the image is left out.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ LONG = 512  # products that are worth fetching and storing the sums
 class Stages:
     """What is computed, in order.
 
-    copied  of the image, with padding and in its layout, what is needed; None where the image is read itself
+    copied  of the image, with padding of its rows and in its layout, what is needed; None where it is read itself
     packed  (ceil(F / T), C / D, KH, KW, D, T), where D channels are summed up at a time
     tiles   (N, ceil(F / T), OH, OW, T), the sums
     turned  the sums in the layout of the result; None where the result is made of `tiles` themselves
@@ -94,6 +94,7 @@ class TileCost:
 
     positions, filters  of the result, with all groups
     terms               products in each sum
+    seen                share of them whose row of the window lies in the image
     """
 
     positions: tuple[int, int]
@@ -102,11 +103,13 @@ class TileCost:
     images: int
     lanes: int
     threads: int
+    seen: float = 1.0
 
     @classmethod
     def of(cls, conv: Convolution, lanes: int, threads: int) -> TileCost:
         """Give the cost of a convolution's tiles."""
-        return cls(conv.positions, conv.filters * conv.groups, conv.terms, conv.batch, lanes, threads)
+        filters, seen = conv.filters * conv.groups, _rows_seen(conv)
+        return cls(conv.positions, filters, conv.terms, conv.batch, lanes, threads, seen)
 
     def cycles(self, pixels: Any, vectors: Any) -> Any:
         """Give the cycles of one tile; none for no pixels."""
@@ -114,7 +117,7 @@ class TileCost:
         is_far = self.terms * vectors * self.lanes * 4 > L1_BYTES
         loading = np.maximum((pixels + vectors) / LOADS, np.where(is_far, vectors * FROM_L2, 4))
         step = np.maximum(np.maximum(work / 2, loading), 4) + vectors * FETCH
-        return np.where(work > 0, self.terms * step + work * AROUND, 0)
+        return np.where(work > 0, self.terms * self.seen * step + work * AROUND, 0)
 
     def share(self, vectors: Any, height: Any, width: Any) -> Any:
         """Give the share of the multiply-add peak; the last tiles of rows and columns are as small as they need be."""
@@ -127,6 +130,14 @@ class TileCost:
         least = rows * columns * self.filters / self.lanes * self.terms / 2
         shared = np.where(blocks % self.threads == 0, 1, tile.coverage(rows * self.images, height * self.threads))
         return least / (blocks * total) * shared
+
+
+def _rows_seen(conv: Convolution) -> float:
+    """Give the share of all pairs of a row of the result and a row of the window that meet in the image."""
+    geometry, (rows, _), (taps, _) = conv.geometry, conv.positions, conv.taps
+    height, top = conv.height, geometry.padding[0]
+    places = (y * geometry.stride[0] + t * geometry.dilation[0] - top for y in range(rows) for t in range(taps))
+    return max(1, sum(0 <= place < height for place in places)) / (rows * taps)
 
 
 def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
@@ -146,7 +157,7 @@ def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
     _define_reduction(cfg, conv, best[0] * best[1] * best[2])
     cfg.define_knob(OUTER, [True, False])
     copies = ["HCW", "CHW"] if conv.is_nchw else [COPIED]
-    given = [] if any(conv.geometry.padding) else [GIVEN]
+    given = [GIVEN] if _padded(conv) is conv.image else []
     cfg.define_knob(IMAGE, [*given, *copies] if conv.taps == (1, 1) else [*copies, *given])
     return (*TILE, CHANNELS, UNROLL, OUTER, IMAGE)
 
@@ -182,9 +193,12 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, lanes: 
 
     def total(n: Expr, b: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
         first = 0 if conv.groups == 1 else b * block // conv.filters * conv.channels
-        at = geometry.tap((y, x), (ry.var, rx.var))
-        value = image[conv.place(n, first + rc, *at)].astype(result)
-        return te.sum(value * packed[b, rc // depth, ry, rx, rc % depth, lane].astype(result), axis=[rc, ry, rx])
+        row, column = geometry.tap((y, x), (ry.var, rx.var))
+        row = row - geometry.padding[0]
+        inside = arith.logical_and(row >= 0, row < conv.height) if any(geometry.padding[::2]) else None
+        value = image[conv.place(n, first + rc, row, column)].astype(result)
+        value = value * packed[b, rc // depth, ry, rx, rc % depth, lane].astype(result)
+        return te.sum(value, axis=[rc, ry, rx], where=inside)
 
     tiles = te.compute((conv.batch, blocks, rows, columns, block), total, name="tiles")
 
@@ -196,9 +210,15 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, lanes: 
     return Stages(None if image is conv.image else image, packed, tiles, turned, out)
 
 
+def _padded(conv: Convolution) -> Tensor:
+    """Give the image with its padding; of windows of several pixels, without that above and below."""
+    _, left, _, right = conv.geometry.padding
+    return conv.padded() if conv.taps == (1, 1) else conv.padded((0, left, 0, right))
+
+
 def _image(cfg: Knobs, conv: Convolution) -> tuple[Tensor, Window]:
     """Give what is read, the image or a copy of all that is needed of it, and how windows slide over that."""
-    padded, geometry = conv.padded(), conv.geometry
+    padded, geometry = _padded(conv), conv.geometry
     if cfg[IMAGE].val == GIVEN or (padded is not conv.image and conv.taps != (1, 1)):
         return padded, geometry
     if conv.taps != (1, 1):

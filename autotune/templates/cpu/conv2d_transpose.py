@@ -3,7 +3,7 @@
     for block, band of rows:
         for phases (ay, ax) that see equally many taps:      rows and columns `stride` apart
             for rows, columns of the phase:                  registers: P pixels by T channels
-                for y, x in taps of the phase:
+                for y, x in taps of the phase, y within the image:
                     for c in channels:
                         sums[ay, ax, p, t] += image[c, row - y, column - x + p] * packed[ay, ax, block, y, x, c, t]
         out[block + t, band, :] = the sums of all phases, side by side again, transposed where the result is in NCHW
@@ -81,8 +81,8 @@ class Numbers:
 
     channels, filters  of one group
     places             rows and columns of one phase of the result
-    before             rows above and columns left of the image that are read
-    after              rows below and columns right of it
+    height             rows of the image
+    before, after      rows and columns above and left of the image, and below and right of it, that are seen
     """
 
     batch: int
@@ -90,6 +90,7 @@ class Numbers:
     filters: int
     groups: int
     places: tuple[int, int]
+    height: int
     before: tuple[int, int]
     after: tuple[int, int]
 
@@ -110,7 +111,7 @@ class Numbers:
         groups = request.groups
         return cls(
             image[0], image[1] // groups, out[1] // groups, groups,
-            (places[0], places[1]), (before[0], before[1]), (after[0], after[1]),
+            (places[0], places[1]), image[2], (before[0], before[1]), (after[0], after[1]),
         )  # fmt: skip
 
 
@@ -191,6 +192,8 @@ class _Nest:
         self.geometry = request.geometry
         self.block = lanes * cfg[VECTORS].val
         self.blocks = -(-numbers.filters * numbers.groups // self.block)
+        self.rows_are_padded = cfg[HEIGHT].val > 1  # else those outside of the image are left out
+        self.before = self.rows_are_padded * numbers.before[0], numbers.before[1]
         self.padded = self._padded()
         kinds = product(*(Phases.of(self.geometry.taps[d], self.geometry.stride[d]) for d in (0, 1)))
         self.kinds = [self._kind(down, across) for down, across in kinds]
@@ -202,10 +205,10 @@ class _Nest:
         return (n, channel, y, x) if self.request.is_nchw else (n, y, x, channel)
 
     def _padded(self) -> Tensor:
-        before, after, image = self.numbers.before, self.numbers.after, self.request.image
-        if not any((*before, *after)):
+        after, image = (self.rows_are_padded * self.numbers.after[0], self.numbers.after[1]), self.request.image
+        if not any((*self.before, *after)):
             return image
-        return pad(image, self.place(0, 0, *before), self.place(0, 0, *after), name="padded")
+        return pad(image, self.place(0, 0, *self.before), self.place(0, 0, *after), name="padded")
 
     def _kind(self, down: Phases, across: Phases) -> Kind:
         packed = self._packed(down, across)
@@ -216,15 +219,17 @@ class _Nest:
         )
 
         def lowest(phases: Phases, number: Expr, dim: int) -> Expr:
-            """Give the row of the image, its padding counted, that the lowest place of a phase sees first."""
+            """Give the row, or column, of the image with its padding that the lowest place of a phase sees first."""
             stride, low = geometry.stride[dim], geometry.padding[dim]
-            return ((phases.first + number - low) % stride + low) // stride + numbers.before[dim]
+            return ((phases.first + number - low) % stride + low) // stride + self.before[dim]
 
         def total(n: Expr, b: Expr, ay: Expr, ax: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
             first = 0 if numbers.groups == 1 else b * self.block // numbers.filters * numbers.channels
-            at = y + lowest(down, ay, 0) - ry, x + lowest(across, ax, 1) - rx
-            value = self.padded[self.place(n, first + rc, *at)].astype(result)
-            return te.sum(value * packed[ay, ax, b, ry, rx, rc, lane].astype(result), axis=[rc, ry, rx])
+            row, column = y + lowest(down, ay, 0) - ry, x + lowest(across, ax, 1) - rx
+            inside = None if self.rows_are_padded else arith.logical_and(row >= 0, row < numbers.height)
+            value = self.padded[self.place(n, first + rc, row, column)].astype(result)
+            value = value * packed[ay, ax, b, ry, rx, rc, lane].astype(result)
+            return te.sum(value, axis=[rc, ry, rx], where=inside)
 
         shape = (numbers.batch, self.blocks, down.count, across.count, *numbers.places, self.block)
         return Kind(down, across, packed, te.compute(shape, total, name="tiles"))
