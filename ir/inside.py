@@ -95,6 +95,8 @@ class _Search:
             case e.Or(a, b):
                 self.expr(a, stmt, known)
                 self.unless(a, b, stmt, known)
+            case e.Call("prefetch", (e.Address() as place, _)):  # of nothing, beyond the end, is harmless
+                self.parts(place, stmt, known)
             case e.Load(buffer, indices) | e.Address(buffer, indices):
                 self.access(buffer, indices, stmt, known)
                 self.parts(node, stmt, known)

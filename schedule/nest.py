@@ -9,6 +9,7 @@ from textwrap import indent
 from ..ir import arith
 from ..ir.arith import is_known
 from ..ir.buffer import Buffer
+from ..ir.dtype import DType
 from ..ir.errors import Error, ScheduleError
 from ..ir.expr import Expr, Load, Var
 from ..ir.interval import Interval
@@ -23,8 +24,10 @@ from ..te.operation import ComputeOp, ExternOp, ScanOp
 from .derive import ZERO, Derivation, Derived, derive, is_loop, reduction_start
 from .inline import inlined
 from .overshoot import Overshoot, Overshoots
+from .prefetch import requests
+from .steps.caches import STREAM
 from .storage import Key, Store, stores_of
-from .table import StageState, Table, is_reduce_axis
+from .table import Fetch, StageState, Table, is_reduce_axis
 from .tensorize import Match, matched
 
 CROSS_THREAD = "cross_thread"  # marks a loop over the threads that share a reduction
@@ -302,9 +305,33 @@ class NestBuilder:
         made = body
         if is_loop(var):
             extent = self.simple(derived.extents[axis])
-            made = For(var, extent, body, loop.kind, loop.thread, loop.annotations + marks)
+            body = seq(*(self._fetched(derived, axis, fetch, body) for fetch in loop.fetches), body)
+            named = tuple(m for mark in loop.annotations for m in self._named(derived.stage, mark))
+            made = For(var, extent, body, loop.kind, loop.thread, named + marks)
         self.marks[derived.stage.id, axis] = made
         return made
+
+    def _fetched(self, derived: Derived, axis: Axis, fetch: Fetch, body: Stmt) -> Stmt:
+        """Give the requests for what the body reads of a tensor some iterations later."""
+        store = self.stores.get((fetch.stage, fetch.component))
+        found = requests(self, body, derived.loops[axis], fetch.offset, store.buffer) if store is not None else None
+        if found is not None:
+            return found
+        fact = f"iterations of {axis.name} in stage {derived.stage.id} read nothing of {fetch.stage} that moves with it"
+        where = indent(stmt_text(body), "  ")
+        raise ScheduleError("prefetch", fact, where=where, advice="a loop whose iterations read different elements")
+
+    def unused_var(self, name: str, dtype: DType, values: Interval) -> Var:
+        """Give a new variable of an unused name for a loop with the given values."""
+        var = Var(self._unused(name), dtype, 0)
+        self.result.ranges[var] = values
+        return var
+
+    def _named(self, stage: StageState, mark: Annotation) -> list[Annotation]:
+        """Give an annotation of a loop; what streams the results of the stage names their buffers."""
+        if mark.name != STREAM:
+            return [mark]
+        return [Annotation(STREAM, self.stores[stage.id, c].buffer.name) for c in range(stage.op.num_outputs)]
 
     def _init_loops(self, derived: Derived, reset: Stmt, first: int, upto: int) -> Stmt:
         """Wrap the start of a reduction in fresh copies of the spatial loops that run inside the reduction."""
@@ -313,8 +340,7 @@ class NestBuilder:
         for position, axis in enumerate(derived.stage.leaves[first:upto], first):
             var = derived.loops[axis]
             if is_loop(var) and not is_reduce_axis(axis):
-                copy = Var(self._unused(f"{var.name}_init"), var.dtype, 0)
-                self.result.ranges[copy] = self.result.ranges[var]
+                copy = self.unused_var(f"{var.name}_init", var.dtype, self.result.ranges[var])
                 fresh[var] = copy
                 loops.append((position, copy))
         guards = self._guards_by_position(derived)

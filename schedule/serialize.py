@@ -10,6 +10,7 @@ from typing import Any
 from ..ir.errors import ScheduleError
 from .steps.bounds import AlignBounds
 from .steps.cache import CacheRead, CacheWrite
+from .steps.caches import Prefetch, Stream
 from .steps.hopper import BulkStore, Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
@@ -25,7 +26,8 @@ STEPS: dict[str, type[Step]] = {
     for cls in (
         SplitAxis, FuseAxes, Reorder, Vectorize, Unroll, Parallel, Bind, Pipeline, Pragma, Tensorize, ComputeAt,
         ComputeInline, ComputeRoot, AlignBounds, SetScope, StorageAlign, Swizzle, DoubleBuffer, TransformLayout,
-        SetStorePredicate, CacheRead, CacheWrite, RFactor, WarpSpecialize, Cluster, BulkStore, Precompute,
+        SetStorePredicate, CacheRead, CacheWrite, RFactor, WarpSpecialize, Cluster, BulkStore, Precompute, Stream,
+        Prefetch,
     )
 }  # fmt: skip
 

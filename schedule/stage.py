@@ -11,8 +11,10 @@ from ..ir.expr import Const, Expr
 from ..te.axis import Axis
 from ..te.intrin import TensorIntrin
 from ..te.operation import Operation
+from ..te.tensor import Tensor
 from .intrinsics import register_intrinsic
 from .steps.bounds import AlignBounds
+from .steps.caches import Prefetch, Stream
 from .steps.hopper import BulkStore, Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
@@ -242,6 +244,40 @@ class Stage:
         """
         self._schedule.apply(BulkStore(self._id, self._key(axis, "bulk_store")))
 
+    def stream(self, axis: Axis) -> None:
+        """Store what the loops from `axis` inwards compute past the caches, where they write whole aligned vectors.
+
+            for i_o in range(n // 16):                   for i_o in range(n // 16, stream='C'):
+                for i_i in vectorized(16):       ->          for i_i in vectorized(16):
+                    C[...] = A[...]                              C[...] = A[...]
+
+        Memory is then not read before it is written, and what the caches hold stays there: a gain where results are
+        larger than the last level, a loss where somebody reads them soon.  Arrays whose addresses are multiples of 16
+        bytes are streamed, others are stored as ever; whatever the loops write, other threads see it when the kernel
+        returns.  GPUs and the interpreter store as ever.
+        Order of execution: unchanged.
+        Refused: sums, whose terms read the result; a stage that another one reads; one that is not in main memory.
+        """
+        self._schedule.apply(Stream(self._id, self._key(axis, "stream")))
+
+    def prefetch(self, tensor: Tensor, axis: Axis, offset: int | Expr = 1) -> None:
+        """Ask the caches, in each iteration of a loop, for what the iteration `offset` later reads of a tensor.
+
+            for i in range(n):             for i in range(n):
+                C[i] = f(A[p(i)])    ->        prefetch(address(A[p(i + 4)]), 0)
+                                               C[i] = f(A[p(i)])
+
+        One request for each line of 64 bytes; the last iterations ask for what lies beyond, which is harmless.
+        Processors foresee rows that are read from end to end by themselves: it is for other orders, and seldom pays.
+        GPUs and the interpreter take no notice.
+        Order of execution: unchanged.
+        Refused: an offset below 1; a vectorized loop; a tensor that nothing in the stage reads; and, when the nest is
+        derived, a loop whose iterations all read the same of it.
+        """
+        distance = _integer("offset", offset, "prefetch") or 0
+        source = self._schedule.stage_id(tensor)
+        self._schedule.apply(Prefetch(self._id, self._key(axis, "prefetch"), source, tensor.component, distance))
+
     def pragma(self, axis: Axis, pragma_type: str, pragma_value: int | float | str | None = None) -> None:
         """Attach a hint to a loop, which changes speed and never values.  Refused: unknown names."""
         value = 1 if pragma_value is None else _plain(pragma_value)
@@ -375,13 +411,13 @@ def _flat(axes: Sequence[Axis | Sequence[Axis]]) -> list[Axis]:
     return flat
 
 
-def _integer(name: str, value: int | Expr | None) -> int | None:
+def _integer(name: str, value: int | Expr | None, step: str = "split") -> int | None:
     """Give a factor as an int.  Raises ScheduleError for anything but an integer."""
     if value is None:
         return None
     plain = _plain(value)
     if isinstance(plain, bool) or not hasattr(plain, "__index__"):
-        raise ScheduleError("split", f"{name} is {value!r}", advice="an integer of at least 1")
+        raise ScheduleError(step, f"{name} is {value!r}", advice="an integer of at least 1")
     return int(plain)  # type: ignore[arg-type]
 
 

@@ -59,10 +59,20 @@ Relation = Split | Fuse
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """A result of a stage of which each iteration asks for what the iteration `offset` later reads."""
+
+    stage: str
+    component: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Loop:
     """How one leaf axis is executed.
 
-    step  number of the step that set `kind`, for messages, or -1
+    step     number of the step that set `kind`, for messages, or -1
+    fetches  what its iterations ask for ahead of time
     """
 
     kind: ForKind = ForKind.SERIAL
@@ -70,6 +80,7 @@ class Loop:
     annotations: tuple[Annotation, ...] = ()
     intrinsic: TensorIntrin | None = None
     step: int = -1
+    fetches: tuple[Fetch, ...] = ()
 
     @property
     def stages(self) -> int:

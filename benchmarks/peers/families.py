@@ -17,6 +17,7 @@ from .operations import (
     Softmax,
     Summed,
     Transposed,
+    Unary,
     Workload,
 )
 
@@ -225,16 +226,30 @@ def batches() -> Iterator[Named]:
         yield f"{batch}_{m}x{n}x{k}", Product(m, n, k, batch=batch, constant=False)
 
 
+SOFTMAX = ((1536, 128), (128, 768), (1, 1000), (6144, 512), (1000, 1001))
+LAYER_NORM = ((128, 768), (512, 1024), (4096, 256), (197, 768))
+
+
 def memory_bound() -> Iterator[Named]:
     """Give operators that move bytes."""
-    yield from ((f"softmax_{m}x{n}", Softmax(m, n)) for m, n in ((1536, 128), (128, 768), (1, 1000), (6144, 512)))
-    yield from ((f"layer_norm_{m}x{n}", LayerNorm(m, n)) for m, n in ((128, 768), (512, 1024), (4096, 256)))
+    yield from ((f"softmax_{m}x{n}", Softmax(m, n)) for m, n in SOFTMAX)
+    yield from ((f"layer_norm_{m}x{n}", LayerNorm(m, n)) for m, n in LAYER_NORM)
+    yield from ((f"{name}_1M", Unary(1, 1 << 20, name)) for name in ("gelu", "tanh", "sigmoid", "exp"))
     yield "add_relu_1M", BiasRelu(1, 1 << 20)
+    yield "add_relu_256MB", BiasRelu(1, (1 << 28) // 12 // 64 * 64)
+    yield "relu_256MB", Unary(1, 1 << 25, "relu")
     yield from ((f"bias_relu_{m}x{n}", BiasRelu(m, n)) for m, n in ((128, 3072), (3136, 64)))
     yield "sum_rows_1024", Reduction(1024, 1024, 1)
     yield "sum_columns_1024", Reduction(1024, 1024, 0)
     yield "sum_rows_128x768", Reduction(128, 768, 1)
+    yield "mean_rows_1000x1001", Reduction(1000, 1001, 1, "mean")
+    yield "mean_columns_1000x1001", Reduction(1000, 1001, 0, "mean")
+    yield "sum_1M", Reduction(1, 1 << 20, 1)
     yield "max_rows_1024", Reduction(1024, 1024, 1, "max")
+    yield "max_columns_1024", Reduction(1024, 1024, 0, "max")
+    yield "min_rows_197x768", Reduction(197, 768, 1, "min")
+    yield "argmax_1024", Reduction(1024, 1024, 1, "argmax")
+    yield "argmax_columns_1024", Reduction(1024, 1024, 0, "argmax")
 
 
 def fused() -> Iterator[Named]:

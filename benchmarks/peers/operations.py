@@ -295,13 +295,30 @@ class BiasRelu(OnRows):
 
 
 @dataclass(frozen=True, slots=True)
+class Unary(OnRows):
+    """A function of every element of data (m, n)."""
+
+    operator: Literal["relu", "exp", "tanh", "sigmoid", "gelu"]
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Give the data."""
+        return (Operand("data", (self.m, self.n)),)
+
+    @property
+    def template(self) -> TemplateCall | None:
+        """Give the template and its arguments."""
+        return "generic", (self.operator, ((self.m, self.n),))
+
+
+@dataclass(frozen=True, slots=True)
 class Reduction:
-    """The sums, or the greatest elements, of data (m, n) along an axis."""
+    """The sums, means, greatest or least elements of data (m, n) along an axis, or where the greatest ones are."""
 
     m: int
     n: int
     axis: int
-    operator: Literal["sum", "max"] = "sum"
+    operator: Literal["sum", "mean", "max", "min", "argmax"] = "sum"
     limit: ClassVar[Limit] = "read"
 
     @property
@@ -312,7 +329,7 @@ class Reduction:
     @property
     def result(self) -> Operand:
         """Give the result."""
-        return Operand("out", ((self.n, self.m)[self.axis],))
+        return Operand("out", ((self.n, self.m)[self.axis],), "int32" if self.operator == "argmax" else "float32")
 
     @property
     def flop(self) -> int:
@@ -456,7 +473,9 @@ class Summed:
         return "matmul", (of.m, of.n, of.k, False, False, "uint8", of.constant)
 
 
-Operation = Convolution | Transposed | Product | Softmax | LayerNorm | BiasRelu | Reduction | Quantized | Summed | Fused
+Operation = (
+    Convolution | Transposed | Product | Softmax | LayerNorm | BiasRelu | Unary | Reduction | Quantized | Summed | Fused
+)
 
 
 def moved_bytes(operation: Operation) -> int:

@@ -20,15 +20,20 @@ from .operations import (
     Softmax,
     Summed,
     Transposed,
+    Unary,
 )
 
 EPS = float(np.finfo(np.float32).eps)
+TINY = float(np.finfo(np.float32).tiny)
 EXP_ERROR = 16  # units of eps allowed for an exponential, its argument's rounding included
 ACTIVATIONS = {
     "": lambda x: x,
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
     "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "exp": np.exp,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
 }
 SCALING = 1e-4  # of a byte: the multiplier is rounded to float32
 
@@ -68,12 +73,17 @@ def reference(operation: Operation, arrays: list[np.ndarray]) -> Reference:
             return _normalized(n, epsilon, *wide)
         case BiasRelu():
             total = wide[0] + wide[1]
-            return Reference(np.maximum(total, 0), EPS * np.abs(total) + np.finfo(np.float32).tiny)
-        case Reduction(axis=axis, operator="max"):
-            value = wide[0].max(axis=axis)
-            return Reference(value, np.full_like(value, np.finfo(np.float32).tiny))
-        case Reduction(m=m, n=n, axis=axis):
-            return _sums((m, n)[axis], wide[0].sum(axis=axis), np.abs(wide[0]).sum(axis=axis))
+            return Reference(np.maximum(total, 0), EPS * np.abs(total) + TINY)
+        case Unary(operator=operator):
+            value = ACTIVATIONS[operator](wide[0])
+            return Reference(value, 2 * (1 + EXP_ERROR) * EPS * np.maximum(np.abs(value), np.abs(wide[0])) + TINY)
+        case Reduction(axis=axis, operator="max" | "min" | "argmax" as operator):
+            value = getattr(wide[0], operator)(axis=axis).astype(np.float64)
+            return Reference(value, np.full_like(value, TINY))
+        case Reduction(m=m, n=n, axis=axis, operator=operator):
+            terms = (m, n)[axis]
+            count = terms if operator == "mean" else 1
+            return _sums(terms, wide[0].sum(axis=axis) / count, np.abs(wide[0]).sum(axis=axis) / count)
         case Summed():
             value = wide[0] @ wide[1]  # exact: below 2^53
             return Reference(value, np.full_like(value, 0.5))
@@ -86,7 +96,7 @@ def reference(operation: Operation, arrays: list[np.ndarray]) -> Reference:
 
 
 def _sums(terms: int, value: np.ndarray, absolute: np.ndarray) -> Reference:
-    return Reference(value, 2 * terms * EPS * absolute + np.finfo(np.float32).tiny)
+    return Reference(value, 2 * terms * EPS * absolute + TINY)
 
 
 def _fused(operation: Fused, arrays: list[np.ndarray]) -> Reference:

@@ -100,6 +100,8 @@ class Body:
     steps     variables of loops that are written out: they are constants, or count lanes
     places    what is known here of the offsets of accesses, by identity of the access
     placed    accesses whose fixed part reads a variable, by identity
+    streamed  buffers whose stores go past the caches, and in pieces of how many bytes; 0 where they cannot
+    streams   whether some do
     """
 
     name: str
@@ -117,6 +119,8 @@ class Body:
     counts: set[str] = field(default_factory=set)
     columns: list[Column] | None = None
     in_parallel: bool = False
+    streamed: dict[Buffer, int] = field(default_factory=dict)
+    streams: bool = False
     statements: int = 0
     loaded: dict[Buffer, dict[tuple, Value]] = field(default_factory=dict)
     registers: dict[Buffer, dict[int, Cell]] = field(default_factory=dict)  # by element

@@ -116,6 +116,8 @@ def _reinterpret(body: Body, expr: Call, evaluate: Evaluate) -> Value:
 def _prefetch(body: Body, expr: Call, evaluate: Evaluate) -> Value:
     place, mode = expr.args
     assert isinstance(place, Address), "prefetch takes an address"
+    if place.buffer not in body.pointers:  # it lies in registers
+        return Value("0", value_type(expr.dtype))
     where = pointer(body, place.buffer, flat_offset(body, place))
     body.code.effect(f"call void @llvm.prefetch.p0(ptr {where}, i32 {evaluate(body, mode).text}, i32 3, i32 1)")
     return Value("0", value_type(expr.dtype))

@@ -19,6 +19,7 @@ from .expressions import evaluate, narrowed
 from .index import is_constant, is_index, linear, materialise, of_value, resize
 from .memory import store, store_columns
 from .registers import plan_registers
+from .streaming import to_stream, write_streamed
 from .transpose import are_columns
 from .types import TRUE, Value, vector
 
@@ -121,6 +122,14 @@ def _merge(body: Body, cell: Cell, incoming: list[tuple[str, str]]) -> str:
 
 
 def _for(body: Body, stmt: For) -> None:
+    streamed = to_stream(body, stmt)
+    if streamed:
+        write_streamed(body, stmt, streamed, lambda: _loop_of_kind(body, stmt))
+    else:
+        _loop_of_kind(body, stmt)
+
+
+def _loop_of_kind(body: Body, stmt: For) -> None:
     if body.columns is None and body.pending is None and are_columns(body, stmt):
         body.columns = []
         _unrolled(body, stmt)

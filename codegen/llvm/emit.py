@@ -15,6 +15,7 @@ from .code import Code
 from .control import write
 from .index import is_index
 from .parallel import quoted
+from .streaming import fence
 from .types import Value, value_type
 
 
@@ -79,6 +80,7 @@ def _function(function: Function, target: Target, module: ModuleText) -> str:
                     body.counts.add(name)
     _refuse_twins(function)
     write(body, function.body)
+    fence(body)
     head = f"define i32 @{quoted(function.name)}({', '.join(listed)}) #0"
     return f"{head} {{\nentry:\n{body.code.text()}\n  ret i32 0\n}}\n\n"
 

@@ -12,6 +12,7 @@ from .features import converts_half, has
 from .halves import narrow_half, widen_half
 from .index import broadcast, lanes_of, last_lane, materialise, resized
 from .registers import read_register, write_register
+from .streaming import stream
 from .transpose import write_columns
 from .types import Value, lane_literal, memory_type, suffix, value_type, vector
 
@@ -223,7 +224,8 @@ def _write(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
         _write_ragged(body, value, f"ptr align {align} {address}")
         return
     if mask is None:
-        body.code.effect(f"store {value.type} {value.text}, ptr {address}, align {align}")
+        if value.lanes == 1 or not stream(body, buffer, value, address, align):
+            body.code.effect(f"store {value.type} {value.text}, ptr {address}, align {align}")
         return
     symbol = f"@llvm.masked.store.{suffix(value.elem, value.lanes)}.p0"
     body.code.effect(

@@ -16,6 +16,7 @@ from .body import Body, Linear
 from .code import Code
 from .control import branch, leave_if, loop
 from .index import linear, materialise
+from .streaming import fence
 from .types import Value
 
 
@@ -72,10 +73,12 @@ def _inner(body: Body, stmt: For, name: str, captured: list[Value]) -> str:
         align=dict(body.align),
         counts=known & body.counts,
         in_parallel=True,
+        streamed=dict(body.streamed),
     )
     begin, end = Value("%begin", "i64"), Value("%end", "i64")
     some = compare(inner, "lt", begin, end, int64)
     branch(inner, some.text, (stmt, lambda: loop(inner, stmt, begin, end)), None)
+    fence(inner)
     parameters = ", ".join([f"{v.type}{' noalias' if v.type == 'ptr' else ''} {v.text}" for v in captured])
     head = (
         f"define internal i32 @{quoted(name + '.body')}({parameters}{', ' if captured else ''}i64 %begin, i64 %end) #0"

@@ -101,6 +101,12 @@ PRINTED = {
         "def layer(X: float32[32, 64], W_global: float32[3, 64, 16], Y: Out[float32[32, 48]]):",
         "precompute: stage shifted reads scaled, which every call computes",
     ),
+    "17_caches": (
+        "    for i_i_o in range(256, stream='C'):",
+        "Instructions that store past the caches: True",
+        "stream: total reads C again, which would have to come back from main memory",
+        "    for j_line in range(64):\n        prefetch(address(M[j_line, ",
+    ),
 }
 
 

@@ -143,6 +143,13 @@ def _predicate(rng: Random, s: Schedule, stage, axis) -> object:
     return None
 
 
+def _prefetch(rng: Random, s: Schedule, stage, axis) -> object:
+    if not stage.op.inputs:
+        return False
+    stage.prefetch(rng.choice(stage.op.inputs), axis, rng.choice((1, 2, 4)))
+    return None
+
+
 def _compute_at(rng: Random, program: Program, s: Schedule) -> object:
     stage = _inner_stage(rng, s)
     if stage is None:
@@ -252,6 +259,8 @@ DRAWS: dict[str, Callable[[Random, Program, Schedule], object]] = {
     "parallel": _on_axis(lambda rng, s, stage, axis: stage.parallel(axis)),
     "bind": _on_axis(_bind),
     "pragma": _on_axis(_pragma),
+    "stream": _on_axis(lambda rng, s, stage, axis: stage.stream(axis)),
+    "prefetch": _on_axis(_prefetch),
     "storage_align": _on_stage(_align),
     "set_store_predicate": _on_axis(_predicate),
     "compute_at": _compute_at,

@@ -20,6 +20,7 @@ from ..operations import (
     Softmax,
     Summed,
     Transposed,
+    Unary,
 )
 
 OPSET, IR_VERSION = 18, 10
@@ -41,6 +42,8 @@ def models(operation: Operation, arrays: list[np.ndarray]) -> Iterator[tuple[str
             yield "", _model(operation, arrays, _fused(operation), dict(FUSED_NUMBERS))
         case Convolution(layout="NCHW") | Transposed() | Product() | Softmax() | LayerNorm() | BiasRelu() | Reduction():
             yield "", _model(operation, arrays, _nodes(operation), _axes(operation))
+        case Unary():
+            yield "", _model(operation, arrays, _function(operation), dict(FUSED_NUMBERS))
         case Summed():
             yield (
                 "",
@@ -63,11 +66,20 @@ def _model(
     fixed = {o.name: a for o, a in zip(operation.operands, arrays, strict=True) if o.constant} | more
     inputs = [_described(o.name, a.dtype, a.shape) for o, a in given]
     result = operation.result
-    outputs = [_described(result.name, np.dtype(result.dtype), result.shape)]
+    outputs = [_described(result.name, np.dtype(result_type(operation)), result.shape)]
     constants = [numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in fixed.items()]
     graph = helper.make_graph(nodes, "operation", inputs, outputs, constants)
     made: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     return made.SerializeToString()
+
+
+def result_type(operation: Operation) -> str:
+    """Give the type of the result, in which ONNX has positions of 64 bits."""
+    match operation:
+        case Reduction(operator="argmax"):
+            return "int64"
+        case _:
+            return operation.result.dtype
 
 
 def _described(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> object:
@@ -89,8 +101,10 @@ def _nodes(operation: Operation) -> list[NodeProto]:
             return [helper.make_node("LayerNormalization", names, [out], axis=-1, epsilon=epsilon)]
         case BiasRelu():
             return [helper.make_node("Add", names, ["sum"]), helper.make_node("Relu", ["sum"], [out])]
+        case Reduction(axis=axis, operator="argmax"):
+            return [helper.make_node("ArgMax", names, [out], axis=axis, keepdims=0)]
         case Reduction(operator=operator):
-            kind = {"sum": "ReduceSum", "max": "ReduceMax"}[operator]
+            kind = f"Reduce{operator.capitalize()}"
             return [helper.make_node(kind, [*names, "axes"], [out], keepdims=0)]
         case _:
             raise AssertionError(f"no model of {operation}")
@@ -129,7 +143,20 @@ def _activation(name: str, x: str) -> list[NodeProto]:
 
 
 def _axes(operation: Operation) -> dict[str, np.ndarray]:
-    return {"axes": np.array([operation.axis], np.int64)} if type(operation) is Reduction else {}
+    match operation:
+        case Reduction(axis=axis, operator="sum" | "mean" | "max" | "min"):
+            return {"axes": np.array([axis], np.int64)}
+        case _:
+            return {}
+
+
+def _function(operation: Unary) -> list[NodeProto]:
+    (data,), out = operation.operands, operation.result.name
+    if operation.operator != "gelu":
+        return [helper.make_node(operation.operator.capitalize(), [data.name], [out])]
+    nodes = _activation("gelu", data.name)
+    nodes[-1].output[0] = out
+    return nodes
 
 
 def _window(conv: Convolution) -> dict[str, object]:

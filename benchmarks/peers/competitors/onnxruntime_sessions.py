@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ import onnxruntime
 from ..arrays import empty
 from ..competitor import Form, Surroundings
 from ..operations import Operation
-from .onnx_models import models
+from .onnx_models import models, result_type
 
 ERRORS_ONLY = 3
 
@@ -37,6 +38,8 @@ class OnnxruntimeSessions:
             for operand, array in zip(operation.operands, arrays, strict=True):
                 if not operand.constant:
                     binding.bind_ortvalue_input(operand.name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
-            out = onnxruntime.OrtValue.ortvalue_from_numpy(empty(operation.result))
+            out = onnxruntime.OrtValue.ortvalue_from_numpy(
+                empty(replace(operation.result, dtype=result_type(operation)))
+            )
             binding.bind_ortvalue_output(operation.result.name, out)
             yield Form(name, partial(session.run_with_iobinding, binding), lambda out=out: out.numpy().copy())

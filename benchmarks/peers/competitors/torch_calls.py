@@ -23,6 +23,7 @@ from ..operations import (
     Reduction,
     Softmax,
     Transposed,
+    Unary,
 )
 from .torch_fused import fused
 
@@ -72,12 +73,26 @@ def spellings(operation: Operation, tensors: list[torch.Tensor]) -> Iterator[tup
             yield "new", lambda: torch.relu_(tensors[0] + tensors[1])
             out = torch.empty_like(tensors[0])
             yield "into", lambda: torch.add(tensors[0], tensors[1], out=out).relu_()
+        case Unary(operator=operator):
+            yield from _functions(operator, tensors[0])
         case Reduction(axis=axis, operator=operator):
-            yield "", partial({"sum": torch.sum, "max": torch.amax}[operator], tensors[0], axis)
+            yield "", partial(REDUCTIONS[operator], tensors[0], axis)
         case Quantized():
             yield from _quantized(operation, *tensors)
         case Fused():
             yield from fused(operation, *tensors)
+
+
+REDUCTIONS = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin, "argmax": torch.argmax}
+
+
+def _functions(operator: str, data: torch.Tensor) -> Iterator[tuple[str, Call]]:
+    """Give a function of elements with a new result, and with one that is there."""
+    new = torch.nn.functional.gelu if operator == "gelu" else getattr(torch, operator)
+    yield "new", partial(new, data)
+    out = torch.empty_like(data)
+    into = {"gelu": torch.ops.aten.gelu.out, "relu": partial(torch.clamp_min, min=0)}.get(operator, new)
+    yield "into", partial(into, data, out=out)
 
 
 def _convolutions(
