@@ -35,7 +35,7 @@ KNOBS = (*MODELLED, "unroll_k")
 
 def plan(cfg: Knobs, request: ProductRequest) -> Plan:
     """Give the plan of a product, any."""
-    shape, target = _shape(request), get_target()
+    shape, target = shape_of(request), get_target()
     choices = _choices(shape, request)
     chosen = best(shape, target, tuple(tuple(choices[name]) for name in MODELLED))
     for name, axis in (("tile_m", request.rows), ("tile_n", request.columns)):
@@ -60,7 +60,8 @@ def _values(*columns: Any) -> dict[str, Any]:
     return dict(zip(MODELLED, sizes + [column.val for column in columns[2:]], strict=False))
 
 
-def _shape(request: ProductRequest) -> ProductShape:
+def shape_of(request: ProductRequest) -> ProductShape:
+    """Give a product as the cost model knows it."""
     product = request.product.op
     places = (ProductRequest.dimensions(x, product) for x in (request.a, request.b))
     a_across, b_across = (kept < depth for kept, depth in places)

@@ -70,8 +70,11 @@ class ProductShape:
 
     def share_of_peak(self, b: Blocking) -> Any:
         """Give the share of the multiply-add peak of all threads that a blocking promises, 0 to 1."""
-        least = self.batch * self.m * self.n * self.k / (MULTIPLY_ADDS * self.lanes) / self.threads
-        return least / self.cycles(b)
+        return self.multiplying() / self.cycles(b)
+
+    def multiplying(self) -> float:
+        """Give the cycles of all threads at the multiply-add peak."""
+        return self.batch * self.m * self.n * self.k / (MULTIPLY_ADDS * self.lanes) / self.threads
 
     def cycles(self, b: Blocking) -> Any:
         """Give the cycles of the thread that has most to do."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ....schedule.schedule import Schedule
 from ....te.tensor import Tensor
 from ...space import Knobs
-from . import dots, gemm, int8_gemm
+from . import dots, gemm, gemm_split, int8_gemm
 from .algorithm import choose
 from .product import ProductRequest
 
-ALGORITHMS = (gemm.plan, dots.plan)  # each gives None for a product that it does not fit
+ALGORITHMS = (gemm.plan, dots.plan, gemm_split.plan)  # each gives None for a product that it does not fit
 
 
 def scheduled(cfg: Knobs, request: ProductRequest) -> tuple[Schedule, Tensor]:

@@ -7,6 +7,7 @@ from math import ceil
 import pytest
 
 from tilewright.autotune import task
+from tilewright.autotune.templates.cpu import gemm_split, products
 
 from .convolutions import Args, assert_right, configs_of
 
@@ -68,3 +69,27 @@ def test_the_default_shares_the_work_out_evenly(shape: Args) -> None:
     each = ceil(tiles / space[knobs[1]].val)
     most = ceil(ceil(tiles / each) / 2) * each  # that one of two threads computes
     assert most <= 0.56 * tiles
+
+
+LONG_SUMS: tuple[Args, ...] = (
+    (1, 16, 1024, False, False, "float32", True),
+    (5, 37, 1026, False, False, "float32"),
+    (3, 20, 1100, True, True, "float32", True, "bias,residual,relu"),
+    (17, 7, 1032, False, True, "float32", False, "bias"),
+)
+
+
+@pytest.mark.parametrize("args", LONG_SUMS, ids=str)
+def test_threads_share_long_sums(monkeypatch: pytest.MonkeyPatch, args: Args) -> None:
+    monkeypatch.setattr(products, "ALGORITHMS", (gemm_split.plan,))
+    tuned = task.create("matmul", args, threads=2)
+    for config in configs_of(tuned, 2):
+        assert_right(tuned, config, 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "algorithm"), [((1, 16, 8192), "split"), ((4, 32, 8192), "split"), ((16, 128, 4096), "gemm")], ids=str
+)
+def test_sums_are_shared_where_there_are_too_few_tiles(shape: Args, algorithm: str) -> None:
+    space = task.create("matmul", (*shape, False, False, "float32", True), threads=2).config_space
+    assert space["algorithm"].val == algorithm
