@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from time import perf_counter
 
-from .competitor import OURS, PEERS
+from .competitor import ALGORITHMS, OURS, PEERS
 from .families import FAMILIES, family
 from .figures import Row
 from .operations import Workload
@@ -26,7 +26,7 @@ from .table import table
 from .turns import Pace
 
 PACE = Pace()
-CHOICES = {"tuned": OURS[:1], "untuned": OURS[1:], "both": OURS, "none": ()}
+CHOICES = {"tuned": OURS[:1], "untuned": OURS[1:2], "both": OURS[:2], "none": ()}
 PEERS_BY_DEFAULT = tuple(name for name in PEERS if name != "tvm")
 
 
@@ -41,6 +41,8 @@ def read_options() -> argparse.Namespace:
     add("--threads", default="1", help="of every competitor; several numbers with commas for one run after another")
     add("--db", default="", help="records to take our schedules from")
     add("--ours", choices=CHOICES, default="", help="default: tuned with --db, else untuned")
+    text = "our default schedules by each of these algorithms, with commas: " + ", ".join(ALGORITHMS.values())
+    add("--algorithms", default="", help=text)
     add("--peers", default=",".join(PEERS_BY_DEFAULT), help="default: %(default)s; also tvm")
     add("--rounds", type=int, default=PACE.rounds, help="batches of each (%(default)s)")
     add("--batch-ms", type=float, default=PACE.batch_s * 1e3, help="length of one (%(default)s)")
@@ -62,7 +64,9 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("tuned kernels come from records: --db FILE")
     options.families = list(FAMILIES) if options.family == "all" else options.family.split(",")
     options.peers = [name for name in options.peers.split(",") if name]
+    options.algorithms = [name for name in options.algorithms.split(",") if name]
     unknown = [n for n in options.peers if n not in PEERS]
+    unknown += [n for n in options.algorithms if n not in ALGORITHMS.values()]
     unknown += [n for n in options.families if n not in FAMILIES]
     unknown += [n for n in options.threads.split(",") if not n.isdigit() or int(n) < 1]
     if unknown:
@@ -97,7 +101,7 @@ def main() -> None:
     pace = Pace(options.rounds, options.batch_ms * 1e-3, options.most, options.seed)
     for threads in options.counts:
         with tempfile.TemporaryDirectory() as folder:
-            chosen = CHOICES[options.ours]
+            chosen = (*CHOICES[options.ours], *(f"ours_{name}" for name in options.algorithms))
             with Session(threads, Path(folder), chosen, options.peers, options.db, options.first) as session:
                 for name in options.families:
                     if workloads := chosen_workloads(name, options.only):

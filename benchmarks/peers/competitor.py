@@ -50,9 +50,10 @@ class Surroundings:
     folder: Path
 
 
+ALGORITHMS = {f"ours_{a}": a for a in ("direct", "blocked", "pointwise", "winograd")}  # default schedules by one each
+OURS = ("ours", "ours_untuned", *ALGORITHMS)
 PLACES = {  # by name, the module and the class
-    "ours": ("exported", "ExportedKernels"),
-    "ours_untuned": ("exported", "ExportedKernels"),
+    **dict.fromkeys(OURS, ("exported", "ExportedKernels")),
     "numpy": ("numpy_calls", "NumpyCalls"),
     "torch": ("torch_calls", "TorchCalls"),
     "onnxruntime": ("onnxruntime_sessions", "OnnxruntimeSessions"),
@@ -60,7 +61,6 @@ PLACES = {  # by name, the module and the class
     "tvm": ("tvm_modules", "TvmModules"),
     "limit": ("machine_limits", "MachineLimits"),
 }
-OURS = ("ours", "ours_untuned")
 LIMIT = "limit"
 PEERS = tuple(name for name in PLACES if name not in (*OURS, LIMIT))
 

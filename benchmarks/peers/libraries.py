@@ -27,13 +27,15 @@ BUILD_TIMEOUT_S = 300
 class Order:
     """What to build, and where to.
 
-    database  of records, whose best configuration is taken; "" for the default schedule
+    database   of records, whose best configuration is taken; "" for the default schedule
+    algorithm  that the default schedule is to follow; "" for the one that promises most
     """
 
     template: TemplateCall
     library: Path
     threads: int
     database: str = ""
+    algorithm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,9 @@ class Built:
 class Builder:
     """Builds libraries in another process, and starts a new one where the compiler took it down."""
 
-    def __init__(self, folder: Path, threads: int, database: str) -> None:
+    def __init__(self, folder: Path, threads: int, database: str, algorithm: str = "") -> None:
         """Build into `folder`, with the best records of `database`, or default schedules where that is ""."""
-        self.folder, self.threads, self.database = folder, threads, database
+        self.folder, self.threads, self.database, self.algorithm = folder, threads, database, algorithm
         self._pool = _process()
 
     def build(self, workload: Workload) -> Built:
@@ -61,7 +63,7 @@ class Builder:
         template = workload.operation.template
         if template is None:
             return Built(note="no template")
-        order = Order(template, self.folder / f"{workload.name}.so", self.threads, self.database)
+        order = Order(template, self.folder / f"{workload.name}.so", self.threads, self.database, self.algorithm)
         try:
             return self._pool.submit(build_library, order).result(BUILD_TIMEOUT_S)
         except (BrokenProcessPool, TimeoutError) as error:
@@ -103,7 +105,7 @@ def build_library(order: Order) -> Built:
         task = create(name, arguments, threads=order.threads)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            config, effort = _choice(task, order.database)
+            config, effort = _choice(task, order)
         begin = perf_counter()
         schedule, tensors = task.instantiate(config)
         module = build(lower_prepared(schedule, tensors, SYMBOL), target=task.target, effort=effort)
@@ -128,13 +130,33 @@ def manifest(tensors: Sequence[str], signatures: Sequence[Signature]) -> Manifes
     return Manifest(tuple(tensors), tuple(map(entry, signatures)))
 
 
-def _choice(task: Task, database: str) -> tuple[Config, str]:
-    """Give the configuration and the compiler's effort: the best recorded ones, or the defaults."""
+def _choice(task: Task, order: Order) -> tuple[Config, str]:
+    """Give the configuration and the compiler's effort: the best recorded ones, or the defaults.
+
+    Raises TuneError for an algorithm that is none of the task's choices.
+    """
     from tilewright.autotune.history import best_config
     from tilewright.autotune.records import Records
 
-    if not database:
+    if order.algorithm:
+        return _following(task, order.algorithm), "full"
+    if not order.database:
         return task.config_space.default_config(), "full"
-    with Records(database, create=False) as records:
+    with Records(order.database, create=False) as records:
         best = records.best(task.key)
         return best_config(records, task), best.effort if best is not None else "full"
+
+
+def _following(task: Task, algorithm: str) -> Config:
+    """Give the default configuration by one algorithm."""
+    from tilewright.autotune.entities import OtherOptionEntity
+    from tilewright.autotune.space import Config
+    from tilewright.autotune.templates.cpu.algorithm import ALGORITHM
+    from tilewright.ir.errors import TuneError
+
+    space, wanted = task.config_space, OtherOptionEntity(algorithm)
+    fragment = space.fragments.get(ALGORITHM)
+    if fragment is None or wanted not in fragment.entities:
+        raise TuneError("algorithm", f"{algorithm} is no choice here", advice="one that the convolution fits")
+    entities = {name: wanted if name == ALGORITHM else space[name] for name in space.fragments}
+    return Config(None, entities)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .competitor import LIMIT, OURS
+from .competitor import ALGORITHMS, LIMIT, OURS
 from .figures import Row
 from .libraries import Builder
 from .operations import Workload
@@ -70,4 +70,4 @@ class Session:
 
 def _builder(name: str, folder: Path, threads: int, database: str) -> Builder:
     (folder / name).mkdir()
-    return Builder(folder / name, threads, database if name == OURS[0] else "")
+    return Builder(folder / name, threads, database if name == OURS[0] else "", ALGORITHMS.get(name, ""))

@@ -23,7 +23,7 @@ from .turns import Entry
 
 ROOT = RESULTS.parents[2]
 BEGIN, END = "<!-- begin: python -m peers.summary -->", "<!-- end: python -m peers.summary -->"
-TUNED, UNTUNED = OURS
+TUNED, UNTUNED = OURS[:2]
 WIDTH = 120  # of a line of text
 NEAR = 1.03  # leads below are named
 NAMED = 4  # leads at most, but for those below 1
@@ -36,6 +36,7 @@ TITLES = {  # of families whose names do not say it
     "vgg16": "VGG-16",
     "depthwise": "MobileNet's depthwise layers",
     "odd_conv": "5x5, 7x7, dilated, grouped, odd sizes",
+    "transposed": "transposed, of decoders",
     "blocked": "3x3 convolutions from blocks of 16 channels to such",
     "gemm": "products of squares of 64 to 4096",
     "gemm_variable": "the same, both factors variable",

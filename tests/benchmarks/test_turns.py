@@ -215,6 +215,16 @@ def test_exported_libraries_compute_their_workload(tmp_path: Path) -> None:
     assert part("reference").reference(conv.operation, inputs).error(found) <= 1
 
 
+def test_a_library_follows_the_algorithm_that_was_asked_for(tmp_path: Path) -> None:
+    of = operations.Convolution((1, 16, 6, 6), (16, 3, 3), 1, 1, layout="NCHW16c")
+    conv, inputs = operations.Workload("conv", "small", of), arrays.random_inputs(of, 0)
+    built = libraries.build_library(libraries.Order(of.template, tmp_path / "conv.so", 1, algorithm="direct"))
+    assert built.note == ""
+    assert part("reference").reference(of, inputs).error(results(tmp_path, conv, inputs)) <= 1
+    built = libraries.build_library(libraries.Order(of.template, tmp_path / "none.so", 1, algorithm="pointwise"))
+    assert "pointwise is no choice" in built.note
+
+
 def test_constants_are_prepared_once(tmp_path: Path) -> None:
     m, n, k = 16, 10, 5
     a, b = te.placeholder((m, k), name="A"), te.placeholder((k, n), name="B")
