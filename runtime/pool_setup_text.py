@@ -228,6 +228,40 @@ stop:
   ret i32 %all
 }
 
+; moves a spread worker, if it has started, to any processor but the one that the calling thread runs on
+define internal void @tilewright.move_away(ptr %thread_at) {
+entry:
+  %allowed = alloca [128 x i8], align 8
+  %thread = load atomic i64, ptr %thread_at acquire, align 8
+  %there = icmp ne i64 %thread, 0
+  %mode = load i32, ptr @tilewright.placement
+  %spread = icmp eq i32 %mode, 1
+  %may = and i1 %there, %spread
+  br i1 %may, label %ask, label %done
+ask:
+  call void @llvm.memset.p0.i64(ptr %allowed, i8 0, i64 128, i1 false)
+  %answer = call i32 @sched_getaffinity(i32 0, i64 128, ptr %allowed)
+  %known = icmp sge i32 %answer, 0
+  %cpu = call i32 @sched_getcpu()
+  %seen = icmp ult i32 %cpu, 1024
+  %both = and i1 %known, %seen
+  br i1 %both, label %change, label %done
+change:
+  %index = lshr i32 %cpu, 3
+  %at = getelementptr i8, ptr %allowed, i32 %index
+  %bits = load i8, ptr %at
+  %low = and i32 %cpu, 7
+  %shift = trunc i32 %low to i8
+  %bit = shl i8 1, %shift
+  %others = xor i8 %bit, -1
+  %rest = and i8 %bits, %others
+  store i8 %rest, ptr %at
+  call i32 @pthread_setaffinity_np(i64 %thread, i64 128, ptr %allowed)  ; refused where none is left
+  br label %done
+done:
+  ret void
+}
+
 ; moves the calling worker to the number-th processor after the caller's, among those allowed; spread workers may
 ; leave it again
 define internal void @tilewright.place(ptr %pool, i64 %number) {

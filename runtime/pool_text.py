@@ -5,13 +5,16 @@ itself and waits until no part is pending.  Workers and caller both spin for a b
 
     caller                                    worker i
     lock, or run serially                     wait until the ticket in mailbox i changes
-    job = (body, env, count, parts)           run part i of the job
-    pending = parts - 1                       pending -= 1; the last one wakes a sleeping caller
-    ticket of workers 1 .. parts-1 += 1
-    run part 0, wait until pending = 0
-    unlock
+    job = (body, env, count, parts)           claim part i, or wait again
+    pending = parts - 1                       run part i of the job
+    claim and ticket of each worker += 1      pending -= 1; the last one wakes a sleeping caller
+    run part 0
+    claim and run the parts that no worker has begun
+    wait until pending = 0, unlock
 
-A worker that has no part in a job never looks at it, so a job's fields are stable while anybody reads them.
+A part is claimed by its ticket, and only once: a worker that has no processor, or is still waking up, loses its part to
+the caller, which never waits for anybody who has not begun.  A worker without a claim never looks at the job, so a job's
+fields are stable while anybody reads them.
 A sleeper announces itself before it looks at its word a last time, and a waker writes the word before it looks for
 sleepers, both sequentially consistent: a wake-up cannot be lost.
 
@@ -75,8 +78,9 @@ define void @tilewright_set_grain(i64 %grain) { ret void }
 
 
 _STATE = """
-; ticket, sleeping; two cache lines, so that neighbours are not fetched in pairs
-%mailbox = type { i32, i32, [120 x i8] }
+; 0 ticket, 1 sleeping, 2 claim: the ticket, or its complement once the part is claimed, 3 parts that it has lost since
+; it had one, 4 its thread; two cache lines, so that neighbours are not fetched in pairs
+%mailbox = type { i32, i32, i32, i32, i64, [104 x i8] }
 ; 0 lock | 2 pending, 3 caller sleeping | 5 next | 7 body, 8 env, 9 count, 10 grain, 11 parts, 12 status,
 ; 13 started, 14 caller's cpu | 16 mailboxes
 %pool = type { i32, [124 x i8], i32, i32, [120 x i8], i64, [120 x i8], ptr, ptr, i64, i64, i32, i32, i32, i32, \
@@ -97,6 +101,8 @@ _STATE = """
 declare i32 @pthread_once(ptr, ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
+declare i64 @pthread_self()
+declare i32 @pthread_setaffinity_np(i64, i64, ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sigfillset(ptr)
 declare i32 @sigdelset(ptr, i32)
@@ -113,6 +119,7 @@ declare i64 @strtol(ptr, ptr, i32)
 declare i32 @clock_gettime(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare i8 @llvm.ctpop.i8(i8)
+declare i32 @llvm.ctpop.i32(i32)
 declare i64 @llvm.smin.i64(i64, i64)
 declare i32 @llvm.smin.i32(i32, i32)
 declare i32 @llvm.smax.i32(i32, i32)
@@ -128,13 +135,22 @@ entry:
   %pool = load ptr, ptr @tilewright.pool
   %ticket = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 0
   %sleeping = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 1
+  %claim = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 2
   %pending = getelementptr %pool, ptr %pool, i64 0, i32 2
   %caller_sleeping = getelementptr %pool, ptr %pool, i64 0, i32 3
+  %lost = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 3
+  %thread = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 4
   call void @tilewright.place(ptr %pool, i64 %number)
+  %self = call i64 @pthread_self()
+  store atomic i64 %self, ptr %thread release, align 8
   br label %wait
 wait:
   %seen = phi i32 [0, %entry], [%new, %again]
   %new = call i32 @tilewright.wait_while(ptr %ticket, i32 %seen, ptr %sleeping)
+  %mine = call i1 @tilewright.claim(ptr %claim, i32 %new)
+  br i1 %mine, label %run, label %again
+run:
+  store atomic i32 0, ptr %lost monotonic, align 4
   call void @tilewright.run_part(ptr %pool, i32 %part)
   %before = atomicrmw sub ptr %pending, i32 1 seq_cst
   %last = icmp eq i32 %before, 1
@@ -211,6 +227,56 @@ done:
 """
 
 _PARTS = """
+; tells whether a part was still to be had, which from now on it is not
+define internal i1 @tilewright.claim(ptr %claim, i32 %ticket) {
+  %taken = xor i32 %ticket, -1
+  %attempt = cmpxchg ptr %claim, i32 %ticket, i32 %taken acq_rel monotonic
+  %mine = extractvalue { i32, i1 } %attempt, 1
+  ret i1 %mine
+}
+
+; runs the parts of the first workers that have not begun; one that has lost 64 parts in a row, 128, 256 ... is moved to
+; another processor: it may be waiting for that of the caller, who never lets it go
+define internal void @tilewright.take_back(ptr %pool, i64 %workers) {
+entry:
+  %pending = getelementptr %pool, ptr %pool, i64 0, i32 2
+  br label %look
+look:
+  %i = phi i64 [0, %entry], [%i1, %next]
+  %i1 = add i64 %i, 1
+  %ticket_at = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 0
+  %claim = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 2
+  %ticket = load atomic i32, ptr %ticket_at monotonic, align 4
+  %now = load atomic i32, ptr %claim monotonic, align 4
+  %open = icmp eq i32 %now, %ticket
+  br i1 %open, label %try, label %next
+try:
+  %mine = call i1 @tilewright.claim(ptr %claim, i32 %ticket)
+  br i1 %mine, label %run, label %next
+run:
+  %part = trunc i64 %i1 to i32
+  call void @tilewright.run_part(ptr %pool, i32 %part)
+  atomicrmw sub ptr %pending, i32 1 acq_rel
+  %lost_at = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 3
+  %before = load atomic i32, ptr %lost_at monotonic, align 4
+  %lost = add i32 %before, 1
+  store atomic i32 %lost, ptr %lost_at monotonic, align 4
+  %often = icmp ugt i32 %lost, 63
+  %bits = call i32 @llvm.ctpop.i32(i32 %lost)
+  %power = icmp eq i32 %bits, 1
+  %stuck = and i1 %often, %power
+  br i1 %stuck, label %move, label %next
+move:
+  %thread_at = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 4
+  call void @tilewright.move_away(ptr %thread_at)
+  br label %next
+next:
+  %more = icmp ult i64 %i1, %workers
+  br i1 %more, label %look, label %done
+done:
+  ret void
+}
+
 define internal void @tilewright.run_part(ptr %pool, i32 %part) {
 entry:
   %body_at = getelementptr %pool, ptr %pool, i64 0, i32 7
@@ -322,6 +388,10 @@ post:
   %i = phi i64 [0, %publish], [%i1, %posted]
   %ticket = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 0
   %sleeping = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 1
+  %claim = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 2
+  %before = load atomic i32, ptr %ticket monotonic, align 4
+  %number = add i32 %before, 1
+  store atomic i32 %number, ptr %claim monotonic, align 4
   atomicrmw add ptr %ticket, i32 1 seq_cst
   %asleep = load atomic i32, ptr %sleeping seq_cst, align 4
   %must = icmp ne i32 %asleep, 0
@@ -335,6 +405,7 @@ posted:
   br i1 %more, label %post, label %work
 work:
   call void @tilewright.run_part(ptr %pool, i32 0)
+  call void @tilewright.take_back(ptr %pool, i64 %last)
   call void @tilewright.join(ptr %pool)
   %status = load i32, ptr %status_at
   store atomic i32 0, ptr %lock release, align 4

@@ -192,6 +192,22 @@ def test_a_forked_child_has_a_pool_where_the_kernel_cannot_empty_it() -> None:
     assert (array == 1).all()
 
 
+def test_the_caller_does_the_parts_of_workers_that_never_begin() -> None:
+    target = host_target()
+    text = library_text(target).replace("ptr @tilewright.worker, ptr %argument", "ptr @absent, ptr %argument")
+    assert "ptr @absent, " in text
+    text += "define internal ptr @absent(ptr %argument) {\n  ret ptr null\n}\n"
+    loaded = load(compile_ir(text, target).code, EXPORTS, {})
+    loaded.keep()
+    functions = bind_functions(dict(loaded.addresses))
+    code = native(INCREMENT, "increment__packed", **loaded.addresses)
+    array = np.zeros(101, np.int32)
+    argv = (ctypes.c_int64 * 2)(array.ctypes.data, array.size)
+    for count in range(1, 6):
+        assert functions["tilewright_call"](code.addresses["increment__packed"], argv, 4) == 0
+        assert (array == count).all()
+
+
 def test_a_child_forked_during_a_loop_can_run_loops() -> None:
     kernel, array = increment(), np.zeros(10_000, np.int32)
     stop = threading.Event()
