@@ -13,8 +13,8 @@ itself and waits until no part is pending.  Workers and caller both spin for a b
     wait until pending = 0, unlock
 
 A part is claimed by its ticket, and only once: a worker that has no processor, or is still waking up, loses its part to
-the caller, which never waits for anybody who has not begun.  A worker without a claim never looks at the job, so a job's
-fields are stable while anybody reads them.
+the caller, which never waits for anybody who has not begun.  A worker without a claim never looks at the job, so the
+fields of a job are stable while anybody reads them.
 A sleeper announces itself before it looks at its word a last time, and a waker writes the word before it looks for
 sleepers, both sequentially consistent: a wake-up cannot be lost.
 
