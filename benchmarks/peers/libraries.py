@@ -114,7 +114,7 @@ def build_library(order: Order) -> Built:
         module.export_library(order.library)
         manifest(parameter_names(schedule, tensors), module.signatures).write(order.library.with_suffix(".json"))
     except Error as error:
-        return Built(note=f"not built: {error.args[0]}" if error.args else "not built")
+        return Built(note=f"not built: {str(error).splitlines()[0]}")
     return Built(build_s, "; ".join(str(w.message) for w in caught))
 
 
