@@ -20,6 +20,10 @@ FAMILY ?= resnet18
 THREADS ?= 1
 DB ?=
 
+# What the shipped defaults are made of: seconds of tuning for each training workload.
+TRAINING_DB ?= build/training.db
+TRAINING_TIME ?= 10
+
 # How much to fuzz, and from which seed on.
 PAIRS ?= 20000
 SEED ?= 1000000
@@ -32,7 +36,7 @@ CANDIDATES ?= 24
 PYTHON312 ?= python3.12
 RECORDS ?=
 
-.PHONY: help tune benchmark benchmark-all test check lint types layers sizes format fuzz gpu-fuzz aarch64-check pycuda-wheel \
+.PHONY: help tune benchmark benchmark-all shipped test check lint types layers sizes format fuzz gpu-fuzz aarch64-check pycuda-wheel \
 	cuda-adapter-check gpu-bundle gpu-check gpu-check-dry install-check clean
 
 help: ## list the targets
@@ -48,6 +52,13 @@ benchmark-all: $(VENV)/installed ## all families with one thread and two, and th
 	cd benchmarks && ../$(BIN)/python -m peers --family all --threads 1,2 --rounds 11 --most 8 \
 		$(if $(DB),--ours both --db $(abspath $(DB)))
 	cd benchmarks && ../$(BIN)/python -m peers.summary
+
+shipped: $(VENV)/installed ## tune the training workloads with one thread and two, write the records and the model that ship
+	mkdir -p $(dir $(TRAINING_DB))
+	cd benchmarks && for threads in 1 2; do \
+		../$(BIN)/python -m untuned tune --db $(abspath $(TRAINING_DB)) --threads $$threads --time $(TRAINING_TIME); \
+	done
+	cd benchmarks && ../$(BIN)/python -m untuned fit --db $(abspath $(TRAINING_DB)) --threads 1,2
 
 test: $(VENV)/tested ## run the tests
 	@rm -f $(VENV)/passed

@@ -25,7 +25,7 @@ def apply_history_best(
     """Within the block, templates that are called take their best recorded configuration.
 
     A record of another compiler version or machine is used where there is none of this one, with a warning that says
-    what differs; without any, the template's default is used, with a warning.  Each task warns once.
+    what differs; without any, the untuned one is used, see `Task.untuned`, with a warning.  Each task warns once.
     """
     database = records if isinstance(records, Records) else Records(records, create=False)
     found: dict[tuple[str, str], Situation] = {}
@@ -55,8 +55,9 @@ def best_config(records: Records, task: Task) -> Config:
     if similar is not None:
         warnings.warn(f"{task.workload}: {why}; its best configuration is used, tune again", stacklevel=2)
         return config_of(similar)
-    warnings.warn(f"{task.workload}: {why}; the default schedule is used, which may be slow", stacklevel=2)
-    return task.config_space.default_config()
+    origin = task.untuned.origin
+    warnings.warn(f"{task.workload}: {why}; its default schedule is used ({origin}), which may be slow", stacklevel=2)
+    return task.untuned.config
 
 
 def config_of(trial: Trial) -> Config:

@@ -369,6 +369,21 @@ class ConfigSpace(Knobs):
             keep &= component.valid(matrix)
         return keep
 
+    def allowed(self, matrix: np.ndarray) -> np.ndarray:
+        """Tell the same as `valid`, of a few rows: no combinations are listed for it."""
+        numbers = {name: matrix[:, place] for name, place in self.places.items()}
+        keep = (matrix == self.settled(matrix)).all(axis=1)
+        for constraint in self.constraints:
+            keep &= constraint.holds(self.fragments, numbers)
+        return keep
+
+    def mattering(self, matrix: np.ndarray) -> np.ndarray:
+        """Tell for each row of candidate numbers which knobs matter there: (configurations, knobs)."""
+        matters = np.ones(matrix.shape, dtype=bool)
+        for domain in self.domains:
+            matters[:, domain.places] &= (matrix[:, domain.knob] == domain.number)[:, None]
+        return matters
+
     def settled(self, matrix: np.ndarray) -> np.ndarray:
         """Give rows of candidate numbers with the knobs that do not matter at their defaults."""
         if not self.domains:

@@ -15,9 +15,11 @@ from ..te.canonical import content_hash
 from ..te.operators.flops import flops
 from ..te.tensor import Tensor
 from .fingerprint import codegen_fingerprint, machine_fingerprint
+from .shipped.call import Call
 from .space import ConfigSpace, Knobs
 from .template import Situation, Template, find_template, in_force
 from .trial import TaskKey
+from .untuned import Untuned, untuned
 
 
 class Task:
@@ -80,6 +82,13 @@ class Task:
             space=self.config_space.fingerprint,
             threads=self.threads,
         )
+
+    @cached_property
+    def untuned(self) -> Untuned:
+        """Give the configuration that a kernel takes which nobody tuned, and where it comes from."""
+        made = self.template
+        call = Call.of(made.name, made.version, made.function, self.args, self.target, self.threads)
+        return untuned(call, self.config_space)
 
     def gflops(self, seconds: float) -> float:
         """Give the rate of one call that takes `seconds`, in 1e9 floating-point operations per second."""

@@ -6,14 +6,16 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
 from ..ir.errors import TuneError
 from ..ir.target import Target
 from ..runtime.host import resolve
+from .shipped.call import Call
 from .space import ConfigSpace, Knobs
+from .untuned import is_known, untuned
 
 Body = Callable[..., tuple[Any, list[Any]]]  # arguments -> (schedule, tensors in call order)
 
@@ -58,8 +60,8 @@ def template(name: str, version: int = 1) -> Callable[[Body], Body]:
             return s, [A, B, C]
 
     The arguments are plain data (numbers, strings, tuples), equal after a trip through JSON.  The function stays
-    callable: it then takes the best recorded configuration within `apply_history_best`, else the default one for this
-    machine.
+    callable: it then takes the best recorded configuration within `apply_history_best`, else an untuned one for this
+    machine, see `untuned`.
     Raises TuneError if another function has the name.
     """
 
@@ -141,7 +143,16 @@ def choosing(chooser: Chooser) -> Iterator[None]:
 
 def _choose(made: Template, args: tuple[Any, ...]) -> Situation:
     choosers = _CHOOSERS.get()
-    return choosers[-1](made, args) if choosers else Situation(ConfigSpace(), resolve(Target.parse("llvm")))
+    if choosers:
+        return choosers[-1](made, args)
+    space, target = ConfigSpace(), resolve(Target.parse("llvm"))
+    situation = Situation(space, target)
+    call = Call.of(made.name, made.version, made.function, args, target, situation.threads)
+    if not is_known(call):
+        return situation
+    with in_force(situation):
+        made.function(*args)
+    return replace(situation, config=untuned(call, space).config)
 
 
 def _situation(step: str) -> Situation:

@@ -37,7 +37,7 @@ class TuneResult:
     """What a search found.
 
     best       the fastest by the final re-measurement, None if nothing was valid
-    default    the default configuration, measured alongside; None if it is not valid
+    default    the untuned configuration, measured alongside; None if it is not valid
     history    all trials of the search, those known from the records first
     new        how many of them this run added
     wall_s     from start to end
@@ -143,7 +143,7 @@ class Tuner:
         finally:
             search.close()
         best = min((t for t in finals if t.median_s), key=lambda t: t.median_s or 0.0, default=None)
-        defaults = [t for t in finals if t.median_s and t.index == self.task.config_space.default]
+        defaults = [t for t in finals if t.median_s and t.index == self.task.untuned.index]
         default = min(defaults, key=lambda t: t.median_s or 0.0, default=None)
         wall_s = time.monotonic() - started
         key = self.task.key.digest
@@ -201,9 +201,8 @@ class _Search:
         for trial in known.values():
             self._note(trial)
         self.strategy.observe(list(known), [t.cost_s for t in known.values()])
-        default = self.space.default
-        if default is not None and default not in known:
-            self._queue = deque([default, *(i for i in self._queue if i != default)])
+        first = [i for i in (self.tuner.task.untuned.index, self.space.default) if i is not None]
+        self._queue = deque(dict.fromkeys(i for i in (*first, *self._queue) if i not in known))
         self.strategy.observe(list(self._queue), [float("inf")] * len(self._queue))  # corrected when measured
         self._given = len(known)
         self._idle = 0
@@ -288,7 +287,7 @@ class _Search:
         """Measure the best few again, in turn, with the default and with builds at full effort."""
         ranked = sorted((t for t in self.history if t.median_s and not t.duplicate), key=lambda t: t.cost_s)
         chosen = [t.index for t in ranked[:FINALISTS]]
-        default = self.space.default
+        default = self.tuner.task.untuned.index
         measured = [t.index for t in self.history if t.index == default and t.median_s]
         chosen = list(dict.fromkeys([*chosen[:1], *measured[:1], *chosen]))
         finals, peak = measurer.final([self.space.get(i) for i in chosen]) if chosen else ([], 0.0)

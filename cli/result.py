@@ -47,7 +47,7 @@ def as_json(request: Request, task: Task, result: TuneResult) -> dict[str, Any]:
         "search_share": result.search_share,
         "peak_gflops": result.peak_gflops,
         "best": _best_json(result),
-        "default": _default_json(result.default),
+        "default": _default_json(task, result.default),
         "record": result.key,
     }
 
@@ -64,8 +64,9 @@ def _best_json(result: TuneResult) -> dict[str, Any] | None:
     }
 
 
-def _default_json(default: Trial | None) -> dict[str, Any] | None:
-    return default and {"seconds": default.median_s, "gflops": default.gflops}
+def _default_json(task: Task, default: Trial | None) -> dict[str, Any] | None:
+    origin = str(task.untuned.origin)
+    return default and {"seconds": default.median_s, "gflops": default.gflops, "origin": origin}
 
 
 def as_table(request: Request, task: Task, result: TuneResult, database: str) -> Group:
@@ -82,6 +83,7 @@ def as_table(request: Request, task: Task, result: TuneResult, database: str) ->
     lines = [
         f"{len(result.history)} trials: {outcomes(result.counts)}",
         f"{result.valid} distinct valid kernels; {result.new} trials are new, in {seconds}",
+        f"the untuned schedule comes from: {task.untuned.origin}",
         *_about_times(task, result),
         f"record {result.key} in {database}",
     ]

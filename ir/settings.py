@@ -78,6 +78,12 @@ class Settings:
         _path,
         "The record database that is read and written where no other is named.",
     )
+    defaults: str = _setting(
+        "shipped",
+        _one_of("shipped", "rules"),
+        "What a kernel takes that nobody tuned: shipped records and the shipped model where they know the processor, "
+        "or the templates' rules alone.",
+    )
     cache_entries: int = _setting(
         256,
         _within(0, 1_000_000),

@@ -141,7 +141,7 @@ def _choice(task: Task, order: Order) -> tuple[Config, str]:
     if order.algorithm:
         return _following(task, order.algorithm), "full"
     if not order.database:
-        return task.config_space.default_config(), "full"
+        return task.untuned.config, "full"
     with Records(order.database, create=False) as records:
         best = records.best(task.key)
         return best_config(records, task), best.effort if best is not None else "full"

@@ -1,0 +1,1 @@
+"""What ships with the package for kernels that nobody tuned: records of common workloads, and a model."""

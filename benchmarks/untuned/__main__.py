@@ -1,0 +1,86 @@
+"""Kernels that nobody tuned: their shipped records and model are made here, and judged by shapes they have not seen.
+
+    cd benchmarks
+    python -m untuned tune --db ../training.db --time 10
+    python -m untuned fit --db ../training.db
+    python -m untuned tune --held-out --db ../held_out.db --time 20
+    python -m untuned measure --db ../held_out.db
+
+The split is in `split.py`.  `fit` needs xgboost and writes `autotune/shipped`; `prune` drops from there what the spaces
+of today no longer have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from datetime import date
+from pathlib import Path
+
+import numpy
+from peers.report import Circumstances, file_name, revision
+
+from tilewright.autotune import Records
+from tilewright.runtime.host import machine
+
+from .fitting import prune, ship
+from .measuring import measure
+from .report import table, write_json
+from .split import held_out, training
+from .trials import read_trials
+from .tuning import tune
+
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "cpu"
+
+
+def read_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        "python -m untuned", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("step", choices=("tune", "fit", "prune", "measure"))
+    parser.add_argument("--db", default="training.db", help="records of trials (%(default)s)")
+    parser.add_argument("--threads", default="1", help="of a kernel; for `fit`, several with commas")
+    parser.add_argument("--time", type=float, default=10.0, help="seconds for each workload (%(default)s)")
+    parser.add_argument("--held-out", action="store_true", help="tune the workloads that are judged by")
+    parser.add_argument("--family", default="", help="tune only these families, with commas")
+    parser.add_argument("--output", type=Path, help="without suffix: .json and .md are written; default: results/cpu")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Take one step."""
+    options = read_options()
+    match options.step:
+        case "tune":
+            families = set(filter(None, options.family.split(",")))
+            chosen = held_out() if options.held_out else training()
+            with Records(options.db) as records:
+                wanted = [w for w in chosen if not families or w.family in families]
+                tune(wanted, records, int(options.threads), options.time)
+        case "fit":
+            with Records(options.db, create=False) as records:
+                ship([read_trials(training(), records, int(n)) for n in options.threads.split(",")])
+        case "prune":
+            prune()
+        case _:
+            _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    before, threads = os.getloadavg()[0], int(options.threads)
+    with Records(options.db, create=False) as records:
+        rows = measure(held_out(), records, threads)
+    versions = {"numpy": numpy.__version__, "python": sys.version.split()[0]}
+    load = (before, os.getloadavg()[0])
+    about = Circumstances(str(machine()), revision(), versions, {"threads": threads}, load)
+    path = options.output or RESULTS / file_name(about.machine, date.today(), "untuned", threads)
+    write_json(path.with_suffix(".json"), rows, about)
+    text = "\n".join([*(f"- {line}" for line in about.lines()), "", table(rows)])
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
