@@ -36,8 +36,8 @@ CANDIDATES ?= 24
 PYTHON312 ?= python3.12
 RECORDS ?=
 
-.PHONY: help tune benchmark benchmark-all shipped test check lint types layers sizes format fuzz gpu-fuzz aarch64-check pycuda-wheel \
-	cuda-adapter-check gpu-bundle gpu-check gpu-check-dry install-check clean
+.PHONY: help tune benchmark benchmark-all shipped test check lint types layers sizes format fuzz gpu-fuzz \
+	aarch64-check pycuda-wheel cuda-adapter-check gpu-bundle gpu-check gpu-check-dry install-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,7 +76,11 @@ def read_trials(workloads: Sequence[Workload], records: Records, threads: int) -
 def _is_of(row: TaskRow, made: Task) -> bool:
     """Tell whether a recorded task is this one, whatever compiler and space it had."""
     about = (row.name, row.key.threads, row.key.target)
-    return about == (made.name, made.threads, str(made.target)) and list(row.args) == json.loads(json.dumps(made.args))
+    if about != (made.name, made.threads, str(made.target)):
+        return False
+    template = made.template
+    call = Call.of(made.name, template.version, template.function, row.args, made.target, made.threads)
+    return call.key == call_of(made).key
 
 
 def _trials(workload: Workload, made: Task, rows: Sequence[Trial]) -> Trials | None:
@@ -105,6 +108,12 @@ def _cost_s(trial: Trial) -> float:
     return trial.cost_s if trial.status is Status.OK and trial.seconds else float("inf")
 
 
+def _is_clearly_faster(one: Trial, other: Trial) -> bool:
+    """Tell whether one is faster by the median and by the least time."""
+    pairs = ((one.median_s, other.median_s), (one.cost_s, other.cost_s))
+    return all(a is not None and b is not None and a < CLEARLY * b for a, b in pairs)
+
+
 def _relative(workload: Workload, made: Task, costs: dict[int, float], finals: dict[int, Trial]) -> Trials:
     indices, seconds = list(costs), np.array(list(costs.values()))
     default = made.config_space.default
@@ -115,6 +124,6 @@ def _relative(workload: Workload, made: Task, costs: dict[int, float], finals: d
     valid = np.isfinite(seconds)
     speeds = np.where(valid, of_default / seconds, FAILED)
     best = min(finals, key=lambda i: finals[i].median_s or np.inf, default=indices[int(np.argmin(seconds))])
-    if default in finals and finals[best].median_s > CLEARLY * finals[default].median_s:  # type: ignore[operator]
-        best = default
+    if default not in finals or not _is_clearly_faster(finals[best], finals[default]):
+        best = default if valid[indices.index(default)] else best
     return Trials(workload, made, indices, speeds, valid, best)
