@@ -24,7 +24,7 @@ FILE = Path(__file__).parent / "model.json"
 ROUNDS = 3  # of changing one knob of the best
 BEAM = 4  # configurations from which it goes on
 TRUST = 0.8  # of what the rules' default promises that others must promise
-GAIN = 0.06  # that the model must expect, as a log, before it contradicts the rules
+GAIN = 0.08  # that the model must expect, as a log, before it contradicts the rules
 UNKNOWN = 0.0  # in columns that a space does not have
 
 

@@ -19,7 +19,7 @@ from tilewright.autotune.shipped.trees import Trees
 
 from .trials import Trials
 
-DEPTH, ROUNDS, RATE = 4, 48, 0.12
+DEPTH, ROUNDS, RATE = 5, 60, 0.12
 LEAST_SPEED = 0.3  # slower configurations are all alike
 FOLDS = 6
 PARAMETERS = {
@@ -28,7 +28,7 @@ PARAMETERS = {
 }  # fmt: skip
 WORKLOAD = 50.0  # weight of each, however many trials it has
 LEAST_WORKLOADS = 8  # for a part of the model
-WORTH, LEAST = 1.005, 0.9  # speed relative to the rules' default that a part must reach on average, and everywhere
+WORTH, LEAST = 1.005, 0.75  # speed relative to the rules' default that a part must reach on average, and everywhere
 
 
 @dataclass(frozen=True, slots=True)

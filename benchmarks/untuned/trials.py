@@ -125,5 +125,5 @@ def _relative(workload: Workload, made: Task, costs: dict[int, float], finals: d
     speeds = np.where(valid, of_default / seconds, FAILED)
     best = min(finals, key=lambda i: finals[i].median_s or np.inf, default=indices[int(np.argmin(seconds))])
     if default not in finals or not _is_clearly_faster(finals[best], finals[default]):
-        best = default if valid[indices.index(default)] else best
+        best = default if np.isfinite(costs.get(default, np.inf)) else best
     return Trials(workload, made, indices, speeds, valid, best)
