@@ -305,16 +305,16 @@ class NestBuilder:
         made = body
         if is_loop(var):
             extent = self.simple(derived.extents[axis])
-            body = seq(*(self._fetched(derived, axis, fetch, body) for fetch in loop.fetches), body)
+            body = seq(*(self._fetched(derived, axis, var, fetch, body) for fetch in loop.fetches), body)
             named = tuple(m for mark in loop.annotations for m in self._named(derived.stage, mark))
             made = For(var, extent, body, loop.kind, loop.thread, named + marks)
         self.marks[derived.stage.id, axis] = made
         return made
 
-    def _fetched(self, derived: Derived, axis: Axis, fetch: Fetch, body: Stmt) -> Stmt:
+    def _fetched(self, derived: Derived, axis: Axis, loop: Var, fetch: Fetch, body: Stmt) -> Stmt:
         """Give the requests for what the body reads of a tensor some iterations later."""
         store = self.stores.get((fetch.stage, fetch.component))
-        found = requests(self, body, derived.loops[axis], fetch.offset, store.buffer) if store is not None else None
+        found = requests(self, body, loop, fetch.offset, store.buffer) if store is not None else None
         if found is not None:
             return found
         fact = f"iterations of {axis.name} in stage {derived.stage.id} read nothing of {fetch.stage} that moves with it"
