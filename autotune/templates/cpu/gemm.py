@@ -8,11 +8,13 @@
                 for j, i in tiles of the block:
                     C[i, j] += A_panels[i] * B_panels[j]   # sums in registers
 
+What panels of B that are packed ahead wait for is asked for in advance, since each is read a few times only.
 With one part of the depth, sums never leave the registers; with several, they wait in C.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ....schedule.schedule import Schedule, create_schedule
@@ -23,14 +25,19 @@ from ...template import get_target, get_threads
 from .. import register_tile as tile
 from .algorithm import Plan
 from .gemm_blocking import MODELLED, best, fits, share_of_peak
-from .gemm_cost import ProductShape
+from .gemm_cost import L2_BYTES, ProductShape
 from .product import ProductRequest
 
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 VECTORS = (1, 2, 3, 4, 6, 8)
 LEAST_ROWS = 8  # of a block
 LEAST_DEPTH = 128  # terms that a sum adds up in registers, at least, before it waits in memory
-KNOBS = (*MODELLED, "unroll_k")
+PREFETCH = "prefetch_b"  # knob: what is asked for while a panel of B is read, if anything ...
+AHEAD, PANEL = "ahead", "panel"  # ... what is so many terms further on, or the same place in the next panel
+TERMS_AHEAD = 128
+PANEL_BYTES = 160 << 10  # of panels, two of which stay in the second cache with what else is there
+FETCHED_ROWS = range(12, 257)  # of the first factor for which waiting for B counts: with fewer, nothing but that does
+KNOBS = (*MODELLED, "unroll_k", PREFETCH)
 
 
 def plan(cfg: Knobs, request: ProductRequest) -> Plan:
@@ -44,6 +51,8 @@ def plan(cfg: Knobs, request: ProductRequest) -> Plan:
     for name in MODELLED[2:]:
         cfg.define_knob(name, choices[name], default=chosen[name])
     tile.define_reduction(cfg, request.k)
+    packed = "none" not in choices["pack_b"]
+    cfg.define_knob(PREFETCH, ["none", AHEAD, PANEL] if packed else ["none"], default=_prefetched(shape, chosen))
     cfg.restrict(lambda *columns: fits(shape, target, _values(*columns)), *MODELLED[:4])
 
     def scheduled() -> tuple[Schedule, Tensor]:
@@ -69,6 +78,14 @@ def shape_of(request: ProductRequest) -> ProductShape:
         request.batch, request.m, request.n, request.k, a_across, b_across, request.constant_b,
         tile.lanes_of(get_target()), get_threads(),
     )  # fmt: skip
+
+
+def _prefetched(shape: ProductShape, chosen: Mapping[str, Any]) -> str:
+    """Give what is best asked for of a second factor that is packed ahead and larger than the second cache."""
+    is_far = shape.n * shape.k * 4 > L2_BYTES
+    if not shape.constant_b or not is_far or shape.m not in FETCHED_ROWS:
+        return "none"
+    return PANEL if -(-shape.k // chosen["parts_k"]) * chosen["tile_n"] * 4 <= PANEL_BYTES else AHEAD
 
 
 def _choices(shape: ProductShape, request: ProductRequest) -> dict[str, list[Any]]:
@@ -103,14 +120,18 @@ def _schedule(cfg: Knobs, s: Schedule, request: ProductRequest) -> None:
     tile.unroll_all(s, c, [ii, *loops])
     if sums is c:
         first, terms = _cut_depth(cfg, s, c)
+        along = terms[0]
         stage.reorder(*batch, outer, first, inner, jo, io, *terms, ii, *loops, lane)
         tile.parallel_outer(s, c, [*batch, outer])
     else:
         stage.reorder(*batch, outer, inner, jo, io, ii, *loops, lane)
         first = tile.parallel_outer(s, c, [*batch, outer])
         s[sums].compute_at(stage, io)
-        _accumulate(cfg, s, sums, lanes)
-    _pack(cfg, s, request, sums, *((inner, first) if columns_outer else (first, inner)))
+        along = _accumulate(cfg, s, sums, lanes)
+    panels = _pack(cfg, s, request, sums, *((inner, first) if columns_outer else (first, inner)))
+    if panels is not None and cfg[PREFETCH].val != "none":
+        terms_ahead = TERMS_AHEAD if cfg[PREFETCH].val == AHEAD else -(-request.k // cfg["parts_k"].val)
+        s[sums].prefetch(panels, along, max(1, terms_ahead // cfg["unroll_k"].val))
 
 
 def _cut_depth(cfg: Knobs, s: Schedule, c: Tensor) -> tuple[Axis, tuple[Axis, Axis]]:
@@ -124,30 +145,38 @@ def _cut_depth(cfg: Knobs, s: Schedule, c: Tensor) -> tuple[Axis, tuple[Axis, Ax
     return part, (terms, term)
 
 
-def _pack(cfg: Knobs, s: Schedule, request: ProductRequest, sums: Tensor, at_a: Axis, at_b: Axis) -> None:
-    """Pack the factors as the knobs say; `at_a` and `at_b` are the loops over the blocks of each."""
+def _pack(cfg: Knobs, s: Schedule, request: ProductRequest, sums: Tensor, at_a: Axis, at_b: Axis) -> Tensor | None:
+    """Pack the factors as the knobs say; `at_a` and `at_b` are the loops over the blocks of each.
+
+    Gives the panels of the second factor, or None.
+    """
     stage = s[request.result]
     if cfg["pack_a"].val == "block":
         s[_packed(s, request, request.a, sums, cfg["tile_m"].size[-1])].compute_at(stage, at_a)
     if cfg["pack_b"].val == "none":
-        return
+        return None
     panels = _packed(s, request, request.b, sums, cfg["tile_n"].size[-1])
     if cfg["pack_b"].val == "block":
         s[panels].compute_at(stage, at_b)
-        return
+        return panels
     tile.parallel_outer(s, panels, s[panels].leaf_iter_vars[: request.b.ndim - 1])
     if request.constant_b:
         s[panels].precompute()
+    return panels
 
 
-def _accumulate(cfg: Knobs, s: Schedule, sums: Tensor, lanes: int) -> None:
-    """Order the computing stage: the sum outside of the register tile, its innermost part unrolled."""
+def _accumulate(cfg: Knobs, s: Schedule, sums: Tensor, lanes: int) -> Axis:
+    """Order the computing stage: the sum outside of the register tile, its innermost part unrolled.
+
+    Gives the loop over terms.
+    """
     stage = s[sums]
     *spatial, columns = stage.op.axis
     outer, unrolled = stage.split(stage.op.reduce_axis[0], factor=cfg["unroll_k"].val)
     loops, lane = tile.split_lanes(s, sums, columns, lanes, cfg["tile_n"].size[-1])
     stage.reorder(outer, unrolled, *spatial, *loops, lane)
     tile.unroll_all(s, sums, [unrolled, *spatial, *loops])
+    return outer
 
 
 def _packed(s: Schedule, request: ProductRequest, matrix: Tensor, sums: Tensor, size: int) -> Tensor:

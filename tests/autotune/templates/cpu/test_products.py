@@ -27,7 +27,7 @@ MATRICES: tuple[Args, ...] = (  # m, n, k, transpose_a, transpose_b, type, const
     (200, 1, 50),
     (33, 7, 129, False, False, "float32", True),
     (2, 3, 1000),
-    (20, 48, 700),
+    (20, 480, 700, False, False, "float32", True),  # B is larger than the second cache
     (1, 1, 37),
     (24, 40, 36, False, False, "float16"),
     (24, 40, 36, False, True, "int8"),
@@ -58,6 +58,16 @@ def test_the_default_is_a_configuration_of_the_space(name: str, args: Args, thre
 def test_a_small_product_is_left_to_one_thread() -> None:
     space = task.create("matmul", (64, 64, 64), threads=2).config_space
     assert (space["parts_m"].val, space["parts_n"].val) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked"),
+    [((128, 3072, 768), "panel"), ((128, 768, 3072), "ahead"), ((1, 3072, 768), "none"), ((1024,) * 3, "none")],
+    ids=str,
+)
+def test_far_weights_that_are_read_a_few_times_are_asked_for_in_advance(shape: Args, asked: str) -> None:
+    space = task.create("matmul", (*shape, False, False, "float32", True)).config_space
+    assert space["prefetch_b"].val == asked
 
 
 @pytest.mark.parametrize("shape", [(128, 768, 768), (128, 3072, 768), (512, 512, 512), (1000, 1000, 1000)], ids=str)
