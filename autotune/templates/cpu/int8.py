@@ -63,8 +63,8 @@ class Offsets:
 def offsets(packed: Tensor, excess: int, bias: Tensor | None) -> Offsets | None:
     """Give what is added to each sum, None where nothing is.
 
-    packed  (blocks, ..., lanes, 4) int8, zero where there are no weights
-    bias    (channels,) int32
+    packed  (blocks, ..., lanes, 4) int8, zero where there are no weights; those of a batch one after another
+    bias    (channels,) int32, of each of the batch
     """
     blocks, *depths, lanes, _ = packed.shape
     if excess == 0 and bias is None:
@@ -85,7 +85,8 @@ def offsets(packed: Tensor, excess: int, bias: Tensor | None) -> Offsets | None:
         less = arith.const(0, "int32") if sums is None else sums[b, lane] * -excess
         if bias is None:
             return less
-        channel = b * lanes + lane
+        each = (bias.shape[0] + lanes - 1) // lanes  # blocks of one of a batch
+        channel = b % each * lanes + lane
         own = arith.if_then_else(channel < bias.shape[0], bias[channel], arith.const(0, "int32"))
         return less + own
 

@@ -48,9 +48,9 @@ DECENT = 0.7  # of the best tile's share that others must promise
 class Stages:
     """What is computed, in order.
 
-    copied  (M, K / 4, 4) uint8, None where A is read itself
-    packed  (N / T, K / 4, T, 4) int8
-    sums    (M, N / T, T) int32
+    copied  (..., M, K / 4, 4) uint8, None where A is read itself; ... is the batch, if there is one
+    packed  (batch * N / T, K / 4, T, 4) int8
+    sums    (..., M, N / T, T) int32
     """
 
     copied: Tensor | None
@@ -61,8 +61,8 @@ class Stages:
 
 
 def plan(cfg: Knobs, request: ProductRequest) -> Plan | None:
-    """Give the plan of a product of two matrices of bytes whose sums are the result."""
-    if request.result.ndim != 2 or str(request.b.dtype) != "int8" or str(request.product.dtype) != "int32":
+    """Give the plan of a product of matrices of bytes, or a batch of them, whose sums are the result."""
+    if request.result.ndim > 3 or str(request.b.dtype) != "int8" or str(request.product.dtype) != "int32":
         return None
     return any_plan(cfg, request)
 
@@ -102,7 +102,7 @@ def _define(cfg: Knobs, request: ProductRequest, lanes: int) -> None:
     least = DECENT * float(_share(request, lanes, *best))
     cfg.restrict(lambda r, v: _share(request, lanes, r.val, v.val) >= least, *TILE)
     parts = [p for p in PART_COUNTS if p == 1 or m % p == 0]
-    uneven = -(-request.n // (best[1] * lanes)) % get_threads() != 0
+    uneven = request.batch * -(-request.n // (best[1] * lanes)) % get_threads() != 0
     whole = [p for p in parts if m % (p * best[0]) == 0]
     cfg.define_knob(PARTS, parts, default=whole[-1] if uneven and whole else 1)
     cfg.restrict(lambda p, r: (p.val == 1) | (m % (p.val * r.val) == 0), PARTS, ROWS)
@@ -125,24 +125,33 @@ def _lies_along(matrix: Tensor, request: ProductRequest) -> bool:
 
 def _declare(cfg: Knobs, request: ProductRequest, data_zero: int, lanes: int) -> Stages:
     """Give the product by way of packed weights and tiles of sums."""
-    a, m, n = request.a, request.m, request.n
+    a, m, n, outer = request.a, request.m, request.n, request.outer
     width, groups = cfg[VECTORS].val * lanes, -(-request.k // TAPS)
+    blocks = -(-n // width)
     copied = None if cfg[COPY].val == GIVEN else _copied(request, groups)
     packed = _packed(request, groups, width)
     group, four = te.reduce_axis((0, groups), "group"), te.reduce_axis((0, TAPS), "four")
 
-    def total(i: Expr, block: Expr, lane: Expr) -> Expr:
-        left = a[i, group * TAPS + four] if copied is None else copied[i, group, four]
-        return te.sum(left.astype("int32") * packed[block, group, lane, four].astype("int32"), axis=[group, four])
+    def of_all(at: tuple[Expr, ...], block: Expr) -> Expr:
+        return at[0] * blocks + block if at else block
 
-    sums = te.compute((m, -(-n // width), width), total, name="sums")
+    def total(*index: Expr) -> Expr:
+        *at, i, block, lane = index
+        left = a[(*at, i, group * TAPS + four)] if copied is None else copied[(*at, i, group, four)]
+        right = packed[of_all(tuple(at), block), group, lane, four]
+        return te.sum(left.astype("int32") * right.astype("int32"), axis=[group, four])
+
+    sums = te.compute((*outer, m, blocks, width), total, name="sums")
     added, epilogue = offsets(packed, excess_of(a, data_zero), request.epilogue.bias), request.epilogue.without_bias
 
-    def element(i: Expr, j: Expr) -> Expr:
-        value = sums[i, j // width, j % width]
-        return epilogue.element(value if added is None else value + added.total[j // width, j % width], (i, j), j)
+    def element(*index: Expr) -> Expr:
+        *at, i, j = index
+        value = sums[(*at, i, j // width, j % width)]
+        if added is not None:
+            value = value + added.total[of_all(tuple(at), j // width), j % width]
+        return epilogue.element(value, index, j)
 
-    return Stages(copied, packed, added, sums, te.compute((m, n), element, name="product"))
+    return Stages(copied, packed, added, sums, te.compute((*outer, m, n), element, name="product"))
 
 
 def _copied(request: ProductRequest, groups: int) -> Tensor:
@@ -151,43 +160,45 @@ def _copied(request: ProductRequest, groups: int) -> Tensor:
     rows = _lies_along(a, request)
     excess = SIGNED_EXCESS if str(a.dtype) == "int8" else 0
 
-    def term(i: Expr, group: Expr, r: Expr) -> Expr:
+    def term(*index: Expr) -> Expr:
+        *outer, i, group, r = index
         at = group * TAPS + r
-        value = unsigned(a[i, at] if rows else a[at, i], excess)
+        value = unsigned(a[(*outer, i, at)] if rows else a[(*outer, at, i)], excess)
         return value if k % TAPS == 0 else arith.if_then_else(at < k, value, arith.const(0, "uint8"))
 
-    return te.compute((request.m, groups, TAPS), term, name="copied")
+    return te.compute((*request.outer, request.m, groups, TAPS), term, name="copied")
 
 
 def _packed(request: ProductRequest, groups: int, width: int) -> Tensor:
     """Give panels of `width` columns, with zeros beyond the last column and the last term."""
     b, k, n = request.b, request.k, request.n
-    rows = _lies_along(b, request)
+    rows, blocks = _lies_along(b, request), -(-n // width)
 
-    def weight(block: Expr, group: Expr, lane: Expr, r: Expr) -> Expr:
+    def weight(number: Expr, group: Expr, lane: Expr, r: Expr) -> Expr:
+        outer, block = ((number // blocks,), number % blocks) if request.outer else ((), number)
         at, column = group * TAPS + r, block * width + lane
-        value = b[column, at] if rows else b[at, column]
+        value = b[(*outer, column, at)] if rows else b[(*outer, at, column)]
         zero = arith.const(0, "int8")
         if k % TAPS:
             value = arith.if_then_else(at < k, value, zero)
         return arith.if_then_else(column < n, value, zero) if n % width else value
 
-    return te.compute((-(-n // width), groups, width, TAPS), weight, name="packed")
+    return te.compute((request.batch * blocks, groups, width, TAPS), weight, name="packed")
 
 
 def _schedule(cfg: Knobs, s: Schedule, stages: Stages, request: ProductRequest, lanes: int) -> None:
     out, sums = stages.out, stages.sums
     rows, width = cfg[ROWS].val, cfg[VECTORS].val * lanes
     stage = s[out]
-    i, j = out.op.axis
+    *outer, i, j = out.op.axis
     part, inside = stage.split(i, nparts=cfg[PARTS].val)
     io, ii = stage.split(inside, factor=rows)
     jo, ji = stage.split(j, factor=width)
     vectors, lane = stage.split(ji, factor=lanes)
-    stage.reorder(part, jo, io, ii, vectors, lane)
+    stage.reorder(*outer, part, jo, io, ii, vectors, lane)
     stage.vectorize(lane)
     tile.unroll_all(s, out, [ii, vectors])
-    tile.parallel_outer(s, out, [part, jo])
+    tile.parallel_outer(s, out, [*outer, part, jo])
     s[sums].compute_at(stage, io)
     s[sums].set_scope("local")
     accumulate(s, sums, width, cfg[UNROLL].val)
@@ -217,13 +228,13 @@ def _pack(s: Schedule, packed: Tensor, along: bool, lanes: int) -> None:
 
 def _copy(cfg: Knobs, s: Schedule, copied: Tensor, lanes: int) -> None:
     stage, rows = s[copied], cfg[ROWS].val
-    i, group, four = copied.op.axis
+    *outer, i, group, four = copied.op.axis
     if cfg[COPY].val == AS_ROWS:
         tile.split_lanes(s, copied, stage.fuse(group, four), TAPS * lanes, TAPS * tile.size(group))
-        stage.parallel(i)
+        tile.parallel_outer(s, copied, [*outer, i])
         return
-    stage.transform_layout(lambda i, group, four: [i // rows, group, i % rows, four])
+    stage.transform_layout(lambda *at: [*at[:-3], at[-3] // rows, at[-2], at[-3] % rows, at[-1]])
     panel, i = stage.split(i, factor=rows)
-    stage.reorder(panel, group, i, four)
+    stage.reorder(*outer, panel, group, i, four)
     stage.vectorize(four)
-    stage.parallel(panel)
+    tile.parallel_outer(s, copied, [*outer, panel])

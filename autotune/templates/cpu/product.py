@@ -52,9 +52,14 @@ class ProductRequest:
         return self.result is self.product and self.result.dtype == float32
 
     @property
+    def outer(self) -> tuple[int, ...]:
+        """Give the extents of the batch, none where there is one product alone."""
+        return tuple(tile.size(axis) for axis in self.result.op.axis[:-2])
+
+    @property
     def batch(self) -> int:
         """Give the number of products."""
-        return prod(tile.size(axis) for axis in self.result.op.axis[:-2])
+        return prod(self.outer)
 
     @property
     def m(self) -> int:

@@ -27,6 +27,12 @@ PRODUCTS: tuple[Args, ...] = (  # m, n, k, transpose_a, transpose_b, type, const
     (17, 1, 1, False, False, "uint8"),
     (50, 96, 140, False, False, "uint8", True),
 )
+BATCHES: tuple[Args, ...] = (  # batch, m, n, k, transpose_b, type, constant_b, epilogue
+    (3, 16, 40, 36, True, "uint8"),
+    (2, 5, 33, 7, False, "uint8"),
+    (3, 7, 20, 12, True, "int8", True),
+    (2, 12, 50, 16, False, "int8", False, "bias"),
+)
 SHAPES = ((16, 48, 64), (37, 51, 41), (3, 70, 33), (20, 17, 256))
 
 
@@ -38,8 +44,16 @@ def test_sums(args: Args, threads: int) -> None:
         assert_right(tuned, config, threads)
 
 
+@pytest.mark.parametrize("args", BATCHES, ids=str)
+def test_sums_of_batches(args: Args) -> None:
+    tuned = task.create("batch_matmul", args, threads=2)
+    for config in configs_of(tuned, DRAWN):
+        assert_right(tuned, config, 2)
+
+
 def test_bytes_go_by_dot_products_alone() -> None:
     assert set(task.create("matmul", (64, 64, 64, False, False, "uint8")).config_space.fragments) == set(KNOBS)
+    assert set(task.create("batch_matmul", (2, 64, 64, 64, False, "int8")).config_space.fragments) == set(KNOBS)
 
 
 def rounded(total: np.ndarray, scale: np.ndarray | float, zero: int, dtype: str) -> np.ndarray:
