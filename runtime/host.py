@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 
@@ -25,7 +26,7 @@ class Machine:
 
     cpu: str  # LLVM's name
     model: str  # the vendor's
-    features: str  # hash of LLVM's feature string
+    features: str  # hash of what it has of LLVM's features
     cores: int
     os: str
     llvm: str
@@ -44,13 +45,14 @@ class Machine:
 def host_target() -> Target:
     """Give the target of this machine, with no field left blank."""
     features = _host_features()
+    there = frozenset(name for name, present in features.items() if present)
     return Target(
         kind="llvm",
         triple=llvm.get_default_triple(),
         cpu=llvm.get_host_cpu_name(),
-        features=_flatten(features),
-        vector_bits=_vector_bits(platform.machine(), features),
-        registers=_registers(platform.machine(), features),
+        features=flatten(features),
+        vector_bits=_vector_bits(platform.machine(), there),
+        registers=_registers(platform.machine(), there),
     )
 
 
@@ -124,23 +126,32 @@ def machine() -> Machine:
     return Machine(
         cpu=target.cpu,
         model=_model(),
-        features=hashlib.sha256(target.features.encode()).hexdigest()[:16],
+        features=hashlib.sha256(_present(target.features).encode()).hexdigest()[:16],
         cores=cpu_count(),
         os=f"{platform.system()} {platform.machine()}",
         llvm=f"{'.'.join(map(str, llvm.llvm_version_info))} (llvmlite {llvmlite.__version__})",
     )
 
 
-def _host_features() -> frozenset[str]:
+def _host_features() -> dict[str, bool]:
     try:
-        found = llvm.get_host_cpu_features()
+        return dict(llvm.get_host_cpu_features())
     except RuntimeError:  # LLVM cannot tell on this system
-        return frozenset()
-    return frozenset(name for name, present in found.items() if present)
+        return {}
 
 
-def _flatten(features: frozenset[str]) -> str:
-    return ",".join(f"+{name}" for name in sorted(features))
+def flatten(features: Mapping[str, bool]) -> str:
+    """Give the feature string of what a machine has and has not.
+
+    Those that it has not are switched off: LLVM, and `codegen/llvm/features.py`, would take them for granted from the
+    name of a processor, but a virtual machine, or the system, may withhold them.
+    """
+    ordered = sorted(features, key=lambda name: (not features[name], name))
+    return ",".join(f"{'+' if features[name] else '-'}{name}" for name in ordered)
+
+
+def _present(features: str) -> str:
+    return ",".join(word for word in features.split(",") if word.startswith("+"))
 
 
 def vector_features(cpu: str, features: str) -> frozenset[str]:

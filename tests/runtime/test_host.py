@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from tilewright.codegen.llvm.features import has
 from tilewright.ir.target import Target
 from tilewright.runtime.cuda import availability
 from tilewright.runtime.cuda.architecture import DEFAULT_ARCH, fullest
-from tilewright.runtime.host import cpu_count, host_target, machine, resolve
+from tilewright.runtime.host import cpu_count, flatten, host_target, machine, resolve
 from tilewright.runtime.library import library_code
 
 
@@ -20,6 +21,14 @@ def test_the_host_has_no_blank_fields() -> None:
     target = host_target()
     assert all((target.triple, target.cpu, target.features, target.vector_bits, target.registers))
     assert resolve("llvm") == resolve(target) == target
+
+
+def test_what_the_processors_name_promises_and_the_machine_lacks_is_switched_off() -> None:
+    features = flatten({"avx512vnni": False, "avx2": True, "fma": True, "avxvnni": False})
+    assert features == "+avx2,+fma,-avx512vnni,-avxvnni"
+    withheld = Target("llvm", "x86_64-unknown-linux-gnu", "znver5", features, 512, 32)
+    assert has(withheld, "avx2") and has(withheld, "avx512f") and not has(withheld, "avx512vnni")
+    assert not has(withheld, "avxvnni") and has(replace(withheld, features=""), "avxvnni")
 
 
 def test_what_is_given_stays() -> None:

@@ -42,7 +42,6 @@ KNOBS = ("winograd_outputs", "winograd_tiles", "winograd_rows", "winograd_vector
 UNROLL = "winograd_unroll"
 NAME = "conv2d_winograd"  # of the result
 FEWEST_SUMS = 8  # of a register tile: multiply-adds that the units have under way
-PIXELS = 16  # columns of the result that are turned together where channels do not lie side by side
 
 
 class Choice(NamedTuple):
@@ -174,14 +173,14 @@ class _Nest:
         column, q = stage.split(columns, factor=m)
         panel, vector = channel
         if self.turned is not None:
-            column, some = stage.split(column, factor=max(1, min(PIXELS // m, self.sizes.block[2])))
+            column, some = stage.split(column, factor=max(1, min(self.lanes // m, self.sizes.block[2])))
             pixels = stage.fuse(some, q)
             stage.reorder(u, v, w, panel, image, row, vector, p, column, inner, pixels)
             stage.vectorize(pixels)
             stage.unroll(inner)
             turning.schedule(self.s, self.turned, self.out, column, self.lanes, self.lanes)
         elif self.request.layout == "NCHW":
-            column, some = stage.split(column, factor=max(1, min(PIXELS // m, self.sizes.block[2])))
+            column, some = stage.split(column, factor=max(1, min(self.lanes // m, self.sizes.block[2])))
             stage.reorder(u, v, w, panel, image, row, vector, p, column, some, q, inner)
             stage.unroll(some)
             stage.unroll(q)

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from .... import te
+from ....codegen.llvm.dot import dot_instruction
+from ....codegen.llvm.features import is_x86
 from ....ir import arith
 from ....ir.expr import Expr
+from ....ir.target import Target
 from ....schedule.schedule import Schedule
 from ....te import operators
 from ....te.operators.intrinsics import TAPS
@@ -96,6 +99,19 @@ def offsets(packed: Tensor, excess: int, bias: Tensor | None) -> Offsets | None:
 def unsigned(value: Expr, excess: int) -> Expr:
     """Give a byte of the data as an unsigned one: signed ones 128 greater."""
     return value if excess == 0 else (value.astype("int32") + excess).astype("uint8")
+
+
+def fits_registers(target: Target, rows: int, vectors: int) -> bool:
+    """Tell whether sums and operands fit; where bytes are widened to be multiplied, these take several registers."""
+    if dot_instruction(target) is not None:
+        return tile.fits_registers(target, rows, vectors)
+    operands = 2 * vectors + 3 if is_x86(target) else 4 * vectors + 4
+    return rows * vectors + operands <= tile.registers_of(target)
+
+
+def unrolled(target: Target, choices: list[int]) -> int:
+    """Give the steps to write out by default: two, or one where the next step's widened bytes would need registers."""
+    return choices[min(1, len(choices) - 1)] if dot_instruction(target) is not None else choices[0]
 
 
 def tile_cycles(steps: int, rows: Any, vectors: Any) -> Any:

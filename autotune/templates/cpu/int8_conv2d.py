@@ -32,7 +32,18 @@ from ...template import get_target, get_threads
 from .. import register_tile as tile
 from ..convolution import Convolution
 from .algorithm import Plan
-from .int8 import DOTS, SIGNED_EXCESS, Offsets, accumulate, excess_of, offsets, tile_cycles, unsigned
+from .int8 import (
+    DOTS,
+    SIGNED_EXCESS,
+    Offsets,
+    accumulate,
+    excess_of,
+    fits_registers,
+    offsets,
+    tile_cycles,
+    unrolled,
+    unsigned,
+)
 from .request import ConvolutionRequest
 
 TILE = VECTORS, HEIGHT, WIDTH = "int8_vectors", "int8_height", "int8_width"  # knobs: the register tile
@@ -109,15 +120,15 @@ def _define(cfg: Knobs, conv: Convolution, lanes: int, share: Callable[..., Any]
     vectors = [v for v in (1, 2, 3, 4) if v <= whole and (conv.groups == 1 or conv.filters % (v * lanes) == 0)]
     heights = [h for h in (1, 2, 3, 4) if h <= rows]
     widths = [c[-1] for c in tile.row_candidates(columns)]
-    fitting = [t for t in product(vectors, heights, widths) if tile.fits_registers(target, t[1] * t[2], t[0])]
+    fitting = [t for t in product(vectors, heights, widths) if fits_registers(target, t[1] * t[2], t[0])]
     best = max(fitting, key=lambda t: float(share(*t)))
     for name, values, default in zip(TILE, (vectors, heights, widths), best, strict=True):
         cfg.define_knob(name, values, default=default)
-    cfg.restrict(lambda v, h, w: tile.fits_registers(target, h.val * w.val, v.val), *TILE)
+    cfg.restrict(lambda v, h, w: fits_registers(target, h.val * w.val, v.val), *TILE)
     least = DECENT * float(share(*best))
     cfg.restrict(lambda v, h, w: share(v.val, h.val, w.val) >= least, *TILE)
     unrolls = [u for u in (1, 2, 4) if _groups(conv) % u == 0]
-    cfg.define_knob(UNROLL, unrolls, default=unrolls[min(1, len(unrolls) - 1)])
+    cfg.define_knob(UNROLL, unrolls, default=unrolled(target, unrolls))
     cfg.define_knob(OUTER, [False, True])
 
 

@@ -30,7 +30,18 @@ from ...space import Knobs
 from ...template import get_target, get_threads
 from .. import register_tile as tile
 from .algorithm import Plan
-from .int8 import DOTS, SIGNED_EXCESS, Offsets, accumulate, excess_of, offsets, tile_cycles, unsigned
+from .int8 import (
+    DOTS,
+    SIGNED_EXCESS,
+    Offsets,
+    accumulate,
+    excess_of,
+    fits_registers,
+    offsets,
+    tile_cycles,
+    unrolled,
+    unsigned,
+)
 from .product import ProductRequest
 
 TILE = ROWS, VECTORS = "int8_rows", "int8_vectors"  # knobs: the register tile
@@ -94,11 +105,11 @@ def _define(cfg: Knobs, request: ProductRequest, lanes: int) -> None:
     target, m = get_target(), request.m
     rows = [r[-1] for r in tile.row_candidates(m, 14)]
     vectors = [v for v in (2, 4, 3, 1, 6) if v == 1 or (v - 1) * lanes < request.n]
-    fitting = [t for t in product(rows, vectors) if tile.fits_registers(target, *t)]
+    fitting = [t for t in product(rows, vectors) if fits_registers(target, *t)]
     best = max(fitting, key=lambda t: float(_share(request, lanes, *t)))
     cfg.define_knob(ROWS, rows, default=best[0])
     cfg.define_knob(VECTORS, vectors, default=best[1])
-    cfg.restrict(lambda r, v: tile.fits_registers(target, r.val, v.val), *TILE)
+    cfg.restrict(lambda r, v: fits_registers(target, r.val, v.val), *TILE)
     least = DECENT * float(_share(request, lanes, *best))
     cfg.restrict(lambda r, v: _share(request, lanes, r.val, v.val) >= least, *TILE)
     parts = [p for p in PART_COUNTS if p == 1 or m % p == 0]
@@ -108,7 +119,7 @@ def _define(cfg: Knobs, request: ProductRequest, lanes: int) -> None:
     cfg.restrict(lambda p, r: (p.val == 1) | (m % (p.val * r.val) == 0), PARTS, ROWS)
     groups = -(-request.k // TAPS)
     unrolls = [u for u in UNROLLS if groups % u == 0]
-    cfg.define_knob(UNROLL, unrolls, default=unrolls[min(1, len(unrolls) - 1)])
+    cfg.define_knob(UNROLL, unrolls, default=unrolled(target, unrolls))
     cfg.define_knob(COPY, [AS_ROWS, AS_PANELS] if _must_copy(request) else [GIVEN, AS_PANELS])
 
 
