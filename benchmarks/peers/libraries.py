@@ -63,7 +63,7 @@ class Builder:
         template = workload.operation.template
         if template is None:
             return Built(note="no template")
-        order = Order(template, self.folder / f"{workload.name}.so", self.threads, self.database, self.algorithm)
+        order = Order(template, self.folder / f"{workload.key}.so", self.threads, self.database, self.algorithm)
         try:
             return self._pool.submit(build_library, order).result(BUILD_TIMEOUT_S)
         except (BrokenProcessPool, TimeoutError) as error:

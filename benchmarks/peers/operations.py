@@ -490,3 +490,8 @@ class Workload:
     name: str
     family: str
     operation: Operation
+
+    @property
+    def key(self) -> str:
+        """Give a name that no workload of another family has."""
+        return f"{self.family}.{self.name}"

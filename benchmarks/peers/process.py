@@ -46,7 +46,7 @@ class Process:
         if self.present and not self._alive:
             self._end()
             self._start()
-        answer = self._ask(Prepare(workload.name, workload.operation, seed, batch_s), PREPARE_TIMEOUT_S)
+        answer = self._ask(Prepare(workload.key, workload.operation, seed, batch_s), PREPARE_TIMEOUT_S)
         assert isinstance(answer, Ready | Refused)
         return answer
 

@@ -44,6 +44,11 @@ def test_names_and_operations_of_a_family_are_distinct(name: str) -> None:
     assert len({w.name for w in members}) == len({w.operation for w in members}) == len(members)
 
 
+def test_keys_are_distinct_across_families() -> None:
+    keys = [w.key for name in families.FAMILIES for w in families.family(name)]
+    assert len(set(keys)) == len(keys)
+
+
 def test_convolutions_of_resnet18_are_the_layers_of_the_command_line() -> None:
     for name, conv in families.resnet18():
         layer = LAYERS[f"resnet18.{name}"]
