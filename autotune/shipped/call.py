@@ -11,13 +11,15 @@ from typing import Any
 
 from ...ir.target import Target
 
+EPILOGUE = "epilogue"  # the parameter; what becomes of sums does not decide how they are best computed
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A template's call, for a kind of processor.
 
     template    name and version
-    given       arguments that are not the parameters' defaults, by name
+    given       arguments that are not the parameters' defaults, by name, but for an epilogue
     arguments   all of them, by name
     kind        of processor, see `processor_kind`
     threads     threads that a kernel may use
@@ -38,7 +40,7 @@ class Call:
         given = {
             name: _plain(value)
             for name, value in bound.arguments.items()
-            if bound.signature.parameters[name].default != value
+            if bound.signature.parameters[name].default != value and name != EPILOGUE
         }
         bound.apply_defaults()
         return cls(f"{name}.{version}", given, bound.arguments, processor_kind(target), threads)

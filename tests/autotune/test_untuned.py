@@ -110,6 +110,14 @@ def test_a_record_comes_before_the_model_and_that_before_the_rules(shipped: pyte
     assert matmul().untuned.config["unroll_k"].val == 2
 
 
+def test_a_record_speaks_of_the_same_sums_with_an_epilogue(shipped: pytest.MonkeyPatch) -> None:
+    call = call_of(matmul())
+    ship(shipped, {(call.kind, 1, call.template, call.key): {"unroll_k": 2}}, {})
+    fused = matmul(*SHAPE, False, False, "float32", False, "bias,relu")
+    assert fused.untuned.origin is Origin.RECORD
+    assert fused.untuned.config["unroll_k"].val == 2
+
+
 def test_a_record_that_the_space_has_no_more_is_passed_over(shipped: pytest.MonkeyPatch) -> None:
     call = call_of(matmul())
     ship(shipped, {(call.kind, 1, call.template, call.key): {"unroll_k": 7}}, {})
