@@ -12,6 +12,7 @@ from ...te.operators.conv2d_transpose import Enlargement
 from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
 from .cpu import conv2d_transpose as cpu_conv2d_transpose
+from .cpu.transposed_request import TransposedRequest
 from .cuda import rows as cuda_rows
 
 
@@ -45,9 +46,7 @@ def conv2d_transpose(
         cuda_rows.schedule_stages(cfg, s)
         return s, [image, kernel, out]
     geometry = Enlargement.of(filters[1:], stride, padding, output_padding)
-    request = cpu_conv2d_transpose.TransposedRequest(
-        image, kernel, out, geometry, groups, layout == "NCHW", constant_weights
-    )
+    request = TransposedRequest(image, kernel, out, geometry, groups, layout == "NCHW", constant_weights)
     s, out = cpu_conv2d_transpose.scheduled(cfg, request)
     return s, [image, kernel, out]
 

@@ -17,46 +17,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 from .... import te
 from ....ir import arith
-from ....ir.arith import int_value
 from ....ir.expr import Expr
 from ....schedule.schedule import Schedule, create_schedule
-from ....te.operators.conv2d_transpose import Enlargement
 from ....te.operators.pad import pad
 from ....te.tensor import Tensor
 from ...space import Knobs
 from ...template import get_target, get_threads
 from .. import register_tile as tile
+from . import conv2d_transpose_merged
 from . import rows as by_stages
 from .algorithm import Plan, choose
 from .conv2d_blocked import TileCost
+from .transposed_request import Numbers, TransposedRequest, define_tile
 
 TILE = VECTORS, HEIGHT, WIDTH = "phases_vectors", "phases_height", "phases_width"  # knobs: the register tile
 UNROLL, OUTER, BAND = "phases_unroll", "phases_rows_outermost", "phases_band"
-DECENT = 0.6  # of the best tile's share that others must promise
+SCATTERED = 8.0  # cycles for an element that no whole vector of channels brings to its place
 BANDS = (16 << 10, 64 << 10, 256 << 10)  # bytes of sums between tiles and the result
 NEAR = 64 << 10  # of them by default
 COLUMNS = 16  # of the result that are turned together
 MOST_STRIDE = 8
-
-
-@dataclass(frozen=True, slots=True)
-class TransposedRequest:
-    """A transposed convolution as it was asked for, `out` as its definition says it.
-
-    constant_weights  whether what is made of the weights alone may be made ahead of the calls
-    """
-
-    image: Tensor
-    kernel: Tensor
-    out: Tensor
-    geometry: Enlargement
-    groups: int
-    is_nchw: bool
-    constant_weights: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,43 +61,27 @@ class Phases:
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """A transposed convolution as numbers.
+class Seen:
+    """What is seen of the image.
 
-    channels, filters  of one group
-    places             rows and columns of one phase of the result
-    height             rows of the image
-    before, after      rows and columns above and left of the image, and below and right of it, that are seen
+    places         rows and columns of one phase of the result
+    before, after  rows and columns above and left of the image, and below and right of it, that are seen
     """
 
-    batch: int
-    channels: int
-    filters: int
-    groups: int
     places: tuple[int, int]
-    height: int
     before: tuple[int, int]
     after: tuple[int, int]
 
     @classmethod
-    def of(cls, request: TransposedRequest) -> Numbers:
-        """Give the numbers."""
-        image = [int_value(d) or 1 for d in request.image.shape]
-        out = [int_value(d) or 1 for d in request.out.shape]
-        if not request.is_nchw:
-            image, out = ([n, c, h, w] for n, h, w, c in (image, out))
-        places, before, after = [], [], []
-        for dim in (0, 1):
-            stride, low = request.geometry.stride[dim], request.geometry.padding[dim]
-            count = -(-out[2 + dim] // stride)
-            places.append(count)
-            before.append(max(0, request.geometry.most_taps(dim) - 1 - low // stride))
-            after.append(max(0, count - 1 + (stride - 1 + low) // stride - (image[2 + dim] - 1)))
-        groups = request.groups
-        return cls(
-            image[0], image[1] // groups, out[1] // groups, groups,
-            (places[0], places[1]), image[2], (before[0], before[1]), (after[0], after[1]),
-        )  # fmt: skip
+    def of(cls, request: TransposedRequest, numbers: Numbers) -> Seen:
+        """Give what all phases together see."""
+        strides, low = request.geometry.stride, request.geometry.padding
+        rows, columns = (-(-n // s) for n, s in zip(numbers.out, strides, strict=True))
+        before = (max(0, numbers.taps[d] - 1 - low[d] // strides[d]) for d in (0, 1))
+        last = (n - 1 + (s - 1 + p) // s for n, s, p in zip((rows, columns), strides, low[:2], strict=True))
+        after = (max(0, at - (size - 1)) for at, size in zip(last, numbers.image, strict=True))
+        (top, left), (bottom, right) = before, after
+        return cls((rows, columns), (top, left), (bottom, right))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,56 +101,40 @@ class Kind:
 def scheduled(cfg: Knobs, request: TransposedRequest) -> tuple[Schedule, Tensor]:
     """Give a schedule of a transposed convolution, and its result."""
     cfg.define_meaning([request.image, request.kernel, request.out])
-    by_phases = plan(cfg, request)
-    if by_phases is not None:
-        return choose(cfg, [by_phases]).scheduled()
+    plans = [plan for make in (plan_phases, conv2d_transpose_merged.plan) if (plan := make(cfg, request)) is not None]
+    if plans:
+        return choose(cfg, plans).scheduled()
     s = create_schedule(request.out.op)
     by_stages.schedule_stages(cfg, s)
     return s, request.out
 
 
-def plan(cfg: Knobs, request: TransposedRequest) -> Plan | None:
+def plan_phases(cfg: Knobs, request: TransposedRequest) -> Plan | None:
     """Give the plan of a convolution of 4-byte elements; groups must be whole vectors of channels."""
-    numbers, lanes = Numbers.of(request), tile.lanes_of(get_target())
+    numbers, lanes = request.numbers(), tile.lanes_of(get_target())
     if request.image.dtype.bits != 32 or max(request.geometry.stride) > MOST_STRIDE:
         return None
     if numbers.groups > 1 and numbers.filters % lanes:
         return None
-    taps = (-(-n // s) for n, s in zip(request.geometry.taps, request.geometry.stride, strict=True))
-    ty, tx = taps
-    phases = request.geometry.stride[0] * request.geometry.stride[1]
-    cost = TileCost(
-        numbers.places, numbers.filters * numbers.groups, numbers.channels * ty * tx, numbers.batch * phases,
-        lanes, get_threads(),
-    )  # fmt: skip
-    knobs = _define(cfg, numbers, cost)
+    filters, phases = numbers.filters * numbers.groups, prod(request.geometry.stride)
+    terms, images = numbers.channels * prod(numbers.taps), numbers.batch * phases
+    cost = TileCost(Seen.of(request, numbers).places, filters, terms, images, lanes, get_threads())
+    define_tile(cfg, TILE, cost, numbers.groups)
+    unrolls = [u for u in (1, 2, 4) if numbers.channels % u == 0]
+    cfg.define_knob(UNROLL, unrolls)
+    cfg.define_knob(OUTER, [False, True])
+    cfg.define_knob(BAND, list(BANDS), default=NEAR)
+    scattered = SCATTERED * lanes * images * prod(cost.positions) * (filters % lanes) * 2
 
     def made() -> tuple[Schedule, Tensor]:
         nest = _Nest(cfg, request, numbers, lanes)
         return nest.scheduled(), nest.out
 
-    return Plan("phases", knobs, lambda v, h, w: cost.share(v.val, h.val, w.val), TILE, made)
+    def estimate(v: Any, h: Any, w: Any) -> Any:
+        least = images * prod(cost.positions) * filters * terms
+        return least / (least / cost.share(v.val, h.val, w.val) + scattered)
 
-
-def _define(cfg: Knobs, numbers: Numbers, cost: TileCost) -> tuple[str, ...]:
-    """Define the knobs, by default the tile that costs least; give their names."""
-    target, (rows, columns), lanes = get_target(), numbers.places, cost.lanes
-    whole = -(-cost.filters // lanes)
-    vectors = [v for v in (1, 2, 3, 4) if v <= whole and (numbers.groups == 1 or numbers.filters % (v * lanes) == 0)]
-    heights = [h for h in (1, 2, 3, 4) if h <= rows]
-    widths = [c[-1] for c in tile.row_candidates(columns)]
-    fitting = [t for t in product(vectors, heights, widths) if tile.fits_registers(target, t[1] * t[2], t[0])]
-    best = max(fitting, key=lambda t: float(cost.share(*t)))
-    for name, values, default in zip(TILE, (vectors, heights, widths), best, strict=True):
-        cfg.define_knob(name, values, default=default)
-    cfg.restrict(lambda v, h, w: tile.fits_registers(target, h.val * w.val, v.val), *TILE)
-    least = DECENT * float(cost.share(*best))
-    cfg.restrict(lambda v, h, w: cost.share(v.val, h.val, w.val) >= least, *TILE)
-    unrolls = [u for u in (1, 2, 4) if numbers.channels % u == 0]
-    cfg.define_knob(UNROLL, unrolls, default=unrolls[-1])
-    cfg.define_knob(OUTER, [False, True])
-    cfg.define_knob(BAND, list(BANDS), default=NEAR)
-    return (*TILE, UNROLL, OUTER, BAND)
+    return Plan("phases", (*TILE, UNROLL, OUTER, BAND), estimate, TILE, made)
 
 
 class _Nest:
@@ -192,23 +145,20 @@ class _Nest:
         self.geometry = request.geometry
         self.block = lanes * cfg[VECTORS].val
         self.blocks = -(-numbers.filters * numbers.groups // self.block)
+        self.seen = Seen.of(request, numbers)
         self.rows_are_padded = cfg[HEIGHT].val > 1  # else those outside of the image are left out
-        self.before = self.rows_are_padded * numbers.before[0], numbers.before[1]
+        self.before = self.rows_are_padded * self.seen.before[0], self.seen.before[1]
         self.padded = self._padded()
         kinds = product(*(Phases.of(self.geometry.taps[d], self.geometry.stride[d]) for d in (0, 1)))
         self.kinds = [self._kind(down, across) for down, across in kinds]
         self.out = self._result()
         self.s = create_schedule(self.out.op)
 
-    def place(self, n: Any, channel: Any, y: Any, x: Any) -> tuple[Any, ...]:
-        """Give four numbers or indices in the order that images, and results, have their dimensions."""
-        return (n, channel, y, x) if self.request.is_nchw else (n, y, x, channel)
-
     def _padded(self) -> Tensor:
-        after, image = (self.rows_are_padded * self.numbers.after[0], self.numbers.after[1]), self.request.image
+        after, image = (self.rows_are_padded * self.seen.after[0], self.seen.after[1]), self.request.image
         if not any((*self.before, *after)):
             return image
-        return pad(image, self.place(0, 0, *self.before), self.place(0, 0, *after), name="padded")
+        return pad(image, self.request.place(0, 0, *self.before), self.request.place(0, 0, *after), name="padded")
 
     def _kind(self, down: Phases, across: Phases) -> Kind:
         packed = self._packed(down, across)
@@ -226,12 +176,12 @@ class _Nest:
         def total(n: Expr, b: Expr, ay: Expr, ax: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
             first = 0 if numbers.groups == 1 else b * self.block // numbers.filters * numbers.channels
             row, column = y + lowest(down, ay, 0) - ry, x + lowest(across, ax, 1) - rx
-            inside = None if self.rows_are_padded else arith.logical_and(row >= 0, row < numbers.height)
-            value = self.padded[self.place(n, first + rc, row, column)].astype(result)
+            inside = None if self.rows_are_padded else arith.logical_and(row >= 0, row < numbers.image[0])
+            value = self.padded[self.request.place(n, first + rc, row, column)].astype(result)
             value = value * packed[ay, ax, b, ry, rx, rc, lane].astype(result)
             return te.sum(value, axis=[rc, ry, rx], where=inside)
 
-        shape = (numbers.batch, self.blocks, down.count, across.count, *numbers.places, self.block)
+        shape = (numbers.batch, self.blocks, down.count, across.count, *self.seen.places, self.block)
         return Kind(down, across, packed, te.compute(shape, total, name="tiles"))
 
     def _packed(self, down: Phases, across: Phases) -> Tensor:
@@ -289,14 +239,14 @@ class _Nest:
             s[kind.tiles].compute_at(stage, parallel)
             s[kind.tiles].set_scope("local")
             self._accumulate(kind)
-            self._pack(kind)
+            self.request.pack(s, kind.packed, 3, self.lanes)
         if self.padded is not self.request.image:
-            self._copy()
+            self.request.copy(s, self.padded, self.lanes)
         return s
 
     def _band(self) -> int:
         """Give the rows of a phase whose sums are kept until they are written."""
-        height, (rows, columns) = self.cfg[HEIGHT].val, self.numbers.places
+        height, (rows, columns) = self.cfg[HEIGHT].val, self.seen.places
         phases = self.geometry.stride[0] * self.geometry.stride[1]
         most = self.cfg[BAND].val // (4 * phases * columns * self.block)
         return min(rows, max(height, most // height * height))
@@ -312,20 +262,6 @@ class _Nest:
         stage.reorder(n, b, ay, ax, yo, xo, ry, rx, between, unrolled, y, x, vectors, lane)
         stage.vectorize(lane)
         tile.unroll_all(s, kind.tiles, [unrolled, y, x, vectors])
-
-    def _pack(self, kind: Kind) -> None:
-        stage = self.s[kind.packed]
-        if self.request.constant_weights:
-            stage.precompute()
-        _, lane = stage.split(kind.packed.op.axis[-1], factor=self.lanes)
-        stage.vectorize(lane)
-        stage.parallel(stage.fuse(*kind.packed.op.axis[:3]))
-
-    def _copy(self) -> None:
-        """Copy the image with its padding, in NCHW with all channels of a row side by side."""
-        if self.request.is_nchw:
-            self.s[self.padded].transform_layout(lambda n, c, y, x: [n, y, c, x])
-        tile.copy_stage(self.s, self.padded, self.lanes, parallel=True)
 
 
 def _within(at: Expr, phases: Phases, stride: int) -> Iterator[Expr]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tilewright.autotune import task
+from tilewright.autotune.entities import OtherOptionEntity
+from tilewright.autotune.space import Config
+from tilewright.autotune.templates.cpu.algorithm import ALGORITHM
 
 from .convolutions import Args, assert_right, configs_of
 
@@ -30,6 +33,7 @@ CASES = {
     "padding wider than the window": case(8, (9, 8), 16, (2, 3), 1, 3),
     "batch and variable weights": case(8, (5, 6), 48, (4, 4), 2, 1, batch=2, constant=False),
     "groups": case(12, (6, 5), 64, (3, 3), 2, 1, 1, groups=4),
+    "NHWC of few channels": case(5, (6, 5), 3, (4, 4), 2, 1, layout="NHWC", batch=2),
     "NHWC": case(8, (6, 5), 37, (4, 4), 2, 1, layout="NHWC"),
     "NHWC with groups": case(8, (5, 5), 32, (3, 3), 2, 0, groups=2, layout="NHWC"),
 }
@@ -39,12 +43,27 @@ OTHERS = {
 }
 
 
+FEW = [name for name, args in CASES.items() if args[1][0] < 32 and args[5] == 1]  # channels, without groups
+
+
+def following(tuned: task.Task, algorithm: str, config: Config) -> Config:
+    """Give a configuration by another algorithm."""
+    chosen = {name: config[name] for name in tuned.config_space.fragments}
+    return Config(None, chosen | ({ALGORITHM: OtherOptionEntity(algorithm)} if ALGORITHM in chosen else {}))
+
+
 @pytest.mark.parametrize("args", CASES.values(), ids=CASES)
 def test_phases_give_the_right_result(args: Args) -> None:
     tuned = task.create("conv2d_transpose", args, threads=2)
-    assert "phases_vectors" in tuned.config_space.fragments
     for number, config in enumerate(configs_of(tuned, len(str(args)) % 2)):
-        assert_right(tuned, config, threads=1 + number % 2)
+        assert_right(tuned, following(tuned, "phases", config), threads=1 + number % 2)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_phases_merged_give_the_right_result(name: str) -> None:
+    tuned = task.create("conv2d_transpose", CASES[name], threads=2)
+    for number, config in enumerate(configs_of(tuned, len(name) % 2)):
+        assert_right(tuned, following(tuned, "merged", config), threads=1 + number % 2)
 
 
 @pytest.mark.parametrize("args", OTHERS.values(), ids=OTHERS)
