@@ -54,7 +54,7 @@ def _operand(name: str, shape: list[int], dtype: str, constant: bool) -> Operand
 
 
 class ExportedKernels:
-    """The libraries of a folder, one for each workload, with its key: a file that is loaded must not be written again."""
+    """The libraries of a folder, each named by its workload's key: a file that is loaded must not be written again."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         """Remember the folder."""
