@@ -20,6 +20,8 @@ from itertools import product
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from .... import te
 from ....ir import arith
 from ....ir.expr import Expr
@@ -66,11 +68,13 @@ class Seen:
 
     places         rows and columns of one phase of the result
     before, after  rows and columns above and left of the image, and below and right of it, that are seen
+    rows           share of all pairs of a row of the result and a row of the window that meet in the image
     """
 
     places: tuple[int, int]
     before: tuple[int, int]
     after: tuple[int, int]
+    rows: float
 
     @classmethod
     def of(cls, request: TransposedRequest, numbers: Numbers) -> Seen:
@@ -81,7 +85,9 @@ class Seen:
         last = (n - 1 + (s - 1 + p) // s for n, s, p in zip((rows, columns), strides, low[:2], strict=True))
         after = (max(0, at - (size - 1)) for at, size in zip(last, numbers.image, strict=True))
         (top, left), (bottom, right) = before, after
-        return cls((rows, columns), (top, left), (bottom, right))
+        pairs = ((y + low[0]) // strides[0] - tap for y in range(numbers.out[0]) for tap in range(numbers.taps[0]))
+        meeting = max(1, sum(0 <= row < numbers.image[0] for row in pairs)) / (numbers.out[0] * numbers.taps[0])
+        return cls((rows, columns), (top, left), (bottom, right), meeting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +124,14 @@ def plan_phases(cfg: Knobs, request: TransposedRequest) -> Plan | None:
         return None
     filters, phases = numbers.filters * numbers.groups, prod(request.geometry.stride)
     terms, images = numbers.channels * prod(numbers.taps), numbers.batch * phases
-    cost = TileCost(Seen.of(request, numbers).places, filters, terms, images, lanes, get_threads())
-    define_tile(cfg, TILE, cost, numbers.groups)
+    seen = Seen.of(request, numbers)
+    cost = TileCost(seen.places, filters, terms, images, lanes, get_threads())
+
+    def share(vectors: Any, height: Any, width: Any) -> Any:
+        """Give the share of the peak; tiles of one row leave out what they would see above and below the image."""
+        return cost.share(vectors, height, width) / np.where(height == 1, seen.rows, 1.0)
+
+    define_tile(cfg, TILE, cost, share, numbers.groups)
     unrolls = [u for u in (1, 2, 4) if numbers.channels % u == 0]
     cfg.define_knob(UNROLL, unrolls)
     cfg.define_knob(OUTER, [False, True])
@@ -132,7 +144,7 @@ def plan_phases(cfg: Knobs, request: TransposedRequest) -> Plan | None:
 
     def estimate(v: Any, h: Any, w: Any) -> Any:
         least = images * prod(cost.positions) * filters * terms
-        return least / (least / cost.share(v.val, h.val, w.val) + scattered)
+        return least / (least / share(v.val, h.val, w.val) + scattered)
 
     return Plan("phases", (*TILE, UNROLL, OUTER, BAND), estimate, TILE, made)
 

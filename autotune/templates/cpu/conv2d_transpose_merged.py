@@ -41,7 +41,7 @@ def plan(cfg: Knobs, request: TransposedRequest) -> Plan | None:
     phases, (ty, tx) = prod(request.geometry.stride), conv.taps
     places = _places(request)
     cost = TileCost(places, conv.filters * phases, conv.channels * ty * tx, conv.batch, lanes, get_threads())
-    define_tile(cfg, TILE, cost)
+    define_tile(cfg, TILE, cost, cost.share)
     # in cycles: the products of results and taps, and those that there are with the channels of all phases
     least, merged = (
         n * conv.channels * ty * tx / lanes / 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -17,6 +17,7 @@ from ...template import get_target
 from .. import register_tile as tile
 from .conv2d_blocked import WIDTHS, TileCost
 
+Share = Callable[[Any, Any, Any], Any]  # of the multiply-add peak, from vectors, rows and columns
 DECENT = 0.6  # of the best tile's share that others must promise
 
 
@@ -85,17 +86,17 @@ class TransposedRequest:
         tile.copy_stage(s, padded, lanes, parallel=True)
 
 
-def define_tile(cfg: Knobs, names: Sequence[str], cost: TileCost, groups: int = 1) -> None:
-    """Define vectors, rows and columns of a register tile, by default the one that costs least."""
+def define_tile(cfg: Knobs, names: Sequence[str], cost: TileCost, share: Share, groups: int = 1) -> None:
+    """Define vectors, rows and columns of a register tile, by default the one of the greatest share of the peak."""
     target, (rows, columns), lanes = get_target(), cost.positions, cost.lanes
     whole = -(-cost.filters // lanes)
     vectors = [v for v in (1, 2, 3, 4) if v <= whole and (groups == 1 or cost.filters // groups % (v * lanes) == 0)]
     heights = [h for h in (1, 2, 3, 4) if h <= rows]
     widths = [w for w in WIDTHS if w <= columns]
     fitting = [t for t in product(vectors, heights, widths) if tile.fits_registers(target, t[1] * t[2], t[0])]
-    best = max(fitting, key=lambda t: float(cost.share(*t)))
+    best = max(fitting, key=lambda t: float(share(*t)))
     for name, values, default in zip(names, (vectors, heights, widths), best, strict=True):
         cfg.define_knob(name, values, default=default)
     cfg.restrict(lambda v, h, w: tile.fits_registers(target, h.val * w.val, v.val), *names)
-    least = DECENT * float(cost.share(*best))
-    cfg.restrict(lambda v, h, w: cost.share(v.val, h.val, w.val) >= least, *names)
+    least = DECENT * float(share(*best))
+    cfg.restrict(lambda v, h, w: share(v.val, h.val, w.val) >= least, *names)
