@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import geometric_mean, median
+from statistics import geometric_mean
 
 from peers.operations import Workload
 
@@ -19,7 +19,8 @@ from tilewright.runtime.peak import fma_peak
 from .trials import Trials, read_trials
 
 ROUNDS = 40
-BUDGET_S = 4.0  # for the rounds of one workload
+LEAST_TRIALS = 12  # of a search, for its best to count as tuned
+BUDGET_S = 3.0  # for the rounds of one workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,19 @@ class Row:
     def ratio(self, name: str = "untuned") -> float:
         """Give the speed of a kernel relative to the tuned one, which is the fastest of all three by definition.
 
-        By the medians; a kernel that does not work has none.
+        By least times: what others do on the machine only adds to a time.  A kernel that does not work has 0.
         """
         if not self.seconds.get(name):
             return 0.0
-        return min(median(s) for s in self.seconds.values() if s) / median(self.seconds[name])
+        return min(min(s) for s in self.seconds.values() if s) / min(self.seconds[name])
 
 
 def measure(workloads: Sequence[Workload], records: Records, threads: int) -> list[Row]:
-    """Measure each workload that has been tuned."""
+    """Measure each workload that has been tuned, with `LEAST_TRIALS` trials of today's space or more."""
     rows = []
     for of in read_trials(workloads, records, threads):
+        if len(of.indices) < LEAST_TRIALS:
+            continue
         rows.append(_row(of))
         text = f"{rows[-1].origin} {rows[-1].ratio():.3f}, rules {rows[-1].ratio('rules'):.3f} of tuned"
         sys.stderr.write(f"{of.workload.family} {of.workload.name}: {text} {rows[-1].note}\n")
@@ -60,7 +63,7 @@ def measure(workloads: Sequence[Workload], records: Records, threads: int) -> li
 
 def _row(of: Trials) -> Row:
     made, untuned = of.made, of.made.untuned
-    chosen = {"rules": of.base, "untuned": untuned.index, "tuned": of.best}
+    chosen = {"rules": of.base, "untuned": untuned.index, "tuned": of.fastest}
     built = {i: build_candidate(made, made.config_space.get(i), "full", None) for i in dict.fromkeys(chosen.values())}
     failed = [f"{place}: {b.error.splitlines()[0]}" for place, b in built.items() if b.status is not Status.OK]
     kept = [b for b in built.values() if b.status is Status.OK]

@@ -43,13 +43,15 @@ def table(rows: Sequence[Row]) -> str:
     for family, mean in means(rows).items():
         count = sum(1 for row in rows if family in ("all", row.workload.family))
         lines.append(f"| {family} | {count} | {mean:.3f} | {by_rules[family]:.3f} |")
-    lines += [
-        "",
-        "| workload | " + " | ".join(f"{name}, us" for name in NAMES) + " | untuned from | trials | ratio | |",
-    ]
+    times = " | ".join(f"{name}, least (median) us" for name in NAMES)
+    lines += ["", f"| workload | {times} | untuned from | trials | ratio | note |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
-        times = (f"{median(row.seconds[n]) * 1e6:.1f}" if row.seconds.get(n) else "none" for n in NAMES)
-        cells = (f"{row.workload.family} {row.workload.name}", *times, str(row.origin), str(row.trials))
+        spent = (_times(row.seconds.get(name, ())) for name in NAMES)
+        cells = (f"{row.workload.family} {row.workload.name}", *spent, str(row.origin), str(row.trials))
         lines.append(f"| {' | '.join(cells)} | {row.ratio():.3f} | {row.note} |")
     return "\n".join(lines) + "\n"
+
+
+def _times(seconds: Sequence[float]) -> str:
+    return f"{min(seconds) * 1e6:.1f} ({median(seconds) * 1e6:.1f})" if seconds else "none"

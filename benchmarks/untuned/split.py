@@ -36,6 +36,7 @@ HELD_OUT: Mapping[str, tuple[str, ...]] = {
     "odd_gemm": ALL,
     "transformer": ("gpt2_token_qkv", "gpt2_token_up", "gpt2_token_down"),
     "batch_matmul": ("64_64x64x64", "8_197x197x64"),
+    "odd_depthwise": ALL,
     "odd_rows": ALL,
 }  # fmt: skip
 DEPTHWISE = (
@@ -43,12 +44,19 @@ DEPTHWISE = (
     (20, 128, 5, 1), (112, 64, 3, 1), (28, 144, 3, 1), (56, 64, 3, 2), (14, 256, 3, 2), (7, 512, 3, 1), (40, 96, 3, 1),
     (20, 200, 3, 2), (75, 32, 3, 1),
 )  # fmt: skip
+ODD_DEPTHWISE = (
+    (56, 192, 2), (112, 48, 2), (28, 160, 1), (28, 288, 2), (64, 64, 1), (100, 50, 1), (48, 256, 2), (112, 80, 1),
+)  # fmt: skip
 PRODUCTS = ((32, 768, 768), (1, 1024, 1024), (8, 512, 2048), (784, 128, 512), (100, 300, 200), (2048, 32, 256))
 MORE = {  # beside the families, for more kinds of shapes
     "products": {f"P{m}x{n}x{k}": Product(m, n, k) for m, n, k in PRODUCTS},
     "more_depthwise": {
         f"dw{size}_{channels}k{kernel}s{stride}": depthwise(size, channels, kernel, stride)
         for size, channels, kernel, stride in DEPTHWISE
+    },
+    "odd_depthwise": {
+        f"dw{size}_{channels}s{stride}": depthwise(size, channels, 3, stride)
+        for size, channels, stride in ODD_DEPTHWISE
     },
     "odd_rows": {
         "softmax_77x1001": Softmax(77, 1001),

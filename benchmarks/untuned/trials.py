@@ -26,7 +26,8 @@ class Trials:
     indices  configurations, each once
     speeds   of each, relative to the rules' default; `FAILED` for failures
     is_valid  whether it is a right and timed kernel
-    best     the configuration that was fastest when the best were measured in turn at full effort
+    fastest  the configuration that was fastest, by least times, when the best were measured in turn at full effort
+    best     the same, or the rules' default where that one is not clearly faster
     """
 
     workload: Workload
@@ -34,6 +35,7 @@ class Trials:
     indices: Sequence[int]
     speeds: np.ndarray
     is_valid: np.ndarray
+    fastest: int
     best: int
 
     @property
@@ -123,7 +125,7 @@ def _relative(workload: Workload, made: Task, costs: dict[int, float], finals: d
         of_default = seconds.min() / FAILED
     valid = np.isfinite(seconds)
     speeds = np.where(valid, of_default / seconds, FAILED)
-    best = min(finals, key=lambda i: finals[i].median_s or np.inf, default=indices[int(np.argmin(seconds))])
-    if default not in finals or not _is_clearly_faster(finals[best], finals[default]):
-        best = default if np.isfinite(costs.get(default, np.inf)) else best
-    return Trials(workload, made, indices, speeds, valid, best)
+    best = fastest = min(finals, key=lambda i: finals[i].cost_s, default=indices[int(np.argmin(seconds))])
+    if default not in finals or not _is_clearly_faster(finals[fastest], finals[default]):
+        best = default if np.isfinite(costs.get(default, np.inf)) else fastest
+    return Trials(workload, made, indices, speeds, valid, fastest, best)
