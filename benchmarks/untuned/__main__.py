@@ -31,7 +31,7 @@ from .split import held_out, training
 from .trials import read_trials
 from .tuning import tune
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "cpu"
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "cpu" / "untuned"
 
 
 def read_options() -> argparse.Namespace:
@@ -45,7 +45,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--time", type=float, default=10.0, help="seconds for each workload (%(default)s)")
     parser.add_argument("--held-out", action="store_true", help="tune the workloads that are judged by")
     parser.add_argument("--family", default="", help="tune only these families, with commas")
-    parser.add_argument("--output", type=Path, help="without suffix: .json and .md are written; default: results/cpu")
+    parser.add_argument("--output", type=Path, help="without suffix: .json and .md are written; default: results/cpu/untuned")
     return parser.parse_args()
 
 
