@@ -27,13 +27,13 @@ def write_json(path: Path, rows: Sequence[Row], about: Circumstances) -> None:
             "trials": row.trials,
             "ratio": row.ratio(),
             "ratio_of_rules": row.ratio("rules"),
-            "seconds": {name: list(seconds) for name, seconds in row.seconds.items()},
+            "seconds": {name: [float(f"{s:.5g}") for s in seconds] for name, seconds in row.seconds.items()},
             "note": row.note,
         }
         for row in rows
     ]
     summary = {"geometric_means": means(rows), "geometric_means_of_rules": means(rows, "rules")}
-    path.write_text(json.dumps({**asdict(about), **summary, "workloads": workloads}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**asdict(about), **summary, "workloads": workloads}) + "\n", encoding="utf-8")
 
 
 def table(rows: Sequence[Row]) -> str:
