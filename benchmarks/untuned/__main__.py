@@ -45,7 +45,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--time", type=float, default=10.0, help="seconds for each workload (%(default)s)")
     parser.add_argument("--held-out", action="store_true", help="tune the workloads that are judged by")
     parser.add_argument("--family", default="", help="tune only these families, with commas")
-    parser.add_argument("--output", type=Path, help="without suffix: .json and .md are written; default: results/cpu/untuned")
+    parser.add_argument("--output", type=Path, help="without suffix: .json and .md are written")
     return parser.parse_args()
 
 
