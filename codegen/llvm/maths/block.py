@@ -231,6 +231,18 @@ class Block:
         near = self._by_register("rcp14", "", (x,))
         return self.fma(near, self.fma(self.neg(x), near, 1.0), near)
 
+    def lookup(self, index: Value, entries: Sequence[float]) -> Value:
+        """Give one of 16 floats for each lane, by the low 4 bits of `index`, by AVX-512's permutation."""
+        lanes = REGISTER_BITS // self.form.bits
+        table = ", ".join(f"float 0x{DOUBLE.bits_of(FLOAT.nearest(x)):016X}" for x in entries)
+        width = -(-self.lanes // lanes) * lanes
+        parts = []
+        for first in range(0, width, lanes):
+            picked = self._resized(index, self.lanes, lanes, first).name
+            call = f"call <{lanes} x float> @llvm.x86.avx512.permvar.sf.512(<{lanes} x float> <{table}>, "
+            parts.append(self.emit("float", f"{call}<{lanes} x i32> {picked})"))
+        return self._joined(parts, lanes)
+
     def _by_register(self, name: str, prefix: str, operands: tuple[Value, ...]) -> Value:
         """Call an instruction of AVX-512 for each register of the operands."""
         element = operands[0].element

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .block import DOUBLE, FLOAT, Block, Value
 from .exponential import exp_in_normal_range
+from .piecewise import erf_of_size
 
 SPLIT = 1.0
 ONE_FROM = {FLOAT: 4.0, DOUBLE: 6.0}  # erf rounds to 1 from here on
@@ -40,8 +41,10 @@ LARGE = {  # G on [1, 4] and [1, 6]; absolute error of erf 2**-31.4 and 2**-61.7
 
 
 def erf(b: Block, x: Value) -> Value:
-    """Give the error function."""
+    """Give the error function; where 16 floats can be looked up at once, it is made of that many pieces."""
     size = b.abs(x)
+    if b.scales and b.form is FLOAT:
+        return b.copysign(erf_of_size(b, size), x)
     top = ONE_FROM[b.form]
     bounded = b.select(b.less(top, size), top, size)
     square = b.mul(size, size)

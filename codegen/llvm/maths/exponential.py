@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 
 from .block import DOUBLE, FLOAT, Block, Value
+from .piecewise import tanh_of_size
 
 LOG2_E = 1 / math.log(2)
 LOG2_10 = math.log2(10)
@@ -110,9 +111,11 @@ def exp10(b: Block, x: Value) -> Value:
 def tanh(b: Block, x: Value) -> Value:
     """Give the hyperbolic tangent: x + x**3 * P(x**2) / Q(x**2) near zero, 1 - 2 / (exp(2 |x|) + 1) elsewhere.
 
-    One division serves both.
+    One division serves both.  Where 16 floats can be looked up at once, it is made of that many pieces.
     """
     size = b.abs(x)
+    if b.scales and b.form is FLOAT:
+        return b.copysign(tanh_of_size(b, size), x)
     bounded = b.select(b.less(20.0, size), 20.0, size)
     square = b.mul(bounded, bounded)
     numerator, denominator = TANH_TAIL[b.form]
