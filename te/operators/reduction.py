@@ -59,21 +59,25 @@ def argmin(data: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
 Pairs = tuple[Expr, Expr]
 
 
-def _first_of(better: Callable[[Expr, Expr], Expr]) -> Callable[[Pairs, Pairs], Pairs]:
+def _first_of(
+    better: Callable[[Expr, Expr], Expr], best: Callable[[Expr, Expr], Expr]
+) -> Callable[[Pairs, Pairs], Pairs]:
+    """Combine in a way in which neither part of the next result waits for a comparison of positions."""
+
     def combine(x: Pairs, y: Pairs) -> Pairs:
-        keep = arith.logical_or(better(x[1], y[1]), arith.logical_and(x[1].equal(y[1]), x[0] < y[0]))
-        return arith.select(keep, x[0], y[0]), arith.select(keep, x[1], y[1])
+        among_equals = arith.select(x[1].equal(y[1]), arith.minimum(x[0], y[0]), y[0])
+        return arith.select(better(x[1], y[1]), x[0], among_equals), best(x[1], y[1])
 
     return combine
 
 
 _ARGMAX = reducers.comm_reducer(
-    _first_of(lambda a, b: a > b),
+    _first_of(lambda a, b: a > b, arith.maximum),
     lambda i, t: (arith.dtype_of(i).max_value, arith.const(arith.dtype_of(t).min_value, t)),
     name="argmax",
 )
 _ARGMIN = reducers.comm_reducer(
-    _first_of(lambda a, b: a < b),
+    _first_of(lambda a, b: a < b, arith.minimum),
     lambda i, t: (arith.dtype_of(i).max_value, arith.const(arith.dtype_of(t).max_value, t)),
     name="argmin",
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from ....ir import arith
 from ....ir.dtype import DType
 from ....ir.expr import Call, Var
 from ....ir.visit import of_kind, variables
@@ -33,6 +34,8 @@ NEAR_BYTES = 1 << 19  # of a result that stays in the second-level cache
 SHORT_BYTES = 1024  # of a row, several of which stay in the first-level cache with what is made of them
 BLOCKS = (1024, 4096, 16384)  # elements of a row that one task may have
 LEAST_BLOCK = 256
+ALIGNED_BYTES = 16  # rows whose addresses are multiples of it can be stored past the caches
+STREAM_BYTES = 1 << 24  # of everything that is read and written, from which on stores go past the caches
 LONG = 1 << 16  # elements of a reduction to one result that is worth several threads
 PARTS = 16
 
@@ -58,7 +61,7 @@ def _each_stage(cfg: Knobs, s: Schedule) -> None:
         if not symbolic and _sums_along_rows(stage):
             _reduce_rows(cfg, s, stage, Task.of(cfg, stage, list(stage.op.axis)))
         elif not symbolic and _is_along_columns(stage):
-            _along_columns(cfg, stage)
+            _along_columns(cfg, s, stage)
         elif stage.op.axis:
             tile_stage(cfg, s, stage)
 
@@ -102,7 +105,7 @@ def _depends(read: Read, var: Var) -> bool:
     return any(var in variables(i) for i in read.indices)
 
 
-def _along_columns(cfg: Knobs, stage: Stage) -> None:
+def _along_columns(cfg: Knobs, s: Schedule, stage: Stage) -> None:
     """Run through blocks of rows in order; of a sum, several rows are added to the results at once."""
     name, lanes = stage.state.id, _lanes(stage)
     *outer, last = stage.op.axis
@@ -125,7 +128,28 @@ def _along_columns(cfg: Knobs, stage: Stage) -> None:
         added = [row]
     stage.reorder(*outer, block, *reduce, inner, *added, lane)
     stage.vectorize(lane)
-    stage.parallel(stage.fuse(*outer, block) if outer else block)
+    tasks = stage.fuse(*outer, block) if outer else block
+    stage.parallel(tasks)
+    _stream(cfg, s, stage, f"stream_{name}", tasks)
+
+
+def _stream(cfg: Knobs, s: Schedule, stage: Stage, knob: str, loop: Axis) -> None:
+    """Let results go past the caches where these cannot hold all that is read and written, and rows are aligned."""
+    row_bytes = tile.size(stage.op.axis[-1]) * stage.op.output(0).dtype.bytes
+    one_row = prod(tile.size(a) for a in stage.op.axis[:-1]) == 1
+    if stage.op.reduce_axis or not stage.state.is_output or s.table.consumers(stage.state):
+        return
+    if _moved_bytes(s) < STREAM_BYTES or not (one_row or row_bytes % ALIGNED_BYTES == 0):
+        return
+    cfg.define_knob(knob, [False, True], default=True)
+    if cfg[knob].val:
+        stage.stream(loop)
+
+
+def _moved_bytes(s: Schedule) -> int:
+    """Give the bytes of the program's inputs and outputs."""
+    moved = [stage.op.results for stage in s.stages if stage.state.is_output or stage.state.is_placeholder]
+    return sum(prod(arith.int_value(n) or 1 for n in shape) * dtype.bytes for found in moved for shape, dtype in found)
 
 
 # -- reductions of rows ---------------------------------------------------------------------------------------------
@@ -242,7 +266,9 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
         stage.vectorize(lane)
         row = task.rows if stage is last else rows[-1]
         stage.reorder(column, row, lane)
-        if stage is not last:
+        if stage is last:
+            _stream(cfg, s, stage, "stream", lane if len(widths) == 1 else column)
+        else:
             stage.unroll(row)
             task.take(stage, "shared")  # on a processor: memory, and registers only where no loop has to be unrolled
     for stage in statistics:

@@ -10,6 +10,7 @@ from tilewright.autotune.space import Config
 from tilewright.autotune.task import Task
 from tilewright.ir.arith import int_value
 from tilewright.runtime.build import build
+from tilewright.schedule import lower
 from tilewright.te.evaluate import evaluate
 
 EPS = float(np.finfo(np.float32).eps)
@@ -75,3 +76,31 @@ def test_of_equal_values_the_first_is_the_greatest() -> None:
     data[1, [30, 70, 500]] = 3.0
     build(schedule, tensors)["main"](data, got)
     assert got.tolist() == [0, 30]
+
+
+@pytest.mark.parametrize(
+    ("template", "args", "streamed"),
+    [
+        ("elementwise", (1, 1 << 22), True),
+        ("elementwise", (1 << 12, 1 << 10), True),
+        ("softmax", (1 << 12, 1 << 9), True),
+        ("softmax", (1 << 17, 1 << 4), True),
+        ("layer_norm", (1 << 11, 1 << 10), True),
+        ("elementwise", (1, 1 << 20), False),
+        ("softmax", (1 << 11, 2049), False),
+        ("reduction", (1 << 11, 1 << 11, 0), False),
+    ],
+    ids=str,
+)
+def test_large_results_of_aligned_rows_go_past_the_caches(template: str, args: tuple[int, ...], streamed: bool) -> None:
+    tuned = task.create(template, args)
+    schedule, tensors = tuned.instantiate(tuned.config_space.default_config())
+    nest = str(lower(schedule, tensors))
+    assert (f"stream='{tensors[-1].op.name}'" in nest) == streamed
+    assert ("stream" in str(tuned.config_space)) == streamed
+
+
+def test_streamed_results_are_right() -> None:
+    tuned = task.create("softmax", (1 << 14, 1 << 7))
+    assert "stream=True" in str(tuned.config_space.default_config())
+    check(tuned, tuned.config_space.default_config(), 2, 1 << 7)
