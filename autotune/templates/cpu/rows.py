@@ -130,7 +130,8 @@ def _along_columns(cfg: Knobs, s: Schedule, stage: Stage) -> None:
     stage.vectorize(lane)
     tasks = stage.fuse(*outer, block) if outer else block
     stage.parallel(tasks)
-    _stream(cfg, s, stage, f"stream_{name}", tasks)
+    several = cfg[f"block_{name}"].val > cfg[f"vector_{name}"].val
+    _stream(cfg, s, stage, f"stream_{name}", inner if several else tasks)
 
 
 def _stream(cfg: Knobs, s: Schedule, stage: Stage, knob: str, loop: Axis) -> None:
