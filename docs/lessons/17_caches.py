@@ -74,4 +74,4 @@ tilewright.build(s, [M, V])["main"](m, v)
 np.testing.assert_array_equal(v, m[:, np.arange(columns // 64) * 64 * 37 % columns].T * 2)
 
 # Whether either pays only a measurement tells, on the shapes and the machine in question.  Templates stream the results
-# of elementwise operators and normalized rows that move 16 MB and more.
+# of elementwise operators and normalized rows that move 16 MB and more, and ask ahead for packed weights of products.
