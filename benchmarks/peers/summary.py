@@ -135,7 +135,9 @@ def measurements(results: Results) -> str:
     lines = [_line(head), _line(["---"] * len(head))]
     for name in results.families():
         members = [results.rows.get((name, n), ()) for n in counts]
-        lines.append(_line([TITLES.get(name, name), str(max(map(len, members))), *map(leads, members)]))
+        most = max(map(len, members))
+        cells = (leads(rows) + (f"; {len(rows)} of them" if 0 < len(rows) < most else "") for rows in members)
+        lines.append(_line([TITLES.get(name, name), str(most), *cells]))
     about = f"{'; '.join(results.machines)}; {', '.join(results.versions)}."
     return "\n".join([textwrap.fill(about, WIDTH), "", *lines, *_tuned(results)])
 
