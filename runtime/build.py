@@ -53,14 +53,15 @@ def build(
     args: Sequence[Tensor | Var] | None = None,
     target: str | Target = "llvm",
     name: str = "main",
-    effort: str = "full",
+    effort: str = "auto",
     device: str | Device | None = None,
 ) -> Module | CudaModule:
     """Compile a schedule, or functions that are lowered already, and load the code.
 
     args    the kernel's parameters, for a schedule: its inputs and outputs, and sizes
     name    of the kernel, for a schedule
-    effort  "quick" for candidates, "full" for code that is kept; CUDA has only the latter
+    effort  "quick" for candidates, "full" for all that LLVM can do, "auto" for that only where the schedule has left
+            something to do; CUDA has only one
     device  that runs CUDA kernels: None for the first GPU, or "emulate" for the CPU; see `runtime/cuda/devices.py`
     Raises ScheduleError and CodegenError for what cannot be lowered or expressed.
     """
@@ -93,7 +94,7 @@ _BUILDERS = {"llvm": _build_llvm, "cuda": _build_cuda}
 
 
 def compile_functions(
-    functions: Sequence[Function], target: Target, effort: str = "full", pic: bool = False
+    functions: Sequence[Function], target: Target, effort: str = "auto", pic: bool = False
 ) -> ObjectCode:
     """Compile functions for a target without blanks; what was compiled before comes from the cache."""
     key = cache_key(functions, target, effort, pic)

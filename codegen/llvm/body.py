@@ -72,11 +72,19 @@ class ModuleText:
     declarations  declarations of functions and intrinsics, in order of first use
     definitions   internal functions by symbol, each written once
     outlined      bodies of parallel loops
+    loops         how many loops were begun
+    vectors       how many leaves of vectorized loops were written
+    tiles         innermost loops that carry a register tile and store nothing else
+    scalar        innermost loops without vectors
     """
 
     declarations: dict[str, None] = field(default_factory=dict)
     definitions: dict[str, str] = field(default_factory=dict)
     outlined: list[str] = field(default_factory=list)
+    loops: int = 0
+    vectors: int = 0
+    tiles: int = 0
+    scalar: int = 0
 
     def declare(self, result: str, symbol: str, *arguments: str) -> str:
         """Give `symbol`, declared as `result symbol(arguments)`."""
@@ -163,6 +171,7 @@ class Body:
             write()
             return
         self.pending = None
+        self.module.vectors += 1
         self.steps.add(pending.var)
         for first, lanes in pending.chunks:
             self.bind(pending.var, Linear(first, (), int(lanes > 1)))

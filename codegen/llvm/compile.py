@@ -11,8 +11,9 @@ import llvmlite.binding as llvm
 
 from ...ir.errors import CodegenError, TargetError
 from ...ir.target import Target
+from .emit import WRITTEN_OUT
 
-EFFORTS = ("quick", "full")
+EFFORTS = ("auto", "quick", "full")
 _LOCK = RLock()  # llvmlite's target machines and pass builders are not safe to share between threads
 
 
@@ -35,7 +36,8 @@ def compile_ir(
 ) -> ObjectCode:
     """Compile LLVM IR text.
 
-    effort  "quick" tidies up and generates code, for candidates; "full" runs LLVM's whole -O3 pipeline first
+    effort  "quick" tidies up and generates code, for candidates; "full" runs LLVM's whole -O3 pipeline first;
+            "auto" does so unless the schedule has left it nothing to do, as the mark `WRITTEN_OUT` tells
     pic     give position-independent code, as shared libraries need
     native  the target is of the compiling machine's own family: its assembler makes the object from the assembly, in
             a tenth of the time that generating code again takes
@@ -46,7 +48,7 @@ def compile_ir(
     with _LOCK:
         machine = _machine(target, pic)
         module = _parsed(text)
-        _optimise(module, machine, full=effort == "full")
+        _optimise(module, machine, full=effort == "full" or (effort == "auto" and WRITTEN_OUT not in text))
         assembly = machine.emit_assembly(module)
         code = _assembled(assembly, machine) if native else machine.emit_object(module)
         return ObjectCode(code, assembly, text)

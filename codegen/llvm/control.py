@@ -171,7 +171,9 @@ def _counted(body: Body, stmt: For) -> None:
 
 def loop(body: Body, stmt: For, begin: Value, end: Value) -> None:
     """Write the loop from `begin` to `end`, which is above it, so that the body runs at least once."""
-    code, written = body.code, body.written(stmt.body)
+    code, written, module = body.code, body.written(stmt.body), body.module
+    module.loops += 1
+    loops, vectors = module.loops, module.vectors
     before, origin, head, after = code.place(), code.block, code.label("loop"), code.label("done")
     code.effect(f"br label %{head}")
     code.begin(head)
@@ -189,9 +191,13 @@ def loop(body: Body, stmt: For, begin: Value, end: Value) -> None:
         latch, branching = code.block, code.place()
     counter_place.append(f"  {counter} = phi i64 [ {begin.text}, %{origin} ], [ {following}, %{latch} ]")
     merged, known = body.cells.leave_loop()
+    is_tile = sum(cell.lanes > 1 for cell, *_ in merged) >= TILE_CELLS
+    if loops == module.loops:
+        module.scalar += vectors == module.vectors
+        module.tiles += is_tile and written <= body.registers.keys()
     as_it_is = ""
-    if is_written_out_enough(body, stmt) or sum(cell.lanes > 1 for cell, *_ in merged) >= TILE_CELLS:
-        body.module.definitions.setdefault("loops", UNROLLED_ENOUGH)
+    if is_tile or is_written_out_enough(body, stmt):
+        module.definitions.setdefault("loops", UNROLLED_ENOUGH)
         as_it_is = ", !llvm.loop !0"
     branching.append(f"  br i1 {more}, label %{head}, label %{after}{as_it_is}")
     for cell, name, first, last in merged:

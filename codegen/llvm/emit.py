@@ -18,12 +18,15 @@ from .parallel import quoted
 from .streaming import fence
 from .types import Value, value_type
 
+WRITTEN_OUT = "!tilewright.written_out = !{}"  # named metadata of a module that LLVM's optimiser makes no faster
+
 
 def emit(functions: Sequence[Function], target: Target) -> str:
     """Give LLVM IR text that defines `name` and `name__packed` for each function.
 
     `i32 name(pointers and scalars in parameter order, size variables)` returns 0, or 1 when memory ran out.
     `i32 name__packed(ptr)` takes the same from an array of 8-byte slots: pointers, integers as int64, floats as double.
+    Code with a register tile, whose innermost loops are all of vectors, carries the mark `WRITTEN_OUT`.
     Raises CodegenError for what the backend cannot express.
     """
     module = ModuleText()
@@ -36,6 +39,7 @@ def emit(functions: Sequence[Function], target: Target) -> str:
         *module.outlined,
         *texts,
         f"attributes #0 = {{ {' '.join(_attributes(target))} }}",
+        WRITTEN_OUT if module.tiles and not module.scalar else "",
     ]
     return "\n".join(part for part in parts if part) + "\n"
 

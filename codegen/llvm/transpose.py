@@ -134,6 +134,8 @@ def transposed(body: Body, columns: Sequence[Value]) -> list[Value]:
     """Give the rows of up to WIDEST columns, not more than they have lanes; row `l` is lane `l` of each."""
     lanes = columns[0].lanes
     groups = [_quarter(body, columns[first : first + PIECE]) for first in range(0, len(columns), PIECE)]
+    if len(groups) > 2:
+        groups = [[_fenced(body, value) for value in group] for group in groups]
     rows: dict[int, Value] = {}
     for place in range(PIECE):
         parts = [group[place] for group in groups]
@@ -151,6 +153,19 @@ def _quarter(body: Body, columns: Sequence[Value]) -> list[Value]:
     ab_low, cd_low, ab_high, cd_high = pairs
     halves = ([(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 2), (0, 3), (1, 2), (1, 3)])
     return [_mixed(body, x, y, picks) for x, y in ((ab_low, cd_low), (ab_high, cd_high)) for picks in halves]
+
+
+def _fenced(body: Body, value: Value) -> Value:
+    """Keep LLVM from looking for one shuffle in place of those that made `value` and those that read it.
+
+    There is none, and to look through four levels of them took half the time of compiling a kernel.
+    """
+    if value.elem != "float":
+        return value
+    fence = body.module.declare(value.type, f"llvm.arithmetic.fence.v{value.lanes}f32", value.type)
+    return Value(
+        body.code.pure(f"call {value.type} {fence}({value.type} {value.text})", value.text), "float", value.lanes
+    )
 
 
 def _mixed(body: Body, x: Value, y: Value, picks: Sequence[tuple[int, int]]) -> Value:

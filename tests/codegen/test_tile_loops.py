@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tilewright.codegen.llvm.emit import emit
+from tilewright.codegen.llvm.emit import WRITTEN_OUT, emit
 from tilewright.codegen.pipeline import lower
 from tilewright.ir.dtype import float32
 from tilewright.ir.expr import Const, Load, Var
@@ -50,3 +50,16 @@ def test_a_tile_is_not_unrolled_further() -> None:
 
 def test_loops_of_few_vectors_are_left_to_llvm() -> None:
     assert "unroll.disable" not in emit([lower(summing(7), host())], host())
+
+
+@pytest.mark.parametrize(("rows", "effort"), [(7, "full"), (8, "quick")])
+def test_llvm_does_no_more_for_a_tile_unless_asked_to(rows: int, effort: str) -> None:
+    assert Loaded(summing(rows), "auto").assembly == Loaded(summing(rows), effort).assembly
+
+
+def test_a_loop_without_vectors_beside_a_tile_is_left_to_llvm() -> None:
+    tiled, copied, i = summing(8), buffer("copied", 8, 16), Var("i")
+    copy = For(i, Const(8), Store(copied, (i, i), Load(tiled.params[2], (i, i))))
+    both = Function("both", (*tiled.params, copied), seq(tiled.body, copy), (*tiled.outputs, copied))
+    marked = [WRITTEN_OUT in emit([lower(f, host())], host()) for f in (tiled, both)]
+    assert marked == [True, False]
