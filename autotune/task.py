@@ -16,7 +16,7 @@ from ..te.operators.flops import flops
 from ..te.tensor import Tensor
 from .fingerprint import codegen_fingerprint, machine_fingerprint
 from .shipped.call import Call
-from .space import ConfigSpace, Knobs
+from .space import Config, ConfigSpace, Knobs
 from .template import Situation, Template, find_template, in_force
 from .trial import TaskKey
 from .untuned import Untuned, untuned
@@ -50,7 +50,9 @@ class Task:
         self.threads = threads
         self.device = device if self.target.kind == "cuda" else ""
         self.config_space = ConfigSpace()
-        schedule, tensors = self.instantiate(self.config_space)
+        schedule, tensors = self._run(self.config_space)
+        self._default: tuple[Config, Schedule, list[Tensor]] | None
+        self._default = (self.config_space.default_config(), schedule, tensors)  # for whoever asks for it first
         meaning = self.config_space.meaning
         self.tensors = list(meaning) or tensors
         self.outputs = tuple(t for t in meaning if t.op.inputs) or schedule.outputs
@@ -59,8 +61,16 @@ class Task:
     def instantiate(self, config: Knobs) -> tuple[Schedule, list[Tensor]]:
         """Give the schedule of a configuration, and the tensors in call order.
 
+        Each call gives a schedule of its own.
         Raises Error, most often a ScheduleError, where the template or one of its steps refuses.
         """
+        if self._default is not None and config == self._default[0]:
+            (_, schedule, tensors), self._default = self._default, None
+            return schedule, list(tensors)
+        return self._run(config)
+
+    def _run(self, config: Knobs) -> tuple[Schedule, list[Tensor]]:
+        """Run the template with a configuration in force."""
         with in_force(Situation(config, self.target, self.threads)):
             schedule, tensors = self.template.function(*self.args)
         return schedule, list(tensors)

@@ -70,7 +70,8 @@ declare i32 @clock_gettime(i32, ptr)
 @cache
 def library_code(target: Target, pic: bool = False) -> ObjectCode:
     """Give the functions compiled for `target`, `pic` for linking into a shared library."""
-    return compile_ir(library_text(target), target, effort="quick", pic=pic)
+    native = target.triple == host_target().triple
+    return compile_ir(library_text(target), target, effort="quick", pic=pic, native=native)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..ir import arith
+from ..ir.affine import reads_memory
 from ..ir.errors import ExpressionError
 from ..ir.expr import And, Expr, IfThenElse, Le, Lt, Not, Or, Var
 from ..ir.interval import Interval, const_bounds, prove
@@ -13,6 +14,7 @@ from ..te.operation import ComputeOp, Operation
 
 Ranges = dict[Var, Interval]
 Facts = tuple[Expr, ...]  # each at least 0 where it is known
+Done = set[tuple[int, Facts] | tuple[int, int, Facts]]  # what was checked: (node, facts), (index, extent, facts)
 
 
 def check_accesses(op: Operation, step: Axis | None = None) -> None:
@@ -33,12 +35,12 @@ def check_accesses(op: Operation, step: Axis | None = None) -> None:
     ranges |= {a.var: Interval(a.start, arith.sub(arith.add(a.start, a.extent), 1)) for a in op.reduce_axis}
     if step is not None and op.axis:
         ranges[op.axis[0].var] = Interval(step.start, arith.sub(arith.add(step.start, step.extent), 1))
-    done: set[tuple[int, Facts]] = set()
+    done: Done = set()
     for body in bodies:
         _check(op, body, ranges, (), done)
 
 
-def _check(op: Operation, node: Node, ranges: Ranges, facts: Facts, done: set[tuple[int, Facts]]) -> None:
+def _check(op: Operation, node: Node, ranges: Ranges, facts: Facts, done: Done) -> None:
     if (id(node), facts) in done:
         return
     done.add((id(node), facts))
@@ -61,7 +63,9 @@ def _check(op: Operation, node: Node, ranges: Ranges, facts: Facts, done: set[tu
                 _check(op, start, ranges, facts, done)
         case Read(tensor, indices):
             for index, extent, dimension in zip(indices, tensor.shape, range(len(indices)), strict=True):
-                _check_index(op, node, index, extent, dimension, ranges, facts)
+                if (id(index), id(extent), facts) not in done:
+                    _check_index(op, node, index, extent, dimension, ranges, facts)
+                    done.add((id(index), id(extent), facts))
                 _check(op, index, ranges, facts, done)
         case _:
             for child in children(node):
@@ -73,9 +77,11 @@ def _check_index(
 ) -> None:
     if _is_plainly_inside(index, extent, ranges):
         return
+    low, high = const_bounds(index, ranges)
+    if _is_within(low, high, extent) and not reads_memory(index):
+        return
     if _holds(index, ranges, facts) and _holds(arith.sub(arith.sub(extent, 1), index), ranges, facts):
         return
-    low, high = const_bounds(index, ranges)
     span = f"{'-inf' if low is None else low} to {'inf' if high is None else high}"
     raise ExpressionError(
         "compute",
@@ -91,7 +97,12 @@ def _is_plainly_inside(index: Expr, extent: Expr, ranges: Ranges) -> bool:
     range_of = ranges.get(index) if type(index) is Var else None
     if range_of is None or range_of.lo is None or range_of.hi is None:
         return False
-    low, high, size = arith.int_value(range_of.lo), arith.int_value(range_of.hi), arith.int_value(extent)
+    return _is_within(arith.int_value(range_of.lo), arith.int_value(range_of.hi), extent)
+
+
+def _is_within(low: int | None, high: int | None, extent: Expr) -> bool:
+    """Tell whether known bounds are within a known extent."""
+    size = arith.int_value(extent)
     return low is not None and high is not None and size is not None and low >= 0 and high < size
 
 

@@ -13,7 +13,6 @@ from ..template import get_config, get_target, template
 from .convolution import Convolution, block_of
 from .cpu import conv2d as cpu_conv2d
 from .cpu.request import ConvolutionRequest
-from .cuda import conv2d as cuda_conv2d
 from .epilogue import EpilogueForm
 from .product_types import ProductTypes
 
@@ -46,6 +45,8 @@ def conv2d(
     image, kernel = declare_convolution(data, filters, groups, layout, types.operands, types.weights)
     if get_target().kind == "cuda":
         refuse_epilogue("conv2d", form)
+        from .cuda import conv2d as cuda_conv2d  # most programs need none of it
+
         conv = Convolution.of(image, kernel, stride, padding, dilation, groups, layout)
         s, out = cuda_conv2d.scheduled(get_config(), conv, types)
         return s, [image, kernel, out]

@@ -11,7 +11,6 @@ from ..template import get_config, get_target, template
 from .conv2d import refuse_epilogue
 from .convolution import Convolution, block_of, channel_of
 from .cpu import depthwise as cpu_depthwise
-from .cuda import depthwise as cuda_depthwise
 from .epilogue import EpilogueForm
 
 
@@ -47,6 +46,8 @@ def depthwise_conv2d(
     if get_target().kind == "cuda":
         refuse_epilogue("depthwise_conv2d", form_of_epilogue)
         conv = Convolution.depthwise(image, kernel, stride, padding, dilation, layout)
+        from .cuda import depthwise as cuda_depthwise  # most programs need none of it
+
         cuda_depthwise.schedule(get_config(), s, conv)
     else:
         if epilogue:

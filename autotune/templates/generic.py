@@ -10,8 +10,6 @@ from ...schedule.schedule import Schedule, create_schedule
 from ...te import operators
 from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
-from .cpu import rows as cpu_rows
-from .cuda import rows as cuda_rows
 
 
 @template("generic", version=2)
@@ -40,5 +38,8 @@ def generic(
 
 def schedule_stages(s: Schedule) -> None:
     """Define and apply the knobs of every stage, as the target in force has it."""
-    rows = cuda_rows if get_target().kind == "cuda" else cpu_rows
+    if get_target().kind == "cuda":
+        from .cuda import rows  # most programs need one of the two
+    else:
+        from .cpu import rows
     rows.schedule_stages(get_config(), s)

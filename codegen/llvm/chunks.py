@@ -5,8 +5,8 @@ from __future__ import annotations
 from ...ir import arith
 from ...ir.expr import Call, Cast, Expr, Load, Var
 from ...ir.intrinsics import INTRINSICS
-from ...ir.stmt import Allocate, For, ForKind, Let, Store
-from ...ir.visit import of_kind, variables, walk
+from ...ir.stmt import Allocate, For, ForKind, Let, Stmt, Store
+from ...ir.visit import statements, variables, walk
 from .body import Body
 from .maths.functions import RECIPES
 from .types import computed
@@ -51,11 +51,11 @@ def _chunks(body: Body, loop: For) -> Chunks:
 
 def is_written_out_enough(body: Body, loop: For) -> bool:
     """Tell whether a step of a loop is several vectors: more of them at once would fill the registers."""
-    return body.fact("written out enough", loop, lambda _: any(_is_several(body, n) for n in of_kind(loop.body, For)))
+    return body.fact("written out enough", loop, lambda _: any(_is_several(body, s) for s in statements(loop.body)))
 
 
-def _is_several(body: Body, loop: For) -> bool:
-    return loop.kind is ForKind.VECTORIZED and len(lane_chunks(body, loop)) > 1
+def _is_several(body: Body, stmt: Stmt) -> bool:
+    return type(stmt) is For and stmt.kind is ForKind.VECTORIZED and len(lane_chunks(body, stmt)) > 1
 
 
 def _uses(expr: Expr, varying: set[Var]) -> bool:

@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...ir.errors import ExpressionError
 
@@ -60,8 +61,8 @@ class Transforms:
         squares, the largest one over k, to the power of two dimensions.
         """
         products = [_norm2(g) * _norm2(b) for g, b in zip(self.weights, self.data, strict=True)]
-        worst = max(sum(a * a * p for a, p in zip(row, products, strict=True)) for row in self.result)
-        return float(worst / self.taps**2)
+        worst = max(sum(float(a) ** 2 * p for a, p in zip(row, products, strict=True)) for row in self.result)
+        return worst / self.taps**2
 
     def relative_error(self, channels: int) -> float:
         """Give how far a float32 result may be from the exact one, relative to the scale of results.
@@ -104,8 +105,8 @@ def _polynomial(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
     return tuple(coefficients)
 
 
-def _norm2(row: Sequence[Fraction]) -> Fraction:
-    return sum((x * x for x in row), start=Fraction(0))
+def _norm2(row: Sequence[Fraction]) -> float:
+    return sum(float(x) ** 2 for x in row)
 
 
 def product(matrix: Matrix, vector: Sequence[Any], constant: Callable[[Fraction], Any]) -> list[Any]:
@@ -115,29 +116,57 @@ def product(matrix: Matrix, vector: Sequence[Any], constant: Callable[[Fraction]
     of what is equal and of what is opposite.
     constant  turns a coefficient into what elements of the vector can be multiplied by
     """
-    columns, values = _paired_columns(matrix, vector)
-    rows: list[Any] = [None] * len(columns)
-    for i, j in combinations(range(len(columns)), 2):
-        halves = _halves(columns[i], columns[j])
-        if halves is not None and rows[i] is None and rows[j] is None:
-            even, odd = (_factored(half, values, constant) for half in halves)
-            rows[i], rows[j] = _butterfly(even, odd, constant)
-    return [_sum(c, values, constant) if row is None else row for c, row in zip(columns, rows, strict=True)]
+    plan, values = _shared(matrix), list(vector)
+    for i, j in plan.columns:
+        values[i], values[j] = values[i] + values[j], values[i] - values[j]
+    rows: list[Any] = [None] * len(matrix)
+    for i, j, *halves in plan.rows:
+        even, odd = (_factored(half, values, constant) for half in halves)
+        rows[i], rows[j] = _butterfly(even, odd, constant)
+    return [_sum(c, values, constant) if row is None else row for c, row in zip(plan.matrix, rows, strict=True)]
 
 
-def _paired_columns(matrix: Matrix, vector: Sequence[Any]) -> tuple[list[list[Fraction]], list[Any]]:
-    """Give the matrix with sums and differences of elements in place of pairs whose columns differ in signs only."""
-    rows, values = [list(row) for row in matrix], list(vector)
+class _Shared(NamedTuple):
+    """What a product with a matrix computes once.
+
+    columns  pairs of elements in whose place their sum and their difference stand
+    matrix   what these are multiplied by
+    rows     pairs of rows, with what they have in common and what they have with opposite signs
+    """
+
+    columns: tuple[tuple[int, int], ...]
+    matrix: Matrix
+    rows: tuple[tuple[int, int, Sequence[Fraction], Sequence[Fraction]], ...]
+
+
+@cache
+def _shared(matrix: Matrix) -> _Shared:
+    """Give what is shared in products with a matrix."""
+    pairs, columns = _paired_columns(matrix)
+    rows: list[tuple[int, int, Sequence[Fraction], Sequence[Fraction]]] = []
     taken: set[int] = set()
-    for i, j in combinations(range(len(values)), 2):
+    for i, j in combinations(range(len(columns)), 2):
+        halves = None if taken & {i, j} else _halves(columns[i], columns[j])
+        if halves is not None:
+            taken |= {i, j}
+            rows.append((i, j, *halves))
+    return _Shared(tuple(pairs), tuple(map(tuple, columns)), tuple(rows))
+
+
+def _paired_columns(matrix: Matrix) -> tuple[list[tuple[int, int]], list[list[Fraction]]]:
+    """Give the pairs of columns that differ in signs only, and the matrix of sums and differences of elements."""
+    rows = [list(row) for row in matrix]
+    pairs: list[tuple[int, int]] = []
+    taken: set[int] = set()
+    for i, j in combinations(range(len(matrix[0])), 2):
         signs = {row[i] == row[j] for row in matrix if row[i] or row[j]}
         if taken & {i, j} or len(signs) < 2 or any(abs(row[i]) != abs(row[j]) for row in matrix):
             continue
         taken |= {i, j}
         for row in rows:
             row[i], row[j] = (row[i] + row[j]) / 2, (row[i] - row[j]) / 2
-        values[i], values[j] = values[i] + values[j], values[i] - values[j]
-    return rows, values
+        pairs.append((i, j))
+    return pairs, rows
 
 
 def _halves(a: Sequence[Fraction], b: Sequence[Fraction]) -> tuple[list[Fraction], list[Fraction]] | None:

@@ -95,9 +95,11 @@ def _define(cfg: Knobs, cost: Cost, outputs: list[int]) -> None:
     vectors = [v for v in VECTORS if shape.filters % (v * cost.lanes) == 0] or [1]
     columns = (outputs, list(TILES), list(ROWS), vectors, [False, True])
 
+    @cache
     def fits(rows: int, vectors: int) -> bool:
         return bool(tile.fits_registers(target, rows, vectors)) and rows * vectors >= FEWEST_SUMS
 
+    @cache
     def is_first(outputs: int, most: int) -> bool:
         """Tell whether no lesser number of tiles makes the same blocks."""
         blocking = Blocking.of(shape, outputs, most)
