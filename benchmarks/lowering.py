@@ -1,49 +1,116 @@
-"""Time to turn a candidate into LLVM IR text: schedule steps, loop nest, passes, emission.
+"""Time to turn a configuration into LLVM IR text, or from nothing into a callable kernel, stage by stage.
 
-    python benchmarks/lowering.py [--layer resnet18.C6] [--candidates 40]
+    python benchmarks/lowering.py [--layer resnet18.C6] [--layout NCHW16c] [--candidates 40]
+    python benchmarks/lowering.py --kernels resnet18.C2 resnet18.C6 [--layout NCHW] [--effort auto] [--repeat 5]
 
-Prints processor time in milliseconds, as the median and the 90th percentile over random valid candidates.
+Prints milliseconds of processor time: for random valid candidates the median and the 90th percentile; for default
+kernels with constant weights the median over new processes that have imported the package and compiled nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import time
+from functools import partial
 from itertools import pairwise
+from multiprocessing import get_context
 
 import numpy as np
 
 from tilewright.autotune import task as tasks
+from tilewright.autotune.template import find_template
 from tilewright.cli.layers import find_layer
+from tilewright.codegen.llvm.compile import EFFORTS, compile_ir
 from tilewright.codegen.llvm.emit import emit
 from tilewright.codegen.pipeline import lower as run_passes
-from tilewright.schedule import lower
+from tilewright.runtime.library import library
+from tilewright.runtime.module import Module
+from tilewright.runtime.signature import signature_of
+from tilewright.schedule import lower, lower_prepared
 
 PARTS = ("schedule", "nest", "passes", "emission", "all")
+STAGES = ("runtime", "schedule", "nest", "passes", "emission", "LLVM", "loading", "kernel")
+
+
+class Clock:
+    """Processor time between marks, in milliseconds."""
+
+    def __init__(self) -> None:
+        self._marks = [time.process_time()]
+
+    def mark(self) -> None:
+        """End a stage."""
+        self._marks.append(time.process_time())
+
+    @property
+    def steps(self) -> list[float]:
+        """Give the time of each stage."""
+        return [(b - a) * 1e3 for a, b in pairwise(self._marks)]
+
+
+def arguments(layer: str, layout: str, constant_weights: bool) -> tuple:
+    """Give the template's arguments of a layer."""
+    batch, channels, height, width, filters, kernel, stride, padding = find_layer(layer, "conv2d").shape
+    image, window = (batch, channels, height, width), (filters, kernel, kernel)
+    return (image, window, stride, padding, 1, 1, layout, "float32", constant_weights)
 
 
 def measure(layer: str, layout: str, candidates: int) -> np.ndarray:
     """Give one row of milliseconds per candidate: the columns are PARTS."""
-    batch, channels, height, width, filters, kernel, stride, padding = find_layer(layer, "conv2d").shape
-    args = ((batch, channels, height, width), (filters, kernel, kernel), stride, padding, 1, 1, layout)
-    task = tasks.create("conv2d", args)
+    task = tasks.create("conv2d", arguments(layer, layout, False))
     indices = task.config_space.sample(candidates + 1, np.random.default_rng(0))
     rows = [_one(task, int(index)) for index in task.config_space.indices(indices)]
     return np.array(rows[1:])  # the first pays for what is loaded on demand
 
 
 def _one(task: tasks.Task, index: int) -> list[float]:
-    times = [time.process_time()]
+    clock = Clock()
     schedule, tensors = task.instantiate(task.config_space.get(index))
-    times.append(time.process_time())
+    clock.mark()
     function = lower(schedule, tensors)
-    times.append(time.process_time())
+    clock.mark()
     lowered = run_passes(function, task.target)
-    times.append(time.process_time())
+    clock.mark()
     emit([lowered], task.target)
-    times.append(time.process_time())
-    steps = [(b - a) * 1e3 for a, b in pairwise(times)]
-    return [*steps, sum(steps)]
+    clock.mark()
+    return [*clock.steps, sum(clock.steps)]
+
+
+def from_zero(layout: str, effort: str, layer: str) -> list[float]:
+    """Give the milliseconds of the default kernel's stages in this process, which has compiled nothing: STAGES.
+
+    The first is of the thread pool and the allocator, once in a process; the last is the sum of the others.
+    """
+    clock = Clock()
+    library()
+    clock.mark()
+    task = tasks.create("conv2d", arguments(layer, layout, True))
+    schedule, tensors = task.instantiate(task.config_space.default_config())
+    clock.mark()
+    functions = lower_prepared(schedule, tensors)
+    clock.mark()
+    lowered = [run_passes(function, task.target) for function in functions]
+    clock.mark()
+    text = emit(lowered, task.target)
+    clock.mark()
+    code = compile_ir(text, task.target, effort=effort, native=True)
+    clock.mark()
+    assert Module(code, tuple(map(signature_of, functions)), task.target).kernels
+    clock.mark()
+    return [*clock.steps, sum(clock.steps[1:])]
+
+
+def print_kernels(layers: list[str], layout: str, effort: str, repeat: int) -> None:
+    """Print a table of medians, one row per layer; each row of each repetition has a process of its own."""
+    find_template("conv2d")  # the package's templates are loaded when one is asked for
+    gc.freeze()  # a collection would copy this process's memory to the new one
+    print(f"{layout}, effort {effort}, ms of processor time from zero to a callable kernel, median of {repeat}")
+    print(f"{'':16}" + "".join(f"{name:>10}" for name in STAGES))
+    with get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        for layer in layers:
+            rows = pool.map(partial(from_zero, layout, effort), [layer] * repeat, chunksize=1)
+            print(f"{layer:16}" + "".join(f"{value:10.1f}" for value in np.median(rows, axis=0)), flush=True)
 
 
 def main() -> None:
@@ -52,7 +119,13 @@ def main() -> None:
     parser.add_argument("--layer", default="resnet18.C6")
     parser.add_argument("--layout", default="NCHW16c")
     parser.add_argument("--candidates", type=int, default=40)
+    parser.add_argument("--kernels", nargs="+", metavar="LAYER")
+    parser.add_argument("--effort", choices=EFFORTS, default="auto")
+    parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
+    if options.kernels:
+        print_kernels(options.kernels, options.layout, options.effort, options.repeat)
+        return
     rows = measure(options.layer, options.layout, options.candidates)
     print(f"{options.layer} {options.layout}, {len(rows)} candidates, ms of processor time")
     for name, column in zip(PARTS, rows.T, strict=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from threading import RLock
@@ -14,6 +16,7 @@ from ...ir.target import Target
 from .emit import WRITTEN_OUT
 
 EFFORTS = ("auto", "quick", "full")
+SCALED = "x86_64"  # architectures whose addresses add a scaled counter and an offset to a base
 _LOCK = RLock()  # llvmlite's target machines and pass builders are not safe to share between threads
 
 
@@ -48,10 +51,28 @@ def compile_ir(
     with _LOCK:
         machine = _machine(target, pic)
         module = _parsed(text)
-        _optimise(module, machine, full=effort == "full" or (effort == "auto" and WRITTEN_OUT not in text))
-        assembly = machine.emit_assembly(module)
-        code = _assembled(assembly, machine) if native else machine.emit_object(module)
+        full = effort == "full" or (effort == "auto" and WRITTEN_OUT not in text)
+        _optimise(module, machine, full)
+        with _reducing_strength(full or not machine.triple.startswith(SCALED)):
+            assembly = machine.emit_assembly(module)
+            code = _assembled(assembly, machine) if native else machine.emit_object(module)
         return ObjectCode(code, assembly, text)
+
+
+@contextmanager
+def _reducing_strength(wanted: bool) -> Iterator[None]:
+    """Let LLVM search for the cheapest counters and pointers of loops, or leave them as they are written.
+
+    The search is a third of the time that generating code takes, and with addresses of base, scaled counter and offset
+    finds nothing better.  LLVM has one such option for the whole process, which is as it was afterwards.
+    """
+    if not wanted:
+        llvm.set_option("tilewright", "-disable-lsr=true")
+    try:
+        yield
+    finally:
+        if not wanted:
+            llvm.set_option("tilewright", "-disable-lsr=false")
 
 
 def _assembled(assembly: str, machine: llvm.TargetMachine) -> bytes:
