@@ -3,7 +3,7 @@
     python benchmarks/lowering.py [--layer resnet18.C6] [--layout NCHW16c] [--candidates 40]
     python benchmarks/lowering.py --kernels resnet18.C2 resnet18.C6 [--layout NCHW] [--effort auto] [--repeat 5]
 
-Prints milliseconds of processor time: for random valid candidates the median and the 90th percentile; for default
+Prints milliseconds of processor time: for random valid candidates the median and the 90th percentile; for untuned
 kernels with constant weights the median over new processes that have imported the package and compiled nothing.
 """
 
@@ -78,7 +78,7 @@ def _one(task: tasks.Task, index: int) -> list[float]:
 
 
 def from_zero(layout: str, effort: str, layer: str) -> list[float]:
-    """Give the milliseconds of the default kernel's stages in this process, which has compiled nothing: STAGES.
+    """Give the milliseconds of an untuned kernel's stages in this process, which has compiled nothing: STAGES.
 
     The first is of the thread pool and the allocator, once in a process; the last is the sum of the others.
     """
@@ -86,7 +86,7 @@ def from_zero(layout: str, effort: str, layer: str) -> list[float]:
     library()
     clock.mark()
     task = tasks.create("conv2d", arguments(layer, layout, True))
-    schedule, tensors = task.instantiate(task.config_space.default_config())
+    schedule, tensors = task.instantiate(task.untuned.config)
     clock.mark()
     functions = lower_prepared(schedule, tensors)
     clock.mark()

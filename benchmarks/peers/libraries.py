@@ -139,12 +139,12 @@ def _choice(task: Task, order: Order) -> tuple[Config, str]:
     from tilewright.autotune.records import Records
 
     if order.algorithm:
-        return _following(task, order.algorithm), "full"
+        return _following(task, order.algorithm), "auto"
     if not order.database:
-        return task.untuned.config, "full"
+        return task.untuned.config, "auto"
     with Records(order.database, create=False) as records:
         best = records.best(task.key)
-        return best_config(records, task), best.effort if best is not None else "full"
+        return best_config(records, task), best.effort if best is not None else "auto"
 
 
 def _following(task: Task, algorithm: str) -> Config:
