@@ -51,9 +51,9 @@ def compile_ir(
     with _LOCK:
         machine = _machine(target, pic)
         module = _parsed(text)
-        full = effort == "full" or (effort == "auto" and WRITTEN_OUT not in text)
-        _optimise(module, machine, full)
-        with _reducing_strength(full or not machine.triple.startswith(SCALED)):
+        written_out = effort == "auto" and WRITTEN_OUT in text
+        _optimise(module, machine, full=effort != "quick" and not written_out)
+        with _reducing_strength(not written_out or not machine.triple.startswith(SCALED)):
             assembly = machine.emit_assembly(module)
             code = _assembled(assembly, machine) if native else machine.emit_object(module)
         return ObjectCode(code, assembly, text)

@@ -54,7 +54,8 @@ def test_loops_of_few_vectors_are_left_to_llvm() -> None:
 
 @pytest.mark.parametrize(("rows", "effort"), [(7, "full"), (8, "quick")])
 def test_llvm_does_no_more_for_a_tile_unless_asked_to(rows: int, effort: str) -> None:
-    assert Loaded(summing(rows), "auto").assembly == Loaded(summing(rows), effort).assembly
+    vectors = [len(re.findall(r"mul|vfn?madd", Loaded(summing(rows), e).assembly)) for e in ("auto", effort)]
+    assert vectors[0] == vectors[1]
 
 
 def test_a_loop_without_vectors_beside_a_tile_is_left_to_llvm() -> None:
