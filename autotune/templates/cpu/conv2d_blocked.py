@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,9 @@ FROM_L2 = 3.2  # cycles for a vector at least, where the weights of a tile do no
 L1_BYTES = 32 << 10  # of weights that do
 ENOUGH = 16  # multiply-adds of one product that hide its loop; more would be mixed, for want of registers
 AROUND = 1.5  # cycles for a vector of sums: setting it to zero, transposing and storing it
+WAY_BYTES, WAYS, LINE_BYTES = 4096, 8, 64  # of the L1 cache
+L2_BYTES = 1 << 20  # of a result whose lines come back to L1 soon
+EVICTED = 6  # cycles for a line of the result that leaves L1 between two stores, for each WAYS lines in its place
 DECENT = 0.6  # of the best tile's share that others must promise
 BAND_BYTES = 24 << 10  # of sums that stay in L1
 LONG = 512  # products that are worth fetching and storing the sums
@@ -95,6 +99,7 @@ class TileCost:
     positions, filters  of the result, with all groups
     terms               products in each sum
     seen                share of them whose row of the window lies in the image
+    places              in L1 for the same pixel of all channels; 0 where it does not count
     """
 
     positions: tuple[int, int]
@@ -104,12 +109,13 @@ class TileCost:
     lanes: int
     threads: int
     seen: float = 1.0
+    places: int = 0
 
     @classmethod
     def of(cls, conv: Convolution, lanes: int, threads: int) -> TileCost:
         """Give the cost of a convolution's tiles."""
         filters, seen = conv.filters * conv.groups, _rows_seen(conv)
-        return cls(conv.positions, filters, conv.terms, conv.batch, lanes, threads, seen)
+        return cls(conv.positions, filters, conv.terms, conv.batch, lanes, threads, seen, _places(conv))
 
     def cycles(self, pixels: Any, vectors: Any) -> Any:
         """Give the cycles of one tile; none for no pixels."""
@@ -119,6 +125,16 @@ class TileCost:
         step = np.maximum(np.maximum(work / 2, loading), 4) + vectors * FETCH
         return np.where(work > 0, self.terms * self.seen * step + work * AROUND, 0)
 
+    def evicting(self, height: Any, width: Any, vectors: Any) -> Any:
+        """Give the cycles that one tile takes longer as its channels' planes lie in the same few places of L1."""
+        if not self.places:
+            return 0.0
+        planes = vectors * self.lanes
+        crowd = planes / self.places / WAYS
+        per_line = LINE_BYTES // 4
+        lines = np.where(width % per_line == 0, width / per_line, (width - 1) / per_line + 1)
+        return np.where(crowd > 1, height * planes * lines * crowd * EVICTED, 0)
+
     def share(self, vectors: Any, height: Any, width: Any) -> Any:
         """Give the share of the multiply-add peak; the last tiles of rows and columns are as small as they need be."""
         rows, columns = self.positions
@@ -126,7 +142,7 @@ class TileCost:
         total = 0.0
         for h, down in ((height, rows // height), (rows % height, 1)):
             for w, across in ((width, columns // width), (columns % width, 1)):
-                total = total + down * across * self.cycles(h * w, vectors)
+                total = total + down * across * (self.cycles(h * w, vectors) + self.evicting(h, w, vectors))
         least = rows * columns * self.filters / self.lanes * self.terms / 2
         shared = np.where(blocks % self.threads == 0, 1, tile.coverage(rows * self.images, height * self.threads))
         return least / (blocks * total) * shared
@@ -138,6 +154,15 @@ def _rows_seen(conv: Convolution) -> float:
     height, top = conv.height, geometry.padding[0]
     places = (y * geometry.stride[0] + t * geometry.dilation[0] - top for y in range(rows) for t in range(taps))
     return max(1, sum(0 <= place < height for place in places)) / (rows * taps)
+
+
+def _places(conv: Convolution) -> int:
+    """Give the sets of L1 that one pixel of all channels falls in; 0 where these are neighbours, or L2 has them all."""
+    rows, columns = conv.positions
+    plane_bytes = 4 * rows * columns
+    if not conv.is_nchw or plane_bytes * conv.filters * conv.groups <= L2_BYTES:
+        return 0
+    return WAY_BYTES // max(gcd(plane_bytes, WAY_BYTES), LINE_BYTES)
 
 
 def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
