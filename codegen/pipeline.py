@@ -10,6 +10,7 @@ from typing import Protocol
 from ..ir.errors import CodegenError
 from ..ir.stmt import Function, Stmt
 from ..ir.target import Target
+from .passes.hoist import HoistConditions
 from .passes.partition import PartitionLoops
 from .passes.promote import PromoteAccumulators
 from .passes.unroll import UnrollByPragma, UnrollTiles
@@ -27,12 +28,14 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
     "llvm": (
         UnrollByPragma(),
         PartitionLoops(),
+        HoistConditions(),
         PromoteAccumulators(),
         UnrollTiles(),
     ),
     "c": (
         UnrollByPragma(),
         PartitionLoops(),
+        HoistConditions(),
     ),
 }
 

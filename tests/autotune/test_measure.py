@@ -125,7 +125,7 @@ def spilling(task: Task, index: int) -> int:
 
 
 def test_candidates_that_spill_are_dropped_before_measuring() -> None:
-    task = tasks.create("test.wide", (64,))
+    task = tasks.create("test.spilling", (64,))
     spills = [spilling(task, i) for i in range(len(task.config_space))]
     assert spills[0] == 0 and spills[1] > 0
     result = Tuner(task, GridStrategy, FAST).tune(n_trial=10)
@@ -134,20 +134,39 @@ def test_candidates_that_spill_are_dropped_before_measuring() -> None:
 
 @template("test.wide")
 def wide(n: int) -> tuple[Any, list[Any]]:
-    """A product of matrices with a register tile that fits, or one that is far too large."""
+    """A product of matrices with register tiles of 4 or 8 rows."""
     a, b = te.placeholder((n, n), name="A"), te.placeholder((n, n), name="B")
     r = te.reduce_axis((0, n), name="r")
     c = te.compute((n, n), lambda i, j: te.sum(a[i, r] * b[r, j], axis=r), name="C")
     s = create_schedule([c])
     cfg = get_config()
     target = get_target()
-    cfg.define_knob("rows", [4, target.registers])  # the second leaves no register for the operands
+    cfg.define_knob("rows", [4, 8])
     yo, yi = s[c].split(s[c].op.axis[0], factor=cfg["rows"].val)
     xo, xi = s[c].split(s[c].op.axis[1], factor=target.vector_bits // 32)
     s[c].reorder(yo, xo, s[c].op.reduce_axis[0], yi, xi)
     s[c].vectorize(xi)
     s[c].unroll(yi)
     return s, [a, b, c]
+
+
+@template("test.spilling")
+def two_tiles(n: int) -> tuple[Any, list[Any]]:
+    """Two products of matrices in turn, with register tiles that fit, or that are far too large together."""
+    a, b = te.placeholder((n, n), name="A"), te.placeholder((n, n), name="B")
+    r = te.reduce_axis((0, n), name="r")
+    both = te.comm_reducer(lambda x, y: (x[0] + y[0], x[1] + y[1]), lambda *types: [te.const(0.0, d) for d in types])
+    c, d = te.compute((n, n), lambda i, j: both((a[i, r] * b[r, j], a[r, i] * b[r, j]), axis=r), name="C")
+    s = create_schedule([c])
+    cfg = get_config()
+    target = get_target()
+    cfg.define_knob("rows", [4, target.registers])  # the second wants twice the registers that there are
+    yo, yi = s[c].split(s[c].op.axis[0], factor=cfg["rows"].val)
+    xo, xi = s[c].split(s[c].op.axis[1], factor=target.vector_bits // 32)
+    s[c].reorder(yo, xo, s[c].op.reduce_axis[0], yi, xi)
+    s[c].vectorize(xi)
+    s[c].unroll(yi)
+    return s, [a, b, c, d]
 
 
 # -- the reference ------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from tilewright.autotune.tuner import Progress, Tuner
 from tilewright.ir.errors import RecordError, TargetError, TuneError
 from tilewright.runtime.build import build
 from tilewright.runtime.host import cpu_count
+from tilewright.schedule.schedule import Schedule, create_schedule
 from tilewright.te.operators.flops import flops
 
 from .matmul_template import matmul
@@ -83,9 +83,8 @@ def test_a_template_called_directly_is_for_this_machine() -> None:
 
 
 def test_limits(task: tasks.Task) -> None:
-    began = time.monotonic()
-    timed = Tuner(task, RandomStrategy, FAST).tune(time_s=2.5)
-    assert time.monotonic() - began < 12 and timed.new > 5
+    timed = Tuner(task, RandomStrategy, FAST).tune(time_s=2.5)  # ends: there are many more configurations
+    assert 0 < timed.new < len(task.config_space)
     stopped = Tuner(task, RandomStrategy, FAST).tune(early_stopping=5, n_trial=500)
     assert stopped.new < 500
     with pytest.raises(TuneError, match="no limit is given"):
@@ -275,14 +274,17 @@ def test_kernels_that_take_every_core_are_measured_undisturbed() -> None:
 
 
 @template("test.hopeless")
-def hopeless(n: int) -> None:
+def hopeless(n: int) -> tuple[Schedule, list[te.Tensor]]:
+    """A schedule of something else than what is meant, whatever the configuration."""
     get_config().define_knob("value", list(range(n)))
-    if get_config().index is not None:
-        raise NameError("a bug of the template")
-    return matmul(32, 32, 32)  # type: ignore[return-value]
+    a = te.placeholder((8,), name="A")
+    meant = te.compute((8,), lambda i: a[i] + 1.0, name="B")
+    done = te.compute((8,), lambda i: a[i] + 2.0, name="B")
+    get_config().define_meaning([a, meant])
+    return create_schedule(done.op), [a, done]
 
 
 def test_search_ends_when_everything_fails_alike() -> None:
     result = Tuner(tasks.create("test.hopeless", (5000,)), RandomStrategy, FAST).tune(time_s=60)
     assert result.best is None and 64 <= result.new < 200
-    assert set(result.counts) == {Status.INSTANTIATE}
+    assert set(result.counts) == {Status.WRONG_RESULT}

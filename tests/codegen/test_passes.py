@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tilewright.codegen.interp import interpret
+from tilewright.codegen.passes.hoist import HoistConditions
 from tilewright.codegen.passes.partition import PartitionLoops
 from tilewright.codegen.passes.promote import PromoteAccumulators
 from tilewright.codegen.passes.unroll import UnrollByPragma, UnrollTiles
@@ -250,8 +251,9 @@ def test_the_driver_tells_of_each_pass() -> None:
     seen: list[Observation] = []
     function = matmul()
     made = lower(function, WIDE, seen.append)
-    assert [o.name for o in seen] == ["UnrollByPragma", "PartitionLoops", "PromoteAccumulators", "UnrollTiles"]
-    assert [o.changed for o in seen] == [False, False, True, False]
+    names = ["UnrollByPragma", "PartitionLoops", "HoistConditions", "PromoteAccumulators", "UnrollTiles"]
+    assert [o.name for o in seen] == names
+    assert [o.changed for o in seen] == [False, False, False, True, False]
     assert seen[-1].function is made
     assert all(o.seconds >= 0 for o in seen)
 
@@ -272,3 +274,26 @@ def test_iterations_are_kept_where_something_is_done_without_condition() -> None
     either = If(i < 4, Store(out, (i,), Const(1.0, float32)), Store(out, (i,), Const(2.0, float32)))
     function = Function("either", (out,), loop(i, 8, either), (out,))
     assert_same_meaning(function, PartitionLoops()(function.body, WIDE))
+
+
+def test_a_condition_goes_around_the_loops_that_it_does_not_depend_on() -> None:
+    a, out = tensor("a", 4, 8, 16), tensor("out", 16)
+    total = Store(out, (j,), Load(out, (j,)) + Load(a, (i, k, j)))
+    guarded = If(arith.logical_and(i >= 1, k < i * 3), total)
+    body = loop(i, 4, loop(k, 8, loop(j, 16, guarded, VECTOR)))
+    function = Function("sums", (a, out), body, (out,))
+    made = HoistConditions()(function.body, WIDE)
+    assert_same_meaning(function, made)
+    assert str(made).splitlines()[:5] == [
+        "for i in range(4):",
+        "    if 1 <= i:",
+        "        for k in range(8):",
+        "            if k < i * 3:",
+        "                for j in vectorized(16):",
+    ]
+
+
+def test_a_condition_that_reads_memory_stays_where_it_is() -> None:
+    out = tensor("out", 16)
+    body = loop(j, 16, If(Load(out, (Const(0, i.dtype),)) < 4.0, Store(out, (j,), arith.const(9.0, "float32"))))
+    assert HoistConditions()(body, WIDE) is body

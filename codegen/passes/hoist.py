@@ -1,0 +1,48 @@
+"""Conditions that are the same in every iteration of a loop: tested once, around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...ir import arith
+from ...ir.expr import Call, Expr, Load, Var
+from ...ir.stmt import For, ForKind, If, Stmt
+from ...ir.target import Target
+from ...ir.visit import Node, of_kind, rewrite, variables, with_fields
+from .conditions import conjuncts
+
+_OURS = (ForKind.SERIAL, ForKind.VECTORIZED, ForKind.UNROLLED)
+
+
+@dataclass(frozen=True, slots=True)
+class HoistConditions:
+    """Take a condition out of the loops that it does not depend on, where it guards the whole body.
+
+    for k in range(64):                     if 1 <= y:
+        for j in vectorized(16):                for k in range(64):
+            if 1 <= y:                ->            for j in vectorized(16):
+                S                                       S
+    """
+
+    def __call__(self, body: Stmt, target: Target) -> Stmt:
+        """Give the body with its conditions as far outside as they may be."""
+        return rewrite(body, _hoisted) if any(True for _ in of_kind(body, If)) else body
+
+
+def _hoisted(node: Node) -> Node | None:
+    match node:
+        case For(var, body=If(condition, then, None), kind=kind) if kind in _OURS:
+            parts = list(conjuncts(condition))
+            fixed = [part for part in parts if _is_fixed(part, var)]
+            if not fixed:
+                return None
+            moving = [part for part in parts if not _is_fixed(part, var)]
+            inner = If(arith.logical_and(*moving), then) if moving else then
+            return If(arith.logical_and(*fixed), with_fields(node, {"body": inner}))
+        case _:
+            return None
+
+
+def _is_fixed(condition: Expr, var: Var) -> bool:
+    """Tell whether a condition is the same whatever a loop does."""
+    return var not in variables(condition) and not any(True for _ in of_kind(condition, Load, Call))
