@@ -11,6 +11,8 @@ from ..template import get_config, get_target, template
 from .conv2d import refuse_epilogue
 from .convolution import Convolution, block_of, channel_of
 from .cpu import depthwise as cpu_depthwise
+from .cpu import depthwise_turned
+from .cpu.algorithm import choose
 from .epilogue import EpilogueForm
 
 
@@ -42,18 +44,24 @@ def depthwise_conv2d(
     sums = form(image, kernel, stride, padding, dilation)
     fused = form_of_epilogue.of(sums, data[1])
     out = fused.declared(sums, lambda at: channel_of(layout, at))
-    s = create_schedule(out.op)
     if get_target().kind == "cuda":
         refuse_epilogue("depthwise_conv2d", form_of_epilogue)
-        conv = Convolution.depthwise(image, kernel, stride, padding, dilation, layout)
         from .cuda import depthwise as cuda_depthwise  # most programs need none of it
 
+        s, conv = create_schedule(out.op), Convolution.depthwise(image, kernel, stride, padding, dilation, layout)
         cuda_depthwise.schedule(get_config(), s, conv)
-    else:
-        if epilogue:
-            get_config().add_flop(operators.flops(sums))
-        cpu_depthwise.schedule(get_config(), s, sums, out, layout, stride)
-    return s, [image, kernel, *fused.given, out]
+        return s, [image, kernel, out]
+    cfg, given = get_config(), [image, kernel, *fused.given]
+    cfg.define_meaning([*given, out])
+    if epilogue:
+        cfg.add_flop(operators.flops(sums))
+    plans = [cpu_depthwise.plan(cfg, sums, out, layout, stride)]
+    if layout == "NCHW":
+        conv = Convolution.depthwise(image, kernel, stride, padding, dilation, layout)
+        turned = depthwise_turned.plan(cfg, conv, fused)
+        plans = [*plans, turned] if turned is not None else plans
+    s, out = choose(cfg, plans).scheduled()
+    return s, [*given, out]
 
 
 def _declare(

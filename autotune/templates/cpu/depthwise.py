@@ -16,12 +16,13 @@ import numpy as np
 
 from ....codegen.llvm.features import is_aarch64
 from ....ir.target import Target
-from ....schedule.schedule import Schedule
+from ....schedule.schedule import Schedule, create_schedule
 from ....te.axis import Axis
 from ....te.tensor import Tensor
 from ...space import Knobs
 from ...template import get_target
 from .. import register_tile as tile
+from .algorithm import Plan
 
 MOST_ROWS = 16
 MOST_PRODUCTS = 512  # vector multiply-adds of one tile, all written out, once for each edge that it may lie at
@@ -66,11 +67,27 @@ class Layout:
         return self.lane is self.width
 
 
-def schedule(cfg: Knobs, s: Schedule, sums: Tensor, out: Tensor, layout: str, stride: int) -> None:
-    """Define the knobs and schedule the convolution by them: its sums, and the result that is made of them."""
+def plan(cfg: Knobs, sums: Tensor, out: Tensor, layout: str, stride: int) -> Plan:
+    """Give the plan that reads the image where it lies, for a convolution by definition.
+
+    out  the result that is made of `sums`, or these
+    """
     roles, lanes = Layout.of(sums, out, layout, stride), tile.lanes_of(get_target())
-    pad = tile.padded_input(sums)
-    _define(cfg, roles, lanes, pad is not None)
+    names, tiles = _define(cfg, roles, lanes, tile.padded_input(sums) is not None)
+
+    def estimate(*sizes: Any) -> Any:
+        return _promise(roles, lanes, *_sizes(*sizes))
+
+    def scheduled() -> tuple[Schedule, Tensor]:
+        s = create_schedule(out.op)
+        _schedule(cfg, s, sums, out, roles)
+        return s, out
+
+    return Plan("direct", names, estimate, tiles, scheduled)
+
+
+def _schedule(cfg: Knobs, s: Schedule, sums: Tensor, out: Tensor, roles: Layout) -> None:
+    pad, lanes = tile.padded_input(sums), tile.lanes_of(get_target())
     within = pad is not None and cfg["pad"].val == "within"
     if pad is not None and not within:
         s[pad].compute_inline()
@@ -97,8 +114,8 @@ def schedule(cfg: Knobs, s: Schedule, sums: Tensor, out: Tensor, layout: str, st
         tile.copy_stage(s, pad, lanes, parallel=False)
 
 
-def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> None:
-    """Define sizes of the tile and the order in it."""
+def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Define sizes of the tile and the order in it; give the names of all knobs, and of the sizes."""
     height, width, across = (tile.size(a) for a in (roles.height, roles.width, roles.lane))
     target, registers = get_target(), tile.registers_of(get_target())
     rows = tile.row_candidates(height, MOST_ROWS)
@@ -125,7 +142,8 @@ def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> None:
     if not roles.is_along_width:
         cfg.define_knob("blocks_outermost", [False, True])
     cfg.restrict(lambda *k: _fits(target, roles, lanes, *_sizes(*k[:-1]), k[-1].val), *names, "order")
-    cfg.define_estimate(lambda *k: _promise(roles, lanes, *_sizes(*k)), *names)
+    others = ["order", *(["pad"] if is_padded else []), *([] if roles.is_along_width else ["blocks_outermost"])]
+    return (*names, *others), tuple(names)
 
 
 def _sizes(h: Any, lane: Any, w: Any = None) -> tuple[Any, Any, Any]:

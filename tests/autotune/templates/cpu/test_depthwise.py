@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from tilewright.autotune import task
+from tilewright.autotune.entities import OtherOptionEntity
 from tilewright.autotune.space import Config
 from tilewright.autotune.task import Task
+from tilewright.autotune.templates.cpu.algorithm import ALGORITHM
 from tilewright.ir.arith import int_value
 from tilewright.runtime.build import build
 from tilewright.te.evaluate import evaluate
 
 EPS = float(np.finfo(np.float32).eps)
+AVX512 = "llvm -mcpu=skylake-avx512"
 SHAPES = (  # batch, channels, height, width; window; stride; padding; dilation
     ((1, 3, 14, 14), (3, 3), 1, 1, 1),
     ((2, 2, 7, 7), (3, 3), 1, 1, 1),
@@ -53,6 +56,33 @@ def test_results(shape: tuple, layout: str) -> None:
     drawn = space.sample(DRAWN[layout], np.random.default_rng(len(str(shape))))
     for number, row in enumerate(drawn):
         check(tuned, space.get(space.index_of(row)), 1 + number % 2)
+
+
+TURNED = (  # as SHAPES
+    ((1, 32, 7, 7), (5, 5), 1, 2, 1),
+    ((2, 16, 9, 6), (5, 5), 2, 2, 1),
+    ((1, 16, 8, 11), (3, 7), 1, 1, 1),
+    ((1, 16, 10, 12), (5, 5), 1, 4, 2),
+    ((1, 32, 5, 8), (5, 4), 1, 0, 1),
+)
+
+
+@pytest.mark.parametrize("shape", TURNED, ids=str)
+def test_turned_images(shape: tuple) -> None:
+    """The default of the algorithm, and one more configuration."""
+    tuned = task.create("depthwise_conv2d", (*shape, "NCHW"), threads=2)
+    space = tuned.config_space
+    chosen = {ALGORITHM: OtherOptionEntity("turned")}
+    check(tuned, Config(None, {name: chosen.get(name, space[name]) for name in space.fragments}), 1)
+    chosen |= {"turned_rows": OtherOptionEntity(3), "turned_columns": OtherOptionEntity(2)}
+    chosen |= {"turned_unroll": OtherOptionEntity(False)}
+    check(tuned, Config(None, {name: chosen.get(name, space[name]) for name in space.fragments}), 2)
+
+
+def test_the_default_turns_images_where_rows_are_shorter_than_vectors() -> None:
+    for size, expected in ((7, "turned"), (14, "direct")):
+        args = ((1, 32, size, size), (5, 5), 1, 2)
+        assert task.create("depthwise_conv2d", args, AVX512).config_space[ALGORITHM].val == expected
 
 
 def test_the_default_is_a_configuration_of_the_space() -> None:
