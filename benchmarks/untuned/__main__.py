@@ -7,7 +7,7 @@
     python -m untuned measure --db ../held_out.db
 
 The split is in `split.py`.  `fit` needs xgboost and writes `autotune/shipped`; `prune` drops from there what the spaces
-of today no longer have.
+of today no longer have, `confirm` what is no faster than the rules of today.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from peers.report import Circumstances, file_name, revision
 from tilewright.autotune import Records
 from tilewright.runtime.host import machine
 
+from .confirming import confirm
 from .fitting import prune, ship
 from .measuring import measure
 from .report import table, write_json
@@ -39,7 +40,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m untuned", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("step", choices=("tune", "fit", "prune", "measure"))
+    parser.add_argument("step", choices=("tune", "fit", "prune", "confirm", "measure"))
     parser.add_argument("--db", default="training.db", help="records of trials (%(default)s)")
     parser.add_argument("--threads", default="1", help="of a kernel; for `fit`, several with commas")
     parser.add_argument("--time", type=float, default=10.0, help="seconds for each workload (%(default)s)")
@@ -64,6 +65,8 @@ def main() -> None:
                 ship([read_trials(training(), records, int(n)) for n in options.threads.split(",")])
         case "prune":
             prune()
+        case "confirm":
+            confirm()
         case _:
             _measure(options)
 

@@ -9,10 +9,10 @@ from statistics import geometric_mean
 
 from peers.operations import Workload
 
-from tilewright.autotune import Records, Status
+from tilewright.autotune import Records, Status, Task
 from tilewright.autotune.builder import build_candidate
 from tilewright.autotune.reference import make_reference
-from tilewright.autotune.runner import Measured, remeasure
+from tilewright.autotune.runner import remeasure
 from tilewright.autotune.untuned import Origin
 from tilewright.runtime.peak import fma_peak
 
@@ -64,19 +64,20 @@ def measure(workloads: Sequence[Workload], records: Records, threads: int) -> li
 def _row(of: Trials) -> Row:
     made, untuned = of.made, of.made.untuned
     chosen = {"rules": of.base, "untuned": untuned.index, "tuned": of.fastest}
-    built = {i: build_candidate(made, made.config_space.get(i), "full", None) for i in dict.fromkeys(chosen.values())}
-    failed = [f"{place}: {b.error.splitlines()[0]}" for place, b in built.items() if b.status is not Status.OK]
-    kept = [b for b in built.values() if b.status is Status.OK]
+    timed, faults = in_turn(made, [i for i in chosen.values() if i is not None])
+    seconds = {name: timed.get(index, ()) for name, index in chosen.items() if index is not None}
+    return Row(of.workload, untuned.origin, len(of.indices), seconds, "; ".join(faults))
+
+
+def in_turn(made: Task, indices: Sequence[int]) -> tuple[dict[int, tuple[float, ...]], list[str]]:
+    """Give the seconds of configurations, built with all effort, by number, and what is wrong with the others."""
+    built = [build_candidate(made, made.config_space.get(i), "full", None) for i in dict.fromkeys(indices)]
+    faults = [f"{b.index}: {b.error.splitlines()[0]}" for b in built if b.status is not Status.OK]
+    kept = [b for b in built if b.status is Status.OK]
     peak = fma_peak(made.threads, made.target)
     measured = remeasure(kept, make_reference(made.tensors), peak, made.threads, ROUNDS, BUDGET_S)
-    by_index = {m.index: m for m in measured if m.status is Status.OK}
-    wrong = [f"{m.index} is wrong" for m in measured if m.status is not Status.OK]
-    seconds = {name: _seconds(by_index.get(index)) for name, index in chosen.items() if index is not None}
-    return Row(of.workload, untuned.origin, len(of.indices), seconds, "; ".join([*failed, *wrong]))
-
-
-def _seconds(measured: Measured | None) -> tuple[float, ...]:
-    return measured.seconds if measured is not None else ()
+    faults += [f"{m.index} is wrong" for m in measured if m.status is not Status.OK]
+    return {m.index: m.seconds for m in measured if m.status is Status.OK}, faults
 
 
 def means(rows: Sequence[Row], name: str = "untuned") -> dict[str, float]:
