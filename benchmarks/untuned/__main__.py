@@ -75,6 +75,8 @@ def _measure(options: argparse.Namespace) -> None:
     before, threads = os.getloadavg()[0], int(options.threads)
     with Records(options.db, create=False) as records:
         rows = measure(held_out(), records, threads)
+    if not rows:
+        sys.exit(f"{options.db} has no searches of held-out workloads with {threads} threads: tune --held-out first")
     versions = {"numpy": numpy.__version__, "python": sys.version.split()[0]}
     load = (before, os.getloadavg()[0])
     about = Circumstances(str(machine()), revision(), versions, {"threads": threads}, load)

@@ -11,8 +11,9 @@ from peers.operations import Workload
 from tilewright.autotune import Records, Status, Task, Trial, task
 from tilewright.autotune.history import config_of
 from tilewright.autotune.records import TaskRow
-from tilewright.autotune.shipped.call import Call
+from tilewright.autotune.shipped.call import Call, processor_kind
 from tilewright.autotune.shipped.model import Columns
+from tilewright.ir.target import Target
 
 FAILED = 0.4  # speed that a failure is taken for, relative to the rules' default
 CLEARLY = 0.98  # of the time of the rules' default that a better configuration takes at most
@@ -77,8 +78,8 @@ def read_trials(workloads: Sequence[Workload], records: Records, threads: int) -
 
 def _is_of(row: TaskRow, made: Task) -> bool:
     """Tell whether a recorded task is this one, whatever compiler and space it had."""
-    about = (row.name, row.key.threads, row.key.target)
-    if about != (made.name, made.threads, str(made.target)):
+    about = (row.name, row.key.threads, processor_kind(Target.parse(row.key.target)))
+    if about != (made.name, made.threads, processor_kind(made.target)):
         return False
     template = made.template
     call = Call.of(made.name, template.version, template.function, row.args, made.target, made.threads)
