@@ -31,6 +31,7 @@ VECTORS = (1, 2, 4, 8)  # side by side
 ROWS = (1, 2, 4)  # of one task, so that sums of several rows are under way at once
 IN_REGISTERS = 4  # vectors of a row that is kept in registers
 NEAR_BYTES = 1 << 19  # of a result that stays in the second-level cache
+STREAMS = ((4, 2304), (2, 4096))  # rows at once from beyond it, and the bytes of each, at most
 SHORT_BYTES = 1024  # of a row, several of which stay in the first-level cache with what is made of them
 BLOCKS = (1024, 4096, 16384)  # elements of a row that one task may have
 LEAST_BLOCK = 256
@@ -280,12 +281,14 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
 
 
 def _rows_at_once(stage: Stage, kept: bool, in_registers: bool) -> int:
-    """Give how many rows a task has by default: several streams from far away are slower than one."""
+    """Give how many rows a task has by default: several long streams from far away are slower than one."""
     row, *outer = (tile.size(a) for a in reversed(stage.op.axis))
     size_bytes = row * stage.op.output(0).dtype.bytes
     if kept:
         return 2 if in_registers else 4 if size_bytes <= SHORT_BYTES else 1
-    return 4 if size_bytes * prod(outer) <= NEAR_BYTES else 1
+    if size_bytes * prod(outer) <= NEAR_BYTES:
+        return 4
+    return next((rows for rows, most in STREAMS if size_bytes <= most), 1)
 
 
 def _is_of_rows(stage: Stage, shape: list[int | None], outer: int) -> bool:
