@@ -75,7 +75,7 @@ class ModuleText:
     loops         how many loops were begun
     vectors       how many leaves of vectorized loops were written
     tiles         innermost loops that carry a register tile and store nothing else
-    scalar        innermost loops without vectors
+    unfinished    innermost loops without vectors, or with conditions around a register tile
     """
 
     declarations: dict[str, None] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class ModuleText:
     loops: int = 0
     vectors: int = 0
     tiles: int = 0
-    scalar: int = 0
+    unfinished: int = 0
 
     def declare(self, result: str, symbol: str, *arguments: str) -> str:
         """Give `symbol`, declared as `result symbol(arguments)`."""

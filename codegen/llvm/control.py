@@ -193,7 +193,8 @@ def loop(body: Body, stmt: For, begin: Value, end: Value) -> None:
     merged, known = body.cells.leave_loop()
     is_tile = sum(cell.lanes > 1 for cell, *_ in merged) >= TILE_CELLS
     if loops == module.loops:
-        module.scalar += vectors == module.vectors
+        is_guarded = is_tile and any(True for _ in of_kind(stmt.body, If))
+        module.unfinished += vectors == module.vectors or is_guarded
         module.tiles += is_tile and written <= body.registers.keys()
     as_it_is = ""
     if is_tile or is_written_out_enough(body, stmt):

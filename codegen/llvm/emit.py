@@ -26,7 +26,7 @@ def emit(functions: Sequence[Function], target: Target) -> str:
 
     `i32 name(pointers and scalars in parameter order, size variables)` returns 0, or 1 when memory ran out.
     `i32 name__packed(ptr)` takes the same from an array of 8-byte slots: pointers, integers as int64, floats as double.
-    Code with a register tile, whose innermost loops are all of vectors, carries the mark `WRITTEN_OUT`.
+    Code with a register tile without conditions, whose innermost loops all have vectors, has the mark `WRITTEN_OUT`.
     Raises CodegenError for what the backend cannot express.
     """
     module = ModuleText()
@@ -39,7 +39,7 @@ def emit(functions: Sequence[Function], target: Target) -> str:
         *module.outlined,
         *texts,
         f"attributes #0 = {{ {' '.join(_attributes(target))} }}",
-        WRITTEN_OUT if module.tiles and not module.scalar else "",
+        WRITTEN_OUT if module.tiles and not module.unfinished else "",
     ]
     return "\n".join(part for part in parts if part) + "\n"
 

@@ -10,7 +10,7 @@ from tilewright.codegen.llvm.emit import WRITTEN_OUT, emit
 from tilewright.codegen.pipeline import lower
 from tilewright.ir.dtype import float32
 from tilewright.ir.expr import Const, Load, Var
-from tilewright.ir.stmt import Allocate, For, ForKind, Function, Stmt, Store, seq
+from tilewright.ir.stmt import Allocate, For, ForKind, Function, If, Stmt, Store, seq
 
 from .machine import Loaded, host
 from .test_llvm_nests import buffer, check
@@ -18,8 +18,11 @@ from .test_llvm_nests import buffer, check
 STEPS = 3
 
 
-def summing(rows: int) -> Function:
-    """Give out[r, l] = sum over k of a[k, r] * b[k, l], with all rows in registers while k runs."""
+def summing(rows: int, few: Var | None = None) -> Function:
+    """Give out[r, l] = sum over k of a[k, r] * b[k, l], with all rows in registers while k runs.
+
+    few  a parameter: only that many lanes are summed up
+    """
     a, b, out = buffer("a", STEPS, rows), buffer("b", STEPS, 16), buffer("out", rows, 16)
     sums = buffer("sums", rows, 16, scope="local")
     k, r, lane = Var("k"), Var("r"), Var("l")
@@ -28,13 +31,15 @@ def summing(rows: int) -> Function:
         return For(r, Const(rows), For(lane, Const(16), body, ForKind.VECTORIZED), ForKind.UNROLLED)
 
     here = Load(sums, (r, lane))
-    step = Store(sums, (r, lane), here + Load(a, (k, r)) * Load(b, (k, lane)))
+    step: Stmt = Store(sums, (r, lane), here + Load(a, (k, r)) * Load(b, (k, lane)))
+    step = step if few is None else If(lane < few, step)
     body = seq(
         over(Store(sums, (r, lane), Const(0.0, float32))),
         For(k, Const(STEPS), over(step), ForKind.SERIAL),
         over(Store(out, (r, lane), here)),
     )
-    return Function("summing", (a, b, out), Allocate(sums, body), (out,))
+    params = (a, b, out) if few is None else (a, b, out, few)
+    return Function("summing", params, Allocate(sums, body), (out,))
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 12])
@@ -63,4 +68,10 @@ def test_a_loop_without_vectors_beside_a_tile_is_left_to_llvm() -> None:
     copy = For(i, Const(8), Store(copied, (i, i), Load(tiled.params[2], (i, i))))
     both = Function("both", (*tiled.params, copied), seq(tiled.body, copy), (*tiled.outputs, copied))
     marked = [WRITTEN_OUT in emit([lower(f, host())], host()) for f in (tiled, both)]
+    assert marked == [True, False]
+
+
+def test_a_tile_with_conditions_in_its_loop_is_left_to_llvm() -> None:
+    few = Var("few")
+    marked = [WRITTEN_OUT in emit([f], host()) for f in (summing(8), summing(8, few))]
     assert marked == [True, False]
