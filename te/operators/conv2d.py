@@ -10,10 +10,10 @@ from __future__ import annotations
 from ...ir import arith
 from ...ir.errors import TypeMismatch
 from ...ir.expr import Expr
-from ..arguments import differ
 from ..compute import compute, reduce_axis
 from ..reducers import sum
 from ..tensor import Tensor
+from .image_checks import check_equal, check_ranks
 from .pad import pad_image
 from .products import Dtype, converter
 from .window import Pair, window
@@ -46,7 +46,7 @@ def conv2d_nchw(
     groups: int = 1,
 ) -> Tensor:
     """Give (N, O, OH, OW) from data (N, C, H, W) and kernel (O, C / groups, KH, KW)."""
-    _check_ranks("conv2d_nchw", data, 4, kernel, 4)
+    check_ranks("conv2d_nchw", data, 4, kernel, 4)
     batch, channels, *image = data.shape
     filters, per_group, *taps = kernel.shape
     _check_groups("conv2d_nchw", channels, per_group, filters, groups)
@@ -75,7 +75,7 @@ def conv2d_nhwc(
     groups: int = 1,
 ) -> Tensor:
     """Give (N, OH, OW, O) from data (N, H, W, C) and kernel (KH, KW, C / groups, O)."""
-    _check_ranks("conv2d_nhwc", data, 4, kernel, 4)
+    check_ranks("conv2d_nhwc", data, 4, kernel, 4)
     batch, *image, channels = data.shape
     *taps, per_group, filters = kernel.shape
     _check_groups("conv2d_nhwc", channels, per_group, filters, groups)
@@ -107,11 +107,11 @@ def conv2d_NCHWc(
 
     The kernel's layout is OIHW[x]i[y]o.  Groups must be whole blocks of input and of output channels.
     """
-    _check_ranks("conv2d_NCHWc", data, 5, kernel, 6)
+    check_ranks("conv2d_NCHWc", data, 5, kernel, 6)
     batch, blocks, *image, inner = data.shape
     filter_blocks, group_blocks, *taps, kernel_inner, filter_inner = kernel.shape
     _check_groups("conv2d_NCHWc", blocks, group_blocks, filter_blocks, groups)
-    _check_equal("conv2d_NCHWc", "blocks of input channels", inner, kernel_inner)
+    check_equal("conv2d_NCHWc", "blocks of input channels", inner, kernel_inner)
     geometry = window(taps, stride, padding, dilation)
     padded = pad_image(data, 2, 3, geometry.padding)
     extents, names = (group_blocks, *taps, inner), ("ic_outer", "kh", "kw", "ic_inner")
@@ -134,18 +134,7 @@ def _first_channel(output: Expr, outputs: Expr, per_group: Expr, groups: int) ->
     return 0 if groups == 1 else output // (outputs // groups) * per_group
 
 
-def _check_ranks(step: str, data: Tensor, data_rank: int, kernel: Tensor, kernel_rank: int) -> None:
-    if data.ndim != data_rank or kernel.ndim != kernel_rank:
-        ranks = f"data has {data.ndim} dimensions and kernel {kernel.ndim}"
-        raise TypeMismatch(step, ranks, advice=f"{data_rank} and {kernel_rank}")
-
-
-def _check_equal(step: str, what: str, a: Expr, b: Expr) -> None:
-    if differ(a, b):
-        raise TypeMismatch(step, f"{what}: {a} of data, {b} of kernel", advice="equal numbers")
-
-
 def _check_groups(step: str, channels: Expr, per_group: Expr, filters: Expr, groups: int) -> None:
     if groups < 1 or (arith.int_value(filters) or 0) % groups:
         raise TypeMismatch(step, f"{groups} groups of {filters} output channels", advice="a divisor")
-    _check_equal(step, f"input channels in {groups} groups", channels, arith.mul(per_group, groups))
+    check_equal(step, f"input channels in {groups} groups", channels, arith.mul(per_group, groups))

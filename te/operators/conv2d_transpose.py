@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from ...ir import arith
 from ...ir.errors import ExpressionError, TypeMismatch
 from ...ir.expr import Expr
-from ..arguments import differ
 from ..axis import Axis
 from ..compute import compute, reduce_axis
 from ..reducers import sum
 from ..tensor import Tensor
+from .image_checks import check_equal, check_ranks
 from .products import Dtype, converter
 from .window import Pair, edges, pair
 
@@ -112,7 +112,7 @@ def conv2d_transpose_nchw(
     groups: int = 1,
 ) -> Tensor:
     """Give (N, O, OH, OW) from data (N, C, H, W) and kernel (C, O / groups, KH, KW)."""
-    _check_ranks("conv2d_transpose_nchw", data, kernel)
+    check_ranks("conv2d_transpose_nchw", data, 4, kernel, 4)
     batch, channels, *image = data.shape
     inputs, per_group, *taps = kernel.shape
     _check_groups("conv2d_transpose_nchw", channels, inputs, groups)
@@ -142,7 +142,7 @@ def conv2d_transpose_nhwc(
     groups: int = 1,
 ) -> Tensor:
     """Give (N, OH, OW, O) from data (N, H, W, C) and kernel (KH, KW, O / groups, C)."""
-    _check_ranks("conv2d_transpose_nhwc", data, kernel)
+    check_ranks("conv2d_transpose_nhwc", data, 4, kernel, 4)
     batch, *image, channels = data.shape
     *taps, per_group, inputs = kernel.shape
     _check_groups("conv2d_transpose_nhwc", channels, inputs, groups)
@@ -168,14 +168,7 @@ def _reduction(channels: Expr, geometry: Enlargement) -> tuple[Axis, Axis, Axis]
     return rc, ry, rx
 
 
-def _check_ranks(step: str, data: Tensor, kernel: Tensor) -> None:
-    if data.ndim != 4 or kernel.ndim != 4:
-        ranks = f"data has {data.ndim} dimensions and kernel {kernel.ndim}"
-        raise TypeMismatch(step, ranks, advice="4 and 4")
-
-
 def _check_groups(step: str, channels: Expr, inputs: Expr, groups: int) -> None:
-    if differ(channels, inputs):
-        raise TypeMismatch(step, f"input channels: {channels} of data, {inputs} of kernel", advice="equal numbers")
+    check_equal(step, "input channels", channels, inputs)
     if groups < 1 or (groups > 1 and (arith.int_value(channels) or 1) % groups):
         raise TypeMismatch(step, f"{groups} groups of {channels} input channels", advice="a divisor")
