@@ -54,7 +54,7 @@ class SplitEntity:
             loops.append(outer)
         return [*loops, axis]
 
-    def to_json(self) -> Json:
+    def to_json(self) -> list[Json]:
         """Give `["sp", [-1, ...]]`."""
         return ["sp", list(self.size)]
 
@@ -74,7 +74,7 @@ class ReorderEntity:
             schedule[op].reorder(*order)
         return order
 
-    def to_json(self) -> Json:
+    def to_json(self) -> list[Json]:
         """Give `["re", [0, 1, ...]]`."""
         return ["re", list(self.perm)]
 
@@ -111,7 +111,7 @@ class AnnotateEntity:
                 stage.parallel(axis)
         return list(axes)
 
-    def to_json(self) -> Json:
+    def to_json(self) -> list[Json]:
         """Give `["an", [word, ...]]`."""
         return ["an", list(self.anns)]
 
@@ -122,7 +122,7 @@ class OtherOptionEntity:
 
     val: Any
 
-    def to_json(self) -> Json:
+    def to_json(self) -> list[Json]:
         """Give `["ot", value]`."""
         return ["ot", self.val]
 

@@ -501,7 +501,7 @@ class Config(Knobs):
 
     def to_json(self) -> Json:
         """Give `[[name, kind, value], ...]` as in AutoTVM's logs."""
-        return [[name, *e.to_json()] for name, e in self.entities.items()]  # type: ignore[misc]
+        return [[name, *e.to_json()] for name, e in self.entities.items()]
 
     def __eq__(self, other: object) -> bool:
         return type(other) is Config and self.entities == other.entities
@@ -510,7 +510,7 @@ class Config(Knobs):
         return hash(repr(self.entities))  # values need not be hashable
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={e.to_json()[1]}" for name, e in self.entities.items())  # type: ignore[index]
+        values = ", ".join(f"{name}={e.to_json()[1]}" for name, e in self.entities.items())
         return f"Config({self.index}: {values})"
 
 

@@ -96,9 +96,13 @@ class Task:
     @cached_property
     def untuned(self) -> Untuned:
         """Give the configuration that a kernel takes which nobody tuned, and where it comes from."""
+        return untuned(self.call, self.config_space)
+
+    @property
+    def call(self) -> Call:
+        """Give what the task is of, as shipped data name it."""
         made = self.template
-        call = Call.of(made.name, made.version, made.function, self.args, self.target, self.threads)
-        return untuned(call, self.config_space)
+        return Call.of(made.name, made.version, made.function, self.args, self.target, self.threads)
 
     def gflops(self, seconds: float) -> float:
         """Give the rate of one call that takes `seconds`, in 1e9 floating-point operations per second."""

@@ -64,7 +64,10 @@ def recorded(call: Call, space: ConfigSpace) -> int | None:
 
 
 def number_of(space: ConfigSpace, knobs: Mapping[str, Any]) -> int | None:
-    """Give the number of the configuration with these knobs, others at their defaults; None where it is not valid."""
+    """Give the number of the configuration with these knobs, others at their defaults.
+
+    None where it is not valid, or where one of the knobs does not matter: another algorithm is the default today.
+    """
     numbers = {name: fragment.default for name, fragment in space.fragments.items()}
     for name, value in knobs.items():
         values = plain_values(space, name) if name in space.fragments else []
@@ -72,7 +75,8 @@ def number_of(space: ConfigSpace, knobs: Mapping[str, Any]) -> int | None:
             return None
         numbers[name] = values.index(value)
     row = np.array([list(numbers.values())])
-    return int(space.indices(row)[0]) if space.allowed(row)[0] else None
+    matters = dict(zip(numbers, space.mattering(row)[0], strict=True))
+    return int(space.indices(row)[0]) if space.allowed(row)[0] and all(matters[name] for name in knobs) else None
 
 
 def knobs_of(space: ConfigSpace, index: int) -> dict[str, Any]:
@@ -88,4 +92,4 @@ def knobs_of(space: ConfigSpace, index: int) -> dict[str, Any]:
 
 def plain_values(space: ConfigSpace, name: str) -> list[Any]:
     """Give the values of a knob as JSON has them."""
-    return [json.loads(json.dumps(entity.to_json()[1])) for entity in space.fragments[name].entities]  # type: ignore[index]
+    return [json.loads(json.dumps(entity.to_json()[1])) for entity in space.fragments[name].entities]

@@ -13,7 +13,7 @@ from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
 from .cpu import conv2d_transpose as cpu_conv2d_transpose
 from .cpu.transposed_request import TransposedRequest
-from .cuda import rows as cuda_rows
+from .generic import schedule_stages
 
 
 @template("conv2d_transpose")
@@ -43,7 +43,7 @@ def conv2d_transpose(
     out = operators.conv2d_transpose(image, kernel, stride, padding, output_padding, layout, groups=groups)
     if get_target().kind == "cuda":
         s = create_schedule(out.op)
-        cuda_rows.schedule_stages(cfg, s)
+        schedule_stages(s)
         return s, [image, kernel, out]
     geometry = Enlargement.of(filters[1:], stride, padding, output_padding)
     request = TransposedRequest(image, kernel, out, geometry, groups, layout == "NCHW", constant_weights)

@@ -42,7 +42,7 @@ class Trials:
     @property
     def call(self) -> Call:
         """Give how the shipped data name it."""
-        return call_of(self.made)
+        return self.made.call
 
     @property
     def base(self) -> int:
@@ -55,11 +55,6 @@ class Trials:
         """Give what turns configurations into features."""
         space = self.made.config_space
         return Columns(self.call, space, space.matrix([self.base])[0])
-
-
-def call_of(made: Task) -> Call:
-    """Give a task as the shipped data name it."""
-    return Call.of(made.name, made.template.version, made.template.function, made.args, made.target, made.threads)
 
 
 def read_trials(workloads: Sequence[Workload], records: Records, threads: int) -> list[Trials]:
@@ -83,7 +78,7 @@ def _is_of(row: TaskRow, made: Task) -> bool:
         return False
     template = made.template
     call = Call.of(made.name, template.version, template.function, row.args, made.target, made.threads)
-    return call.key == call_of(made).key
+    return call.key == made.call.key
 
 
 def _trials(workload: Workload, made: Task, rows: Sequence[Trial]) -> Trials | None:

@@ -14,7 +14,7 @@ import pytest
 
 from tilewright.autotune import Config, ConfigSpace, Task, task, templates, untuned
 from tilewright.autotune.shipped import check, model, records
-from tilewright.autotune.shipped.call import Call, processor_kind, target_of
+from tilewright.autotune.shipped.call import processor_kind, target_of
 from tilewright.autotune.shipped.model import Columns, Correction, best_by
 from tilewright.autotune.shipped.records import Record, number_of, read_records, write_records
 from tilewright.autotune.shipped.trees import Trees
@@ -25,10 +25,6 @@ from tilewright.ir.target import Target
 
 KIND = "x86_64/znver5/512"
 SHAPE = (96, 64, 80)
-
-
-def call_of(made: Task) -> Call:
-    return Call.of(made.name, made.template.version, made.template.function, made.args, made.target, made.threads)
 
 
 def matmul(*args: Any, kind: str = KIND, threads: int = 1) -> Task:
@@ -52,7 +48,7 @@ def ship(patch: pytest.MonkeyPatch, known: dict[Any, Any], parts: dict[Any, Any]
 
 def liking(made: Task, column: str, gain: float) -> Correction:
     """Give a model to which configurations are faster by the log `gain` where a column is 3 or more."""
-    call = call_of(made)
+    call = made.call
     columns = Columns(call, made.config_space, made.config_space.matrix([made.config_space.default or 0])[0]).names
     trees = Trees(np.array([[columns.index(column)]]), np.array([[3.0]], np.float32), np.array([[0.0, gain]]))
     return Correction(call.kind, call.threads, call.template, call.variant, columns, trees)
@@ -97,7 +93,7 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_a_record_comes_before_the_model_and_that_before_the_rules(shipped: pytest.MonkeyPatch) -> None:
-    made, call = matmul(), call_of(matmul())
+    made, call = matmul(), matmul().call
     assert made.untuned.origin is Origin.RULES
     assert made.untuned.config == made.config_space.default_config()
     part = liking(made, "unroll_k.log", 0.5)
@@ -111,7 +107,7 @@ def test_a_record_comes_before_the_model_and_that_before_the_rules(shipped: pyte
 
 
 def test_a_record_speaks_of_the_same_sums_with_an_epilogue(shipped: pytest.MonkeyPatch) -> None:
-    call = call_of(matmul())
+    call = matmul().call
     ship(shipped, {(call.kind, 1, call.template, call.key): {"unroll_k": 2}}, {})
     fused = matmul(*SHAPE, False, False, "float32", False, "bias,relu")
     assert fused.untuned.origin is Origin.RECORD
@@ -119,20 +115,20 @@ def test_a_record_speaks_of_the_same_sums_with_an_epilogue(shipped: pytest.Monke
 
 
 def test_a_record_that_the_space_has_no_more_is_passed_over(shipped: pytest.MonkeyPatch) -> None:
-    call = call_of(matmul())
+    call = matmul().call
     ship(shipped, {(call.kind, 1, call.template, call.key): {"unroll_k": 7}}, {})
     assert matmul().untuned.origin is Origin.RULES
 
 
 @pytest.mark.parametrize("other", [{"kind": "x86_64/haswell/256"}, {"threads": 7}])
 def test_rules_alone_speak_of_other_processors_and_threads(shipped: pytest.MonkeyPatch, other: dict[str, Any]) -> None:
-    call, part = call_of(matmul()), liking(matmul(), "unroll_k.log", 0.5)
+    call, part = matmul().call, liking(matmul(), "unroll_k.log", 0.5)
     ship(shipped, {(call.kind, 1, call.template, call.key): {"unroll_k": 2}}, {part.key: part})
     assert matmul(**other).untuned.origin is Origin.RULES
 
 
 def test_the_setting_leaves_everything_to_the_rules(shipped: pytest.MonkeyPatch) -> None:
-    call = call_of(matmul())
+    call = matmul().call
     ship(shipped, {(call.kind, 1, call.template, call.key): {"unroll_k": 2}}, {})
     shipped.setattr(untuned, "settings", lambda: Settings(defaults="rules"))
     assert matmul().untuned.origin is Origin.RULES
@@ -140,7 +136,7 @@ def test_the_setting_leaves_everything_to_the_rules(shipped: pytest.MonkeyPatch)
 
 def test_a_template_that_is_called_takes_what_is_shipped(shipped: pytest.MonkeyPatch) -> None:
     made = task.create("matmul", SHAPE)
-    call = call_of(made)
+    call = made.call
     ship(shipped, {(call.kind, 1, call.template, call.key): {"unroll_k": 2}}, {})
     schedule, _ = templates.matmul(*SHAPE)
     expected, _ = made.instantiate(made.untuned.config)
@@ -160,9 +156,9 @@ def test_choosing_loads_no_training_library() -> None:
 
 
 def test_defaults_that_are_spelled_out_change_nothing() -> None:
-    short, long = call_of(matmul(96, 64, 80)), call_of(matmul(96, 64, 80, False, False, "float32"))
+    short, long = matmul(96, 64, 80).call, matmul(96, 64, 80, False, False, "float32").call
     assert (short.key, short.variant, short.sizes) == (long.key, long.variant, long.sizes)
-    other = call_of(matmul(96, 64, 80, False, True))
+    other = matmul(96, 64, 80, False, True).call
     assert other.variant == '{"transpose_b": true}' != short.variant
     assert short.sizes["k.0"] == pytest.approx(np.log2(81))
 
@@ -192,6 +188,8 @@ def test_only_knobs_that_matter_are_recorded() -> None:
     knobs = records.knobs_of(space, index)
     assert knobs["algorithm"] == "winograd" and not [name for name in knobs if name.startswith("blocked_")]
     assert number_of(space, knobs) == index
+    other = next(name for name in space.fragments if name.startswith("blocked_"))
+    assert number_of(space, {**knobs, other: records.plain_values(space, other)[0]}) is None
 
 
 # -- the model --------------------------------------------------------------------------------------------------------
@@ -201,14 +199,14 @@ def test_small_hopes_do_not_contradict_the_rules() -> None:
     made = matmul()
     default = made.config_space.default
     assert default is not None
-    assert best_by(liking(made, "unroll_k.log", model.GAIN / 2), call_of(made), made.config_space, default) is None
+    assert best_by(liking(made, "unroll_k.log", model.GAIN / 2), made.call, made.config_space, default) is None
 
 
 def test_what_promises_far_less_is_not_asked_about() -> None:
     made = matmul()
     space, default = made.config_space, made.config_space.default
     assert default is not None
-    found = best_by(liking(made, "unroll_k.log", 9.0), call_of(made), space, default)
+    found = best_by(liking(made, "unroll_k.log", 9.0), made.call, space, default)
     assert found is not None
     promised = space.estimate(space.matrix([default, found]))
     assert promised is not None and promised[1] >= model.TRUST * promised[0] * (1 - 1e-6)
@@ -218,7 +216,7 @@ def test_a_part_is_not_asked_about_arguments_it_has_never_seen(shipped: pytest.M
     part = liking(matmul(), "unroll_k.log", 0.5)
     without = replace(part, columns=tuple(name for name in part.columns if name != "k.0"))
     ship(shipped, {}, {without.key: without})
-    assert model.correction_for(call_of(matmul())) is None
+    assert model.correction_for(matmul().call) is None
 
 
 def test_trees_give_the_sum_of_the_leaves_that_a_row_reaches() -> None:
