@@ -126,6 +126,17 @@ def epilogue(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{error.fact}; it is {error.advice}") from None
 
 
+def relative_error(text: str) -> float:
+    """Read an error that a user accepts."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 1, such as 2e-4")
+    return value
+
+
 def device(text: str) -> str:
     """Read what shall run kernels for a GPU."""
     if not re.fullmatch(r"gpu(:[0-9]+)?|emulate", text):

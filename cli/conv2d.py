@@ -30,5 +30,6 @@ CONV2D = Operator(
     dtypes=(*FLOATS, "tf32", "int8", "uint8"),
     constant=constant_weights,
     epilogue=True,
+    relative_error=True,
     example="--shape 1,256,14,14,256,3,1,1 --layout NHWC --time 30s",
 )

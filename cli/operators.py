@@ -24,6 +24,7 @@ from .arguments import (
     natural,
     one_of,
     read_shape,
+    relative_error,
     target,
     threads,
 )
@@ -46,14 +47,19 @@ EXIT_CODES = """exit status:
 """
 
 
-def type_constancy_epilogue(options: argparse.Namespace) -> tuple[Any, ...]:
-    """Give the last of a template's arguments: data type, constancy and epilogue, up to the last that is no default."""
+def common_arguments(options: argparse.Namespace) -> tuple[Any, ...]:
+    """Give the last of a template's arguments, up to the last that is no default.
+
+    They are data type, constancy, epilogue and relative error.
+    """
     operator: Operator = options.operator
     found: list[tuple[Any, Any]] = [(options.dtype, operator.dtypes[0])]  # with the defaults
     if operator.constant is not None:
         found.append((operator.constant(options) and not is_for_gpu(options), False))
     if operator.epilogue:
         found.append((options.epilogue, ""))
+    if operator.relative_error:
+        found.append((options.relative_error, None))
     needed = max((n for n, (value, default) in enumerate(found, start=1) if value != default), default=0)
     return tuple(value for value, _ in found[:needed])
 
@@ -72,7 +78,8 @@ class Operator:
     constant   tells from its flags whether the weights are the same in all calls, for a processor; None where the
                template does not ask
     epilogue   whether something may become of its sums before they are stored
-    last_arguments  gives those of the template that follow `arguments`: by default data type, constancy, epilogue
+    relative_error  whether the user may accept more than that of a direct evaluation
+    last_arguments  gives those of the template that follow `arguments`, by default `common_arguments`
     example    flags of a command that can be tried
     layers_of  the operator whose known layers these are, if not its own
     """
@@ -86,7 +93,8 @@ class Operator:
     dtypes: tuple[str, ...] = FLOATS
     constant: Callable[[argparse.Namespace], bool] | None = None
     epilogue: bool = False
-    last_arguments: Callable[[argparse.Namespace], tuple[Any, ...]] = type_constancy_epilogue
+    relative_error: bool = False
+    last_arguments: Callable[[argparse.Namespace], tuple[Any, ...]] = common_arguments
     example: str = ""
     layers_of: str = ""
 
@@ -142,6 +150,9 @@ def add_operator(commands: Any, operator: Operator, run: Callable[[argparse.Name
     if operator.epilogue:
         what = f"what becomes of the sums before they are stored: {FORM}; for processors"
         parser.add_argument("--epilogue", type=epilogue, default="", metavar="PARTS", help=what)
+    if operator.relative_error:
+        what = "accepted, relative to the scale of sums, such as 2e-4 (default: a direct evaluation's); for processors"
+        parser.add_argument("--relative-error", type=relative_error, metavar="E", help=what)
     dtype = one_of("data type", operator.dtypes)
     known = ", ".join(operator.dtypes)
     parser.add_argument("--dtype", type=dtype, default=operator.dtypes[0], metavar="NAME", help=f"of the data: {known}")

@@ -15,6 +15,7 @@ from ..autotune.trial import Status, Trial
 from ..autotune.tuner import TuneResult
 from ..runtime.cuda.availability import availability
 from ..runtime.host import machine
+from ..te.tolerance import tolerance
 from .operators import Request
 from .progress import outcomes
 from .terminal import time_text
@@ -46,6 +47,7 @@ def as_json(request: Request, task: Task, result: TuneResult) -> dict[str, Any]:
         "trials_per_s": result.trials_per_s,
         "search_share": result.search_share,
         "peak_gflops": result.peak_gflops,
+        "allowed_rel_error": allowed_error(task),
         "best": _best_json(result),
         "default": _default_json(task, result.default),
         "record": result.key,
@@ -84,6 +86,7 @@ def as_table(request: Request, task: Task, result: TuneResult, database: str) ->
         f"{len(result.history)} trials: {outcomes(result.counts)}",
         f"{result.valid} distinct valid kernels; {result.new} trials are new, in {seconds}",
         f"the untuned schedule comes from: {task.untuned.origin}",
+        f"a relative error of {allowed_error(task):.1e} is allowed",
         *_about_times(task, result),
         f"record {result.key} in {database}",
     ]
@@ -103,6 +106,11 @@ def runner(task: Task) -> str:
     """Name the machine and, of a processor, how much of it a candidate uses."""
     threads = "" if task.device else f", {task.threads} thread{'s' * (task.threads > 1)}"
     return machine_name(task) + threads
+
+
+def allowed_error(task: Task) -> float:
+    """Give the error that every kernel is checked against, relative to the scale of results; 0 where they are exact."""
+    return max(map(tolerance, task.outputs))
 
 
 def _about_times(task: Task, result: TuneResult) -> list[str]:

@@ -1,7 +1,8 @@
 """A text that two programs share exactly when they say the same, and its hash: the key of tuning records.
 
 Names do not count: operators, axes and variables are numbered in the order in which a walk from the outputs meets
-them, equal sub-expressions get one number however they are shared in memory, and tags are left out.
+them, equal sub-expressions get one number however they are shared in memory, and tags are left out; of attributes
+those count that say how exact results must be.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .arguments import listed
 from .axis import Axis
 from .evaluate import operations
 from .extern import buffer_like
+from .machine import PRECISION, RELATIVE_ERROR
 from .nodes import Reducer
 from .operation import ComputeOp, ExternOp, Operation, PlaceholderOp, ScanOp
 from .tensor import Tensor
@@ -60,7 +62,8 @@ class _Text:
         """Define an operator.  Its axes and its reducer's variables are numbered afresh."""
         self.written.clear()
         self.bound = {axis.var: f"i{n}" for n, axis in enumerate((*op.axis, *op.reduce_axis))}
-        text = _OPERATORS[type(op)](self, op)
+        exactness = [f" {name} {self.plain(value)}" for name, value in op.attrs if name in (PRECISION, RELATIVE_ERROR)]
+        text = "".join([_OPERATORS[type(op)](self, op), *exactness])
         self.operators[op] = len(self.operators)
         self.lines.append(f"@{self.operators[op]} = {text}")
 

@@ -27,6 +27,7 @@ def array_dtype(dtype: DType) -> np.dtype:
 PRECISION = "precision"  # attribute of operators that sum up products
 TF32 = "tf32"  # as a precision: factors of float32 may be rounded as tensor cores do ...
 TF32_ROUNDOFF = 2.0**-11  # ... to 10 bits of fraction
+RELATIVE_ERROR = "relative_error"  # attribute of operators whose user accepts more than that of a direct evaluation
 
 
 @dataclass(frozen=True, slots=True)

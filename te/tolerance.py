@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ..ir import expr as e
+from ..ir.errors import ExpressionError
 from ..ir.visit import of_kind
 from .evaluate import operations
 from .extents import Sizes, steps
-from .machine import PRECISION, TF32, TF32_ROUNDOFF, unit_roundoff
+from .machine import PRECISION, RELATIVE_ERROR, TF32, TF32_ROUNDOFF, unit_roundoff
 from .operation import ComputeOp, Operation, ScanOp
 from .tensor import Tensor
 
@@ -24,7 +26,8 @@ def tolerance(output: Tensor, sizes: Sizes | None = None) -> float:
     product and each other operation adds u, a maths function 8 u (4 units in the last place).  Factors that are rounded
     to tf32 put independent errors on all terms, which together make 8 times its u at most.  Errors add along a chain
     of operators; twice the sum covers the one that is compared with.  Where terms may cancel, compare with the scale
-    of the result, such as its root mean square, not element by element.
+    of the result, such as its root mean square, not element by element.  An operator whose user accepts more
+    (`accepting`) has that.
     sizes  values of symbolic sizes
     Raises ExpressionError for a reduction whose extent stays unknown.
     Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, sections 3.1 and 4.2; Higham, Mary,
@@ -35,8 +38,37 @@ def tolerance(output: Tensor, sizes: Sizes | None = None) -> float:
     errors: dict[Operation, float] = {}
     for op in operations([output]):
         inherited = max((errors[t.op] for t in op.inputs), default=0.0)
-        errors[op] = _amplified(op, inherited, sizes)
+        accepted = dict(op.attrs).get(RELATIVE_ERROR, 0.0)
+        assert isinstance(accepted, float)
+        errors[op] = max(_amplified(op, inherited, sizes), accepted / 2)
     return 2 * errors[output.op]
+
+
+def accepting(output: Tensor, relative_error: float | None) -> Tensor:
+    """Give `output` with the attribute that its user accepts an error relative to its scale; as it is for None.
+
+    Raises ExpressionError for an error that is not above 0 and at most 1, for one that a direct evaluation exceeds, and
+    for integers, which are exact.
+    """
+    if relative_error is None:
+        return output
+    fact = f"a relative error of {relative_error:g}"
+    least = tolerance(output)
+    if least == 0:
+        raise ExpressionError(RELATIVE_ERROR, f"{fact} for results of {output.dtype}, which are exact", advice="None")
+    if not 0 < relative_error <= 1:
+        raise ExpressionError(RELATIVE_ERROR, fact, advice="a number above 0 and at most 1, such as 2e-4")
+    if relative_error < least:
+        known = f"{fact} is accepted of {output.name}, whose direct evaluation may be off by {least:.2g}"
+        raise ExpressionError(RELATIVE_ERROR, known, advice=f"{_rounded_up(least):g} or more, or None")
+    attrs = (*output.op.attrs, (RELATIVE_ERROR, float(relative_error)))
+    return replace(output.op, attrs=attrs).output(output.component)
+
+
+def _rounded_up(x: float) -> float:
+    """Give the next number of two digits."""
+    unit = 10.0 ** (math.floor(math.log10(x)) - 1)
+    return math.ceil(x / unit) * unit
 
 
 def _amplified(op: Operation, inherited: float, sizes: Sizes | None) -> float:

@@ -29,6 +29,7 @@ def conv2d(
     dtype: str = "float32",
     constant_weights: bool = False,
     epilogue: str = "",
+    relative_error: float | None = None,
 ) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable 2-D convolution.
 
@@ -39,19 +40,24 @@ def conv2d(
              for float32 that tensor cores may round to 10 bits of fraction
     constant_weights  whether what is made of the weights alone may be made ahead of the calls; on a GPU it never is
     epilogue  what becomes of the sums, see `EpilogueForm`; its tensors follow the weights in calls
-    Raises TuneError for an epilogue on a GPU.
+    relative_error  that the sums may have, relative to their scale, see `te.tolerance.accepting`; by default that of a
+                    direct evaluation
+    Raises TuneError for an epilogue or a relative error on a GPU.
     """
     types, form = ProductTypes.of(dtype), EpilogueForm.parse(epilogue)
     image, kernel = declare_convolution(data, filters, groups, layout, types.operands, types.weights)
     if get_target().kind == "cuda":
         refuse_epilogue("conv2d", form)
+        _refuse_error(relative_error)
         from .cuda import conv2d as cuda_conv2d  # most programs need none of it
 
         conv = Convolution.of(image, kernel, stride, padding, dilation, groups, layout)
         s, out = cuda_conv2d.scheduled(get_config(), conv, types)
         return s, [image, kernel, out]
     window = (stride, padding, dilation)
-    request = ConvolutionRequest(image, kernel, *window, groups, layout, types.result, constant_weights)
+    request = ConvolutionRequest(
+        image, kernel, *window, groups, layout, types.result, constant_weights, relative_error=relative_error
+    )
     if epilogue:
         total = request.declare()
         request = replace(request, epilogue=form.of(total, filters[0]))
@@ -65,6 +71,12 @@ def refuse_epilogue(step: str, form: EpilogueForm) -> None:
     if str(form):
         fact = f"no schedule for a GPU has the epilogue {str(form)!r}"
         raise TuneError(step, fact, advice="no epilogue, or a processor: --target llvm")
+
+
+def _refuse_error(relative_error: float | None) -> None:
+    if relative_error is not None:
+        fact = f"no schedule for a GPU makes use of a relative error of {relative_error:g}"
+        raise TuneError("conv2d", fact, advice="None, or a processor: --target llvm")
 
 
 def declare_convolution(

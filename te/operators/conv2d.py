@@ -13,6 +13,7 @@ from ...ir.expr import Expr
 from ..compute import compute, reduce_axis
 from ..reducers import sum
 from ..tensor import Tensor
+from ..tolerance import accepting
 from .image_checks import check_equal, check_ranks
 from .pad import pad_image
 from .products import Dtype, converter
@@ -28,12 +29,18 @@ def conv2d(
     layout: str = "NCHW",
     out_dtype: Dtype = None,
     groups: int = 1,
+    relative_error: float | None = None,
 ) -> Tensor:
-    """Give the convolution in layout "NCHW", "NHWC" or "NCHW[x]c"; see conv2d_nchw, conv2d_nhwc, conv2d_NCHWc."""
+    """Give the convolution in layout "NCHW", "NHWC" or "NCHW[x]c"; see conv2d_nchw, conv2d_nhwc, conv2d_NCHWc.
+
+    relative_error  that its user accepts, relative to the scale of results, and that algorithms may use up; by default
+                    that of a direct evaluation
+    """
     if layout not in ("NCHW", "NHWC") and not (layout.startswith("NCHW") and layout.endswith("c")):
         raise TypeMismatch("conv2d", f"unknown layout {layout!r}", advice="NCHW, NHWC, or NCHW[x]c such as NCHW16c")
     form = {"NCHW": conv2d_nchw, "NHWC": conv2d_nhwc}.get(layout, conv2d_NCHWc)
-    return form(data, kernel, stride, padding, dilation, out_dtype=out_dtype, groups=groups)
+    result = form(data, kernel, stride, padding, dilation, out_dtype=out_dtype, groups=groups)
+    return accepting(result, relative_error)
 
 
 def conv2d_nchw(

@@ -58,6 +58,14 @@ USAGE = [  # words, what is wrong, what is advised
     ("conv2d_transpose --shape 1,8,2,2,8,2,1,2", "padding 2 leaves nothing of 3 elements", "less padding"),
     ("conv2d_transpose --layer dcgan.up1 --layout NCHW16c", "no such schedule in layout NCHW16c", "NCHW or NHWC"),
     ("dense --shape 8,8,8 --epilogue relu,bias", "'relu,bias' is no epilogue", "--help"),
+    ("conv2d --layer resnet18.C6 --relative-error 0", "'0' is not a number above 0 and at most 1", "--help"),
+    ("conv2d --layer resnet18.C6 --relative-error nan", "'nan' is not a number above 0", "--help"),
+    ("conv2d --layer resnet18.C6 --relative-error 2", "'2' is not a number above 0 and at most 1", "--help"),
+    ("conv2d --layer resnet18.C6 --relative-error some", "'some' is not a number above 0", "--help"),
+    ("conv2d --layer resnet18.C6 --relative-error 1e-6", "direct evaluation may be off by 3.3e-05", "or more"),
+    ("conv2d --layer resnet18.C6 --relative-error 1e-4 --dtype int8", "of int32, which are exact", "None"),
+    ("conv2d --layer resnet18.C6 --relative-error 1e-4 --target cuda --device emulate", "no schedule for a GPU", "cess"),
+    ("matmul --shape 8,8,8 --relative-error 1e-4", "there is no flag --relative-error", "--help"),
     ("matmul --shape 8,8,8 --time soon", "'soon' is no duration", "--help"),
     ("matmul --shape 8,8,8 --trials 0", "'0' is not an integer of at least 1", "--help"),
     ("matmul --shape 8,8,8 --threads many", "'many' is not an integer of at least 1", "--help"),
@@ -168,6 +176,11 @@ def test_an_epilogue_is_the_last_argument() -> None:
     words = ("--shape", "1,2,3", "--epilogue", "bias,gelu")
     assert request_of("matmul", *words).template_args[-3:] == ("float32", False, "bias,gelu")
     assert request_of("dense", *words).template_args[-3:] == ("float32", True, "bias,gelu")
+
+
+def test_an_accepted_error_follows_the_epilogue() -> None:
+    words = ("conv2d", "--shape", "1,8,4,4,8,3,1,1", "--relative-error", "2e-4")
+    assert request_of(*words).template_args[-4:] == ("float32", True, "", 2e-4)
 
 
 def test_a_factor_varies_unless_it_is_said_to_be_constant() -> None:

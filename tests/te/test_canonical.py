@@ -56,6 +56,14 @@ def test_each_fact_counts(fact):
     assert content_hash(program()) != content_hash(program(**{fact: MUTATIONS[fact]}))
 
 
+def test_how_exact_results_must_be_counts():
+    image, kernel = te.placeholder((1, 4, 6, 6)), te.placeholder((8, 4, 3, 3))
+    errors = (None, 1e-4, 2e-4)
+    assert len({content_hash(operators.conv2d(image, kernel, relative_error=error)) for error in errors}) == 3
+    a, b = te.placeholder((4, 4)), te.placeholder((4, 4))
+    assert content_hash(operators.matmul(a, b)) != content_hash(operators.matmul(a, b, precision="tf32"))
+
+
 def test_equal_reducers_made_apart_are_equal():
     def sums(reducers):
         a, k = te.placeholder((4, 4)), te.reduce_axis((0, 4))

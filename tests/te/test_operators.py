@@ -387,6 +387,13 @@ def test_tolerance():
         tolerance(op.sum(te.placeholder((4, n)), 1))
 
 
+def test_an_accepted_error_is_the_tolerance_and_adds_up():
+    total = op.conv2d(X4, K4, relative_error=2e-4)
+    assert tolerance(total) == 2e-4
+    assert tolerance(op.multiply(total, total)) == pytest.approx(2e-4 + 2 * 2 * 2**-24, rel=1e-12)
+    assert tolerance(op.conv2d(X4, K4)) < 1e-5
+
+
 def test_tags_and_geometry_for_templates():
     result = op.conv2d_nchw(te.placeholder((1, 8, 14, 14)), te.placeholder((16, 8, 3, 3)), 2, (1, 2))
     assert result.op.tag == "conv2d_nchw"
@@ -405,6 +412,17 @@ REFUSALS = {
     "3 groups of 4 input channels": (TypeMismatch, lambda: op.conv2d_transpose(X4, T4, groups=3)),
     "output_padding is (2, 2), stride (2, 2)": (ExpressionError, lambda: op.conv2d_transpose(X4, T4, 2, 0, 2)),
     "leaves nothing of": (ExpressionError, lambda: op.conv2d_transpose(X4, T4, 1, 6)),
+    "a relative error of nan": (ExpressionError, lambda: op.conv2d(X4, K4, relative_error=math.nan)),
+    "a relative error of 0": (ExpressionError, lambda: op.conv2d(X4, K4, relative_error=0)),
+    "a relative error of 1.5": (ExpressionError, lambda: op.conv2d(X4, K4, relative_error=1.5)),
+    "whose direct evaluation may be off by 4.4e-06": (
+        ExpressionError,
+        lambda: op.conv2d(X4, K4, relative_error=1e-6),
+    ),
+    "for results of int32, which are exact": (
+        ExpressionError,
+        lambda: op.conv2d(X4, K4, out_dtype="int32", relative_error=1e-4),
+    ),
     "4 channels of data, 8 of kernel": (TypeMismatch, lambda: op.depthwise_conv2d_nchw(X4, K4)),
     "it spans 11 of 6 elements": (ExpressionError, lambda: op.conv2d_nchw(X4, K4, dilation=5)),
     "stride is 0": (ExpressionError, lambda: op.conv2d_nchw(X4, K4, 0)),

@@ -20,6 +20,7 @@ class ConvolutionRequest:
     result            type that is summed up and stored
     constant_weights  whether what is made of the weights alone may be made ahead of the calls
     epilogue          what becomes of the sums
+    relative_error    that its user accepts, or None for that of a direct evaluation
     """
 
     image: Tensor
@@ -32,6 +33,7 @@ class ConvolutionRequest:
     result: str
     constant_weights: bool
     epilogue: Epilogue = NONE
+    relative_error: float | None = None
 
     def numbers(self) -> Convolution | None:
         """Give the convolution as numbers, or None for a layout in blocks."""
@@ -42,8 +44,9 @@ class ConvolutionRequest:
 
     def declare(self) -> Tensor:
         """Give the sums as the convolution's definition says them."""
+        window = (self.stride, self.padding, self.dilation)
         return operators.conv2d(
-            self.image, self.kernel, self.stride, self.padding, self.dilation, self.layout, self.result, self.groups
+            self.image, self.kernel, *window, self.layout, self.result, self.groups, self.relative_error
         )
 
     def finished(self, total: Expr, at: Sequence[Expr]) -> Expr:

@@ -28,6 +28,13 @@ CASES = {
     "NCHW8c": case(16, (10, 7), 48, (3, 3), 1, 1, layout="NCHW8c"),
     "NCHW16c, variable weights": case(16, (6, 6), 32, (3, 3), 1, 1, layout="NCHW16c", constant=False),
 }
+
+
+def accepting(name: str, relative_error: float | None) -> Args:
+    """Give the arguments of a case whose user accepts an error."""
+    return *CASES[name], "", relative_error
+
+
 UNFIT = {
     "stride": case(16, (9, 9), 32, (3, 3), 2, 1),
     "dilation": case(16, (9, 9), 32, (3, 3), 1, 2, 2),
@@ -82,7 +89,20 @@ def test_blocks_are_as_even_as_they_can_be(most: int, is_turned: bool, expected:
     assert Blocking.of(shape, 4, most) == expected
 
 
-def test_tiles_of_six_are_too_inexact_for_the_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("error", "outputs"), [(None, [4, 2]), (3e-5, [4, 2]), (1e-4, [4, 2, 6])])
+def test_tiles_of_six_are_for_those_who_accept_their_error(
+    monkeypatch: pytest.MonkeyPatch, error: float | None, outputs: list[int]
+) -> None:
+    """Their bound with 16 channels is 4.5e-5."""
     only(monkeypatch, conv2d_winograd.plan)
-    outputs = task.create("conv2d", CASES["whole tiles"]).config_space.fragments["winograd_outputs"]
-    assert [e.val for e in outputs.entities] == [4, 2]
+    found = task.create("conv2d", accepting("whole tiles", error)).config_space.fragments["winograd_outputs"]
+    assert [e.val for e in found.entities] == outputs
+
+
+@pytest.mark.parametrize("name", ["whole tiles", "odd sizes", "wide padding", "odd batch", "NHWC", "NCHW16c"])
+def test_tiles_of_six_give_the_right_result(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    only(monkeypatch, conv2d_winograd.plan)
+    monkeypatch.setattr(conv2d_winograd, "OUTPUTS", (6,))
+    tuned = task.create("conv2d", accepting(name, 1e-4), threads=2)
+    for number, config in enumerate(configs_of(tuned, 1)):
+        assert_right(tuned, config, threads=1 + number % 2)
