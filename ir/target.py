@@ -9,6 +9,7 @@ from .errors import TargetError
 from .gpu import GPUS, Gpu
 
 KINDS = ("llvm", "c", "cuda")
+WIDTHS = (64, 128, 256, 512, 1024, 2048)  # bits of vector registers
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Target:
     def parse(cls, text: str | Target) -> Target:
         """Read `llvm -mcpu=skylake-avx512 -mattr=+avx512vnni -mtriple=... -vector-width=512` or `cuda -arch=sm_90a`.
 
-        Raises TargetError for an unknown kind, option or architecture, and for an architecture of anything but a GPU.
+        Raises TargetError for an unknown kind, option or architecture, for widths and numbers of registers that there
+        are not, and for an architecture of anything but a GPU.
         """
         if isinstance(text, Target):
             return text
@@ -70,12 +72,26 @@ def _arch(name: str) -> str:
     return name
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{number} is less than 1")
+    return number
+
+
+def _bits(text: str) -> int:
+    number = _positive(text)
+    if number not in WIDTHS:
+        raise ValueError(f"vectors have {', '.join(map(str, WIDTHS))} bits")
+    return number
+
+
 _OPTIONS = {
     "mtriple": ("triple", str),
     "mcpu": ("cpu", str),
     "mattr": ("features", str),
-    "vector-width": ("vector_bits", int),
-    "registers": ("registers", int),
+    "vector-width": ("vector_bits", _bits),
+    "registers": ("registers", _positive),
     "arch": ("arch", _arch),
 }
 
@@ -89,4 +105,6 @@ def _option(text: str, word: str) -> tuple[str, str | int]:
     try:
         return field, convert(value)
     except ValueError as error:
-        raise TargetError("target", f"{word!r}: {error}", advice=f"a number, as in -{flag}=512") from None
+        raise TargetError(
+            "target", f"{word!r}: {error}", advice="a number, as in -vector-width=512 -registers=32"
+        ) from None

@@ -15,6 +15,7 @@ from llvmlite import binding as llvm
 from ..codegen.llvm.features import CPUS_WITH, has, switched
 from ..ir.errors import TargetError
 from ..ir.target import Target
+from .llvm_names import refuse_unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def resolve(target: str | Target) -> Target:
     A target with a triple or a processor of its own is not this machine: its features stay as they are, and blank
     vector fields become those that every processor of the architecture has.  A GPU that is not named is this machine's,
     else one of the default architecture.
+    Raises TargetError for a triple, processor or feature of which LLVM knows nothing.
     """
     asked = Target.parse(target)
     if asked.kind == "cuda":
@@ -70,6 +72,8 @@ def resolve(target: str | Target) -> Target:
         return asked
     host = host_target()
     elsewhere = asked.triple not in ("", host.triple) or asked.cpu not in ("", host.cpu)
+    if elsewhere or asked.features not in ("", host.features):
+        refuse_unknown(asked.triple or host.triple, asked.cpu, asked.features)
     if not elsewhere:
         return replace(
             asked,

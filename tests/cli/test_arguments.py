@@ -38,7 +38,7 @@ def test_a_misspelt_word_brings_up_the_nearest_in_its_own_spelling() -> None:
     assert near("zzz", ["resnet18.C6"], "otherwise") == "otherwise"
 
 
-USAGE = [  # words, what is wrong, what is advised
+USAGE = [  # words (~ is a space within one), what is wrong, what is advised
     ("conv3d", "there is no operator or command 'conv3d'", "conv2d"),
     ("frobnicate", "there is no operator or command 'frobnicate'", "one of conv2d, conv2d_transpose"),
     ("conv2d", "one of the arguments --layer --shape is required", "autotune conv2d --help"),
@@ -64,7 +64,11 @@ USAGE = [  # words, what is wrong, what is advised
     ("conv2d --layer resnet18.C6 --relative-error some", "'some' is not a number above 0", "--help"),
     ("conv2d --layer resnet18.C6 --relative-error 1e-6", "direct evaluation may be off by 3.3e-05", "or more"),
     ("conv2d --layer resnet18.C6 --relative-error 1e-4 --dtype int8", "of int32, which are exact", "None"),
-    ("conv2d --layer resnet18.C6 --relative-error 1e-4 --target cuda --device emulate", "no schedule for a GPU", "cess"),
+    (
+        "conv2d --layer resnet18.C6 --relative-error 1e-4 --target cuda --device emulate",
+        "no schedule for a GPU",
+        "cess",
+    ),
     ("matmul --shape 8,8,8 --relative-error 1e-4", "there is no flag --relative-error", "--help"),
     ("matmul --shape 8,8,8 --time soon", "'soon' is no duration", "--help"),
     ("matmul --shape 8,8,8 --trials 0", "'0' is not an integer of at least 1", "--help"),
@@ -85,6 +89,18 @@ USAGE = [  # words, what is wrong, what is advised
     ("matmul --shape 8,8,8 --target cuda --device emulate --threads 2", "--threads is for processors", "no --threads"),
     ("matmul --shape 8,8,8 --target cuda --device gpu --build-only -o b", "--build-only runs none", "measure"),
     ("matmul --shape 8,8,8 --target lvm", "unknown kind in 'lvm'", "--help"),
+    ("matmul --shape 8,8,8 --target llvm~-vector-width=100", "vectors have 64, 128, 256, 512", "--help"),
+    ("matmul --shape 8,8,8 --target llvm~-registers=0", "0 is less than 1; a number, as in", "--help"),
+    (
+        "matmul --shape 8,8,8 --target llvm~-mtriple=x86_64-linux~-mcpu=znver44",
+        "-mcpu=znver44 is no processor that LLVM knows",
+        "znver4",
+    ),
+    (
+        "matmul --shape 8,8,8 --target llvm~-mtriple=x86_64-linux~-mattr=+avx5l2f",
+        "+avx5l2f in -mattr is no feature",
+        "avx512f",
+    ),
     ("matmul --shape 8,8,8 --json /nowhere/a.json", "/nowhere/a.json cannot be written", "--json"),
     ("records exprt", "invalid choice: 'exprt'", "--help"),
     ("records export", "required: key", "--help"),
@@ -113,7 +129,7 @@ def test_a_wrong_command_line_gives_one_message_and_status_2(
     words: str, fact: str, advice: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
-        status = main(words.split())
+        status = main([word.replace("~", " ") for word in words.split()])
     except SystemExit as left:  # argparse's own refusals
         status = left.code
     said = capsys.readouterr()

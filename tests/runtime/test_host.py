@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tilewright.codegen.llvm.features import has
+from tilewright.ir.errors import TargetError
 from tilewright.ir.target import Target
 from tilewright.runtime.cuda import availability
 from tilewright.runtime.cuda.architecture import DEFAULT_ARCH, fullest
@@ -49,6 +51,25 @@ def test_what_is_given_stays() -> None:
 def test_other_processors_get_the_vectors_they_have(text: str, bits: int, registers: int) -> None:
     target = resolve(text)
     assert (target.vector_bits, target.registers, target.features) == (bits, registers, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "fact", "advice"),
+    [
+        ("llvm -mcpu=nonsense", "-mcpu=nonsense is no processor that LLVM knows for", "generic, "),
+        ("llvm -mtriple=x86_64-linux-gnu -mcpu=znver44", "-mcpu=znver44 is no processor", "znver4"),
+        ("llvm -mtriple=aarch64-linux-gnu -mcpu=haswell", "no processor that LLVM knows for aarch64", "cortex-a72, "),
+        ("llvm -mtriple=x86_64-linux-gnu -mattr=+avx5l2f", "+avx5l2f in -mattr is no feature", "avx512f"),
+        ("llvm -mtriple=x86_64-linux-gnu -mattr=avx2", "avx2 in -mattr has no sign", "+avx2 or -avx2"),
+        ("llvm -mattr=+nonsense", "+nonsense in -mattr is no feature that LLVM knows for", "sse2, "),
+        ("llvm -mtriple=x86-64-linux", "-mtriple=x86-64-linux begins with no architecture", "x86_64, "),
+        ("llvm -mtriple=foo", "-mtriple=foo begins with no architecture that LLVM knows", "aarch64, "),
+    ],
+)
+def test_names_that_llvm_does_not_know_are_refused(text: str, fact: str, advice: str) -> None:
+    with pytest.raises(TargetError, match=re.escape(fact)) as refused:
+        resolve(text)
+    assert advice in f"{refused.value.advice}, "
 
 
 def test_a_gpu_that_is_not_named_is_this_machines_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
