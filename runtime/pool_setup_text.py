@@ -228,27 +228,55 @@ stop:
   ret i32 %all
 }
 
-; moves a spread worker, if it has started, to any processor but the one that the calling thread runs on
-define internal void @tilewright.move_away(ptr %thread_at) {
+; keeps a spread worker that sleeps, or waits on processor `cpu` itself, away from that, where the calling thread runs;
+; gives back the one that it was kept away from so far
+define internal void @tilewright.keep_away(ptr %pool, i64 %slot, i32 %cpu) {
 entry:
-  %allowed = alloca [128 x i8], align 8
+  %mask = alloca [128 x i8], align 8
+  %away_at = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 5
+  %away = load i32, ptr %away_at
+  %mark = add i32 %cpu, 1
+  %known = icmp eq i32 %away, %mark
+  br i1 %known, label %done, label %where
+where:
+  %sleeping = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 1
+  %place_at = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 3
+  %thread_at = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 4
+  %asleep = load atomic i32, ptr %sleeping monotonic, align 4
+  %place = load atomic i32, ptr %place_at monotonic, align 4
   %thread = load atomic i64, ptr %thread_at acquire, align 8
-  %there = icmp ne i64 %thread, 0
   %mode = load i32, ptr @tilewright.placement
+  %sleeps = icmp ne i32 %asleep, 0
+  %here = icmp eq i32 %place, %cpu
+  %risky = or i1 %sleeps, %here
+  %started = icmp ne i64 %thread, 0
   %spread = icmp eq i32 %mode, 1
-  %may = and i1 %there, %spread
-  br i1 %may, label %ask, label %done
+  %numbered = icmp ult i32 %cpu, 1024
+  %movable = and i1 %started, %spread
+  %sensible = and i1 %risky, %numbered
+  %must = and i1 %movable, %sensible
+  br i1 %must, label %ask, label %done
 ask:
-  call void @llvm.memset.p0.i64(ptr %allowed, i8 0, i64 128, i1 false)
-  %answer = call i32 @sched_getaffinity(i32 0, i64 128, ptr %allowed)
-  %known = icmp sge i32 %answer, 0
-  %cpu = call i32 @sched_getcpu()
-  %seen = icmp ult i32 %cpu, 1024
-  %both = and i1 %known, %seen
-  br i1 %both, label %change, label %done
-change:
+  %failed = call i32 @pthread_getaffinity_np(i64 %thread, i64 128, ptr %mask)
+  %told = icmp eq i32 %failed, 0
+  br i1 %told, label %known_mask, label %done
+known_mask:
+  %some = icmp ne i32 %away, 0
+  br i1 %some, label %give_back, label %take
+give_back:
+  %last = sub i32 %away, 1
+  %old_index = lshr i32 %last, 3
+  %old_at = getelementptr i8, ptr %mask, i32 %old_index
+  %old_bits = load i8, ptr %old_at
+  %old_low = and i32 %last, 7
+  %old_shift = trunc i32 %old_low to i8
+  %old_bit = shl i8 1, %old_shift
+  %whole = or i8 %old_bits, %old_bit
+  store i8 %whole, ptr %old_at
+  br label %take
+take:
   %index = lshr i32 %cpu, 3
-  %at = getelementptr i8, ptr %allowed, i32 %index
+  %at = getelementptr i8, ptr %mask, i32 %index
   %bits = load i8, ptr %at
   %low = and i32 %cpu, 7
   %shift = trunc i32 %low to i8
@@ -256,7 +284,13 @@ change:
   %others = xor i8 %bit, -1
   %rest = and i8 %bits, %others
   store i8 %rest, ptr %at
-  call i32 @pthread_setaffinity_np(i64 %thread, i64 128, ptr %allowed)  ; refused where none is left
+  %taken = icmp ne i8 %rest, %bits
+  br i1 %taken, label %change, label %done
+change:
+  %refused = call i32 @pthread_setaffinity_np(i64 %thread, i64 128, ptr %mask)  ; where none is left
+  %moved = icmp eq i32 %refused, 0
+  %now = select i1 %moved, i32 %mark, i32 %away
+  store i32 %now, ptr %away_at
   br label %done
 done:
   ret void

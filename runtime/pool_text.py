@@ -15,6 +15,8 @@ itself and waits until no part is pending.  Workers and caller both spin for a b
 A part is claimed by its ticket, and only once: a worker that has no processor, or is still waking up, loses its part to
 the caller, which never waits for anybody who has not begun.  A worker without a claim never looks at the job, so the
 fields of a job are stable while anybody reads them.
+Systems wake threads where their waker runs, or pack them onto few processors, and a caller never lets its own go:
+spread workers are kept away from it.
 A sleeper announces itself before it looks at its word a last time, and a waker writes the word before it looks for
 sleepers, both sequentially consistent: a wake-up cannot be lost.
 
@@ -78,9 +80,10 @@ define void @tilewright_set_grain(i64 %grain) { ret void }
 
 
 _STATE = """
-; 0 ticket, 1 sleeping, 2 claim: the ticket, or its complement once the part is claimed, 3 parts that it has lost since
-; it had one, 4 its thread; two cache lines, so that neighbours are not fetched in pairs
-%mailbox = type { i32, i32, i32, i32, i64, [104 x i8] }
+; 0 ticket, 1 sleeping, 2 claim: the ticket, or its complement once the part is claimed, 3 where it was when it began to
+; wait, 4 its thread, 5 one more than the processor that it is kept away from; two cache lines, so that neighbours are
+; not fetched in pairs
+%mailbox = type { i32, i32, i32, i32, i64, i32, [100 x i8] }
 ; 0 lock | 2 pending, 3 caller sleeping | 5 next | 7 body, 8 env, 9 count, 10 grain, 11 parts, 12 status,
 ; 13 started, 14 caller's cpu | 16 mailboxes
 %pool = type { i32, [124 x i8], i32, i32, [120 x i8], i64, [120 x i8], ptr, ptr, i64, i64, i32, i32, i32, i32, \
@@ -102,6 +105,7 @@ declare i32 @pthread_once(ptr, ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
 declare i64 @pthread_self()
+declare i32 @pthread_getaffinity_np(i64, i64, ptr)
 declare i32 @pthread_setaffinity_np(i64, i64, ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sigfillset(ptr)
@@ -119,7 +123,6 @@ declare i64 @strtol(ptr, ptr, i32)
 declare i32 @clock_gettime(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare i8 @llvm.ctpop.i8(i8)
-declare i32 @llvm.ctpop.i32(i32)
 declare i64 @llvm.smin.i64(i64, i64)
 declare i32 @llvm.smin.i32(i32, i32)
 declare i32 @llvm.smax.i32(i32, i32)
@@ -138,7 +141,7 @@ entry:
   %claim = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 2
   %pending = getelementptr %pool, ptr %pool, i64 0, i32 2
   %caller_sleeping = getelementptr %pool, ptr %pool, i64 0, i32 3
-  %lost = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 3
+  %place = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 3
   %thread = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %slot, i32 4
   call void @tilewright.place(ptr %pool, i64 %number)
   %self = call i64 @pthread_self()
@@ -146,11 +149,12 @@ entry:
   br label %wait
 wait:
   %seen = phi i32 [0, %entry], [%new, %again]
+  %cpu = call i32 @sched_getcpu()
+  store atomic i32 %cpu, ptr %place monotonic, align 4
   %new = call i32 @tilewright.wait_while(ptr %ticket, i32 %seen, ptr %sleeping)
   %mine = call i1 @tilewright.claim(ptr %claim, i32 %new)
   br i1 %mine, label %run, label %again
 run:
-  store atomic i32 0, ptr %lost monotonic, align 4
   call void @tilewright.run_part(ptr %pool, i32 %part)
   %before = atomicrmw sub ptr %pending, i32 1 seq_cst
   %last = icmp eq i32 %before, 1
@@ -235,8 +239,7 @@ define internal i1 @tilewright.claim(ptr %claim, i32 %ticket) {
   ret i1 %mine
 }
 
-; runs the parts of the first workers that have not begun; one that has lost 64 parts in a row, 128, 256 ... is moved to
-; another processor: it may be waiting for that of the caller, who never lets it go
+; runs the parts of the first workers that have not begun
 define internal void @tilewright.take_back(ptr %pool, i64 %workers) {
 entry:
   %pending = getelementptr %pool, ptr %pool, i64 0, i32 2
@@ -257,18 +260,6 @@ run:
   %part = trunc i64 %i1 to i32
   call void @tilewright.run_part(ptr %pool, i32 %part)
   atomicrmw sub ptr %pending, i32 1 acq_rel
-  %lost_at = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 3
-  %before = load atomic i32, ptr %lost_at monotonic, align 4
-  %lost = add i32 %before, 1
-  store atomic i32 %lost, ptr %lost_at monotonic, align 4
-  %often = icmp ugt i32 %lost, 63
-  %bits = call i32 @llvm.ctpop.i32(i32 %lost)
-  %power = icmp eq i32 %bits, 1
-  %stuck = and i1 %often, %power
-  br i1 %stuck, label %move, label %next
-move:
-  %thread_at = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 4
-  call void @tilewright.move_away(ptr %thread_at)
   br label %next
 next:
   %more = icmp ult i64 %i1, %workers
@@ -383,6 +374,7 @@ publish:
   store i32 0, ptr %status_at
   store atomic i32 %others, ptr %pending release, align 4
   %last = zext i32 %others to i64
+  %cpu = call i32 @sched_getcpu()
   br label %post
 post:
   %i = phi i64 [0, %publish], [%i1, %posted]
@@ -390,6 +382,7 @@ post:
   %sleeping = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 1
   %claim = getelementptr %pool, ptr %pool, i64 0, i32 16, i64 %i, i32 2
   %before = load atomic i32, ptr %ticket monotonic, align 4
+  call void @tilewright.keep_away(ptr %pool, i64 %i, i32 %cpu)
   %number = add i32 %before, 1
   store atomic i32 %number, ptr %claim monotonic, align 4
   atomicrmw add ptr %ticket, i32 1 seq_cst

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,6 +207,33 @@ def test_the_caller_does_the_parts_of_workers_that_never_begin() -> None:
     for count in range(1, 6):
         assert functions["tilewright_call"](code.addresses["increment__packed"], argv, 4) == 0
         assert (array == count).all()
+
+
+def test_a_sleeping_worker_is_woken_elsewhere_than_on_its_callers_processor() -> None:
+    kernel, array = increment(), np.zeros(100, np.int32)
+    allowed = os.sched_getaffinity(0)
+    pid = os.fork()
+    if pid == 0:
+        ok = False
+        try:
+            ok = _workers_are_kept_away(lambda: kernel(array, threads=2), allowed)
+        finally:
+            os._exit(0 if ok else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def _workers_are_kept_away(call: Callable[[], object], allowed: set[int]) -> bool:
+    pool.set_spin_us(0)
+    call()
+    (worker,) = (int(t) for t in os.listdir("/proc/self/task") if int(t) != os.getpid())
+    for processor in (*allowed, *allowed):
+        os.sched_setaffinity(0, {processor})
+        while Path(f"/proc/self/task/{worker}/stat").read_text().rsplit(")")[1].split()[0] != "S":
+            time.sleep(0.001)
+        call()
+        if os.sched_getaffinity(worker) != (allowed - {processor} or allowed):
+            return False
+    return True
 
 
 def test_a_child_forked_during_a_loop_can_run_loops() -> None:
