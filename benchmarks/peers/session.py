@@ -14,6 +14,7 @@ from .figures import Row
 from .libraries import Builder
 from .operations import Workload
 from .process import Process
+from .processors import Processors
 from .report import Circumstances, revision
 from .turns import Pace, measure
 
@@ -32,6 +33,7 @@ class Session:
         self.threads, self.ours, self.first = threads, tuple(ours), first
         self.builders = {name: _builder(name, folder, threads, database) for name in ours}
         self.processes = [Process(name, threads, folder / name, first) for name in (*ours, *peers, LIMIT)]
+        self.processors = Processors(threads, folder, first)
         self.machine = next(iter(self.builders.values())).machine() if self.builders else ""
 
     def measure(self, workloads: Sequence[Workload], pace: Pace) -> tuple[list[Row], Circumstances]:
@@ -47,7 +49,9 @@ class Session:
     def row(self, workload: Workload, pace: Pace) -> Row:
         """Build our kernels for a workload, and measure them beside the others."""
         built = {name: builder.build(workload) for name, builder in self.builders.items()}
-        entries = measure(workload, [process for process in self.processes if process.present], pace)
+        entries = measure(
+            workload, [process for process in self.processes if process.present], pace, self.processors.whole
+        )
         for name, result in built.items():
             entries[name].note = "; ".join(filter(None, (result.note, entries[name].note)))
             entries[name].build_s = result.build_s
@@ -64,7 +68,7 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End all processes."""
-        for each in (*self.processes, *self.builders.values()):
+        for each in (*self.processes, self.processors, *self.builders.values()):
             each.close()
 
 

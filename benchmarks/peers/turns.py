@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter, sleep
 from typing import Protocol
@@ -13,6 +13,7 @@ from .operations import Workload
 from .reference import reference
 
 PAUSE_S = 5e-3  # before each batch: the last one's threads stop spinning
+PATIENCE_S = 50e-3  # between looks at a machine that gives less than its processors
 LEAST_ROUNDS = 3
 
 
@@ -36,7 +37,7 @@ class Pace:
 
     rounds   batches of each competitor
     batch_s  seconds of a batch, about; a longer call is a batch of its own
-    most_s   seconds for all rounds of a workload: fewer rounds where they do not fit, but three
+    most_s   seconds for all rounds of a workload, and for waiting: fewer rounds where they do not fit, but three
     seed     of the operands
     """
 
@@ -66,10 +67,14 @@ class Entry:
     build_s: float = 0.0
 
 
-def measure(workload: Workload, runners: Sequence[Runner], pace: Pace) -> dict[str, Entry]:
+def measure(
+    workload: Workload, runners: Sequence[Runner], pace: Pace, whole: Callable[[], bool] = lambda: True
+) -> dict[str, Entry]:
     """Give each runner's times on a workload; those whose result is wrong are not timed.
 
     The order turns by one each round, so that none always follows the same one.
+    whole  tells whether the machine now gives each thread a processor: rounds before and after which it does count,
+           all of them only where those are fewer than three
     """
     entries = {runner.name: Entry() for runner in runners}
     expected = reference(workload.operation, random_inputs(workload.operation, pace.seed))
@@ -87,21 +92,49 @@ def measure(workload: Workload, runners: Sequence[Runner], pace: Pace) -> dict[s
                     racing.append(runner)
                 else:
                     entry.note = f"wrong: {entry.error:.3g} times the allowed error"
-    _race(racing, entries, pace)
+    _race(racing, entries, pace, whole)
     return entries
 
 
-def _race(racing: list[Runner], entries: dict[str, Entry], pace: Pace) -> None:
-    begin = perf_counter()
-    for number in range(pace.rounds):
-        if number >= LEAST_ROUNDS and perf_counter() - begin > pace.most_s:
-            return
-        first = number % max(1, len(racing))
-        for runner in [*racing[first:], *racing[:first]]:
-            sleep(PAUSE_S)
-            match runner.run():
-                case Sample(seconds):
-                    entries[runner.name].seconds.append(seconds)
-                case Refused(why):
-                    entries[runner.name].note = why
-        racing = [runner for runner in racing if len(entries[runner.name].seconds) == number + 1]
+def _race(racing: list[Runner], entries: dict[str, Entry], pace: Pace, whole: Callable[[], bool]) -> None:
+    undisturbed: list[dict[str, float]] = []
+    disturbed: list[dict[str, float]] = []
+    until = perf_counter() + pace.most_s
+    while racing and len(undisturbed) < pace.rounds:
+        number = len(undisturbed) + len(disturbed)
+        if number >= LEAST_ROUNDS and perf_counter() > until:
+            break
+        before = _waited(whole, until)
+        first = number % len(racing)
+        seconds = _round([*racing[first:], *racing[:first]], entries)
+        (undisturbed if before and whole() else disturbed).append(seconds)
+        racing = [runner for runner in racing if runner.name in seconds]
+    enough = len(undisturbed) >= LEAST_ROUNDS
+    for seconds in undisturbed if enough else [*undisturbed, *disturbed]:
+        for name, each in seconds.items():
+            entries[name].seconds.append(each)
+    if disturbed and not enough:
+        for name in disturbed[-1]:
+            entries[name].note = "; ".join(
+                filter(None, (entries[name].note, "the machine gave less than its processors"))
+            )
+
+
+def _round(runners: Sequence[Runner], entries: dict[str, Entry]) -> dict[str, float]:
+    """Give the seconds of a batch of each; note why there are none."""
+    seconds = {}
+    for runner in runners:
+        sleep(PAUSE_S)
+        match runner.run():
+            case Sample(each):
+                seconds[runner.name] = each
+            case Refused(why):
+                entries[runner.name].note = why
+    return seconds
+
+
+def _waited(whole: Callable[[], bool], until: float) -> bool:
+    """Wait for the machine; tell whether it is whole."""
+    while not (is_whole := whole()) and perf_counter() < until:
+        sleep(PATIENCE_S)
+    return is_whole

@@ -70,6 +70,27 @@ def test_workloads_over_their_time_have_three_rounds() -> None:
     assert len(entries["a"].seconds) == 3
 
 
+def test_rounds_in_which_the_machine_gave_less_do_not_count() -> None:
+    whole = iter([False, True, True] + [True, False] + [True, True] * 2)  # waits once; the second round is spoilt
+    entries = turns.measure(
+        PRODUCT, [StandIn("a", [1.0, 9.0, 2.0, 3.0], [])], turns.Pace(rounds=3), lambda: next(whole)
+    )
+    assert entries["a"].seconds == [1.0, 2.0, 3.0] and entries["a"].note == ""
+
+
+def test_where_the_machine_always_gives_less_three_rounds_count() -> None:
+    entries = turns.measure(PRODUCT, [StandIn("a", [1.0] * 9, [])], turns.Pace(rounds=9, most_s=0), lambda: False)
+    assert len(entries["a"].seconds) == 3 and entries["a"].note == "the machine gave less than its processors"
+
+
+def test_a_loop_that_takes_twice_its_least_lacks_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    processors = part("processors")
+    loop = StandIn("limit", [1.1, 1.0, 1.2, 2.0, 1.4], [])
+    monkeypatch.setattr(processors, "Process", lambda *arguments: loop)
+    gauge = processors.Processors(2, Path(), first=False)
+    assert [gauge.whole() for _ in range(5)] == [True, True, True, False, True]
+
+
 @pytest.fixture
 def four_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of 9, 1, 2, 3 ns with 3, 1, 1, 0 interruptions, each half of the time without a processor."""
