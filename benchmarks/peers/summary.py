@@ -27,6 +27,7 @@ TUNED, UNTUNED = OURS[:2]
 WIDTH = 120  # of a line of text
 NEAR = 1.03  # leads below are named
 NAMED = 4  # leads at most, but for those below 1
+SCALED_S = 50e-6  # with one thread: shorter calls are not compared with those of several
 NO_RECORD = "default schedule"  # in the note of a tuned kernel that nobody tuned
 TITLES = {  # of families whose names do not say it
     "resnet18": "ResNet-18, C1 to C12",
@@ -45,7 +46,10 @@ TITLES = {  # of families whose names do not say it
     "batch_matmul": "batches of products",
     "memory": "softmax, layer_norm, reductions, elementwise",
     "fused": "with bias, residual, activation",
+    "nhwc": "layers of ResNet and MobileNetV2 in NHWC",
     "int8": "u8 by s8, requantized: products, C1 to C12",
+    "int8_layers": "u8 by s8, requantized: layers of networks, skinny and odd products",
+    "int8_batch_matmul": "u8 by s8: batches of products",
 }
 README_ROWS = {  # what stands on the first page, and its families
     "convolutions of ResNet-18 / ResNet-50 / MobileNetV2": ("resnet18", "resnet50", "mobilenetv2"),
@@ -119,6 +123,15 @@ def leads(rows: Sequence[Row], ours: str = UNTUNED) -> str:
     return f"{mean:.2f} ({', '.join(f'{name} {lead:.2f}' for lead, name in near)})"
 
 
+def scaling(alone: Sequence[Row], together: Sequence[Row]) -> str:
+    """Give how many times as fast several threads are, of all but short calls: geometric mean, and the least."""
+    single = {row.workload.name: row.seconds(UNTUNED) for row in alone}
+    pairs = ((single.get(row.workload.name), row.seconds(UNTUNED), row.workload.name) for row in together)
+    ratios = sorted((one / many, name) for one, many, name in pairs if one and many and one > SCALED_S)
+    mean = geometric_mean(ratio for ratio, _ in ratios)
+    return f"{mean:.2f} ({ratios[0][1]} {ratios[0][0]:.2f})" if mean else ""
+
+
 def gain(rows: Sequence[Row]) -> str:
     """Give the geometric mean of what tuning gains over default schedules, and the most."""
     searched = [row for row in rows if TUNED in row.entries and NO_RECORD not in row.entries[TUNED].note]
@@ -131,13 +144,14 @@ def gain(rows: Sequence[Row]) -> str:
 def measurements(results: Results) -> str:
     """Give the table of all families."""
     counts = results.threads
-    head = ["workloads", "", *(_threads(n) for n in counts)]
+    head = ["workloads", "", *(_threads(n) for n in counts), *(f"{_threads(n)} over {counts[0]}" for n in counts[1:])]
     lines = [_line(head), _line(["---"] * len(head))]
     for name in results.families():
         members = [results.rows.get((name, n), ()) for n in counts]
         most = max(map(len, members))
         cells = (leads(rows) + (f"; {len(rows)} of them" if 0 < len(rows) < most else "") for rows in members)
-        lines.append(_line([TITLES.get(name, name), str(most), *cells]))
+        gains = (scaling(members[0], rows) for rows in members[1:])
+        lines.append(_line([TITLES.get(name, name), str(most), *cells, *gains]))
     about = f"{'; '.join(results.machines)}; {', '.join(results.versions)}."
     return "\n".join([textwrap.fill(about, WIDTH), "", *lines, *_tuned(results)])
 

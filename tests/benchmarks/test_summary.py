@@ -32,13 +32,20 @@ def test_the_newest_results_count_and_workloads_that_are_gone_do_not(tmp_path: P
         ("resnet18", 2): [0.5],
     }
     text = summary.measurements(found)
-    assert "| ResNet-18, C1 to C12 | 1 | 2.00 (C1 2.00) | 0.50 (C2 0.50) |" in text and "torch 2.13.0" in text
+    assert "| ResNet-18, C1 to C12 | 1 | 2.00 (C1 2.00) | 0.50 (C2 0.50) |  |" in text and "torch 2.13.0" in text
 
 
 def test_tuned_kernels_stand_beside_untuned_ones(tmp_path: Path) -> None:
     result(tmp_path, "2026-01-01", 1, C1={"ours": 1.0, "ours_untuned": 1.5, "torch": 3.0})
     text = summary.measurements(summary.read_results(tmp_path))
     assert "| ResNet-18, C1 to C12 | 1 | 1.50 (at most 1.50, of 1) | 3.00 (C1 3.00) |" in text
+
+
+def test_what_several_threads_gain_is_that_of_longer_calls(tmp_path: Path) -> None:
+    result(tmp_path, "2026-01-01", 1, C1={"ours_untuned": 2e-4}, C2={"ours_untuned": 4e-4}, C3={"ours_untuned": 4e-5})
+    result(tmp_path, "2026-01-01", 2, C1={"ours_untuned": 2e-4}, C2={"ours_untuned": 1e-4}, C3={"ours_untuned": 1e-3})
+    text = summary.measurements(summary.read_results(tmp_path))
+    assert "| 2 threads over 1 |" in text and text.endswith("| 2.00 (C1 1.00) |")
 
 
 def test_every_lead_below_one_is_named() -> None:
