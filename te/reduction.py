@@ -1,4 +1,7 @@
-"""Evaluating a reduction: chunks of its domain at once, in order, accumulated in the declared data type."""
+"""Evaluating a reduction: chunks of its domain at once, in order, accumulated in the declared data type.
+
+Sums of products whose order does not show are products of matrices.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import numpy as np
 from ..ir import expr as e
 from ..ir.dtype import STORAGE_ONLY
 from .axis import Axis
+from .contraction import contracted, factors, room
 from .grid import Grid, Run
 from .machine import Array, Machine
 from .nodes import Reduce, Reducer, is_unconditional
@@ -46,11 +50,16 @@ class Reduction:
 
     def values(self) -> list[Array]:
         """Give the results, one array per component."""
-        ufunc = self._ufunc()
+        ufunc, pair = self._ufunc(), factors(self.reduce, self.machine.wide)
         running = self._start()
-        for env, inner in self._chunks():
+        points = room(pair, self.extents, self.env) if pair else CHUNK // max(1, math.prod(self.extents))
+        for env, inner in self._chunks(max(1, points)):
             grid = self.grid(len(self.extents) + len(inner), {**self.env, **env})
-            if ufunc is not None:
+            if pair is not None:
+                a, b = map(grid.value, pair)
+                total = contracted(a, b, len(self.extents), inner)
+                np.add(running[0], total, out=running[0], casting="unsafe")
+            elif ufunc is not None:
                 running = [self._accumulated(ufunc, running[0], grid, inner)]
             else:
                 running = self._folded(running, grid, inner)
@@ -73,14 +82,13 @@ class Reduction:
         given = self.reduce.init or self.reduce.reducer.identity
         return [np.array(np.broadcast_to(grid.value(x), self.extents)) for x in given]
 
-    def _chunks(self) -> Iterator[tuple[dict[e.Var, Any], tuple[int, ...]]]:
-        """Give what the reduction's variables stand for, chunk by chunk in order, and the chunk's extents."""
+    def _chunks(self, points: int) -> Iterator[tuple[dict[e.Var, Any], tuple[int, ...]]]:
+        """Give what the reduction's variables stand for, `points` at most at once and in order, and the extents."""
         axes = [(axis, self._bounds(axis)) for axis in self.reduce.axes]
-        room = max(1, CHUNK // max(1, math.prod(self.extents)))
         pieces: list[list[tuple[int, int]]] = []  # per axis, innermost first: (first value, count)
         for _, (start, extent) in reversed(axes):
-            size = min(extent, room)
-            room = room // size if size == extent and size > 0 else 1
+            size = min(extent, points)
+            points = points // size if size == extent and size > 0 else 1
             pieces.append([(at, min(size, start + extent - at)) for at in range(start, start + extent, max(1, size))])
         for chosen in itertools.product(*reversed(pieces)):
             env: dict[e.Var, Any] = {}
