@@ -48,6 +48,8 @@ INTRINSICS = {
         # C[l] += sum over r < 4 of A[r] * B[4 * l + r], for l < lanes: (Address C, Address A, Address B, lanes)
         Intrinsic("dot4_u8s8_i32", 4, Effect.WRITES),  # C int32, A uint8, B int8, gap-free from the addresses on
         Intrinsic("dot4_s8s8_i32", 4, Effect.WRITES),
+        # The same of A[a_step * l + r] * B[b_step * l + r]: (Address C, Address A, Address B, a_step, b_step, lanes)
+        Intrinsic("dot4_strided_u8s8_i32", 6, Effect.WRITES),
         # Threads of a GPU block.
         Intrinsic("barrier", 0, Effect.WRITES),  # all threads of the block
         Intrinsic("warp_barrier", 0, Effect.WRITES),

@@ -35,7 +35,7 @@ INFIX: dict[type, tuple[str, int]] = {
 PREFIX: dict[type, str] = {e.Min: "min", e.Max: "max", e.Select: "select", e.IfThenElse: "if_then_else"}
 FIXED_RESULT: dict[str, DType] = {  # intrinsics whose result type does not follow from their first argument's
     "isnan": boolean, "isinf": boolean, "isfinite": boolean,
-    "prefetch": int32, "dot4_u8s8_i32": int32, "dot4_s8s8_i32": int32,
+    "prefetch": int32, "dot4_u8s8_i32": int32, "dot4_s8s8_i32": int32, "dot4_strided_u8s8_i32": int32,
     "to_tf32": uint32, "load_word": uint32, "dp4a_s8s8": int32, "dp4a_u8s8": int32,
     **dict.fromkeys((*LDMATRIX, *(f"mma_{name}" for name in MMA)), int32),
 }  # fmt: skip

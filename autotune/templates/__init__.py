@@ -5,7 +5,7 @@ from .conv2d_transpose import conv2d_transpose
 from .depthwise import depthwise_conv2d
 from .generic import generic
 from .matmul import batch_matmul, dense, matmul
-from .quantized import qconv2d, qmatmul
+from .quantized import qconv2d, qdepthwise_conv2d, qmatmul
 from .rows import elementwise, layer_norm, reduction, softmax
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "layer_norm",
     "matmul",
     "qconv2d",
+    "qdepthwise_conv2d",
     "qmatmul",
     "reduction",
     "softmax",

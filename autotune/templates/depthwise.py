@@ -37,7 +37,7 @@ def depthwise_conv2d(
     Raises TuneError for an epilogue on a GPU.
     """
     form_of_epilogue = EpilogueForm.parse(epilogue)
-    image, kernel = _declare(data, window, layout, dtype)
+    image, kernel = declare_depthwise(data, window, layout, dtype)
     form = {"NCHW": operators.depthwise_conv2d_nchw, "NHWC": operators.depthwise_conv2d_nhwc}.get(
         layout, operators.depthwise_conv2d_NCHWc
     )
@@ -64,9 +64,13 @@ def depthwise_conv2d(
     return s, [*given, out]
 
 
-def _declare(
-    data: tuple[int, int, int, int], window: tuple[int, int], layout: str, dtype: str
+def declare_depthwise(
+    data: tuple[int, int, int, int], window: tuple[int, int], layout: str, dtype: str, of_weights: str = ""
 ) -> tuple[Tensor, Tensor]:
+    """Give image and weights in a layout.  Raises TuneError for channels that are not whole blocks.
+
+    of_weights  their type, that of the image by default
+    """
     batch, channels, height, width = data
     kh, kw = window
     block = block_of(layout)
@@ -79,4 +83,4 @@ def _declare(
     }
     blocked = ((batch, channels // block, height, width, block), (channels // block, 1, kh, kw, 1, block))
     image, kernel = shapes.get(layout, blocked)
-    return te.placeholder(image, dtype, name="data"), te.placeholder(kernel, dtype, name="kernel")
+    return te.placeholder(image, dtype, name="data"), te.placeholder(kernel, of_weights or dtype, name="kernel")

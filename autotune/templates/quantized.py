@@ -10,9 +10,12 @@ from ...te.compute import compute
 from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
 from .conv2d import declare_convolution
-from .cpu import int8_conv2d, int8_gemm
+from .convolution import Convolution
+from .cpu import int8_conv2d, int8_depthwise_columns, int8_depthwise_rows, int8_gemm
+from .cpu.int8_depthwise import DepthwiseRequest
 from .cpu.product import ProductRequest
 from .cpu.request import ConvolutionRequest
+from .depthwise import declare_depthwise
 from .epilogue import Epilogue
 
 
@@ -93,6 +96,47 @@ def qconv2d(
     if plan is None:
         fact = f"{filters[0]} output channels in {groups} groups, layout {layout}"
         raise TuneError("qconv2d", fact, advice="NCHW or NHWC, and groups of whole vectors")
+    cfg.define_estimate(plan.estimate, *plan.estimated)
+    s, out = plan.scheduled()
+    return s, [*given, out]
+
+
+@template("qdepthwise_conv2d")
+def qdepthwise_conv2d(
+    data: tuple[int, int, int, int],
+    window: tuple[int, int],
+    stride: int,
+    padding: int,
+    dilation: int = 1,
+    layout: str = "NCHW",
+    dtype: str = "uint8",
+    out_dtype: str = "uint8",
+    multiplier: float | None = None,
+    bias: bool = False,
+    data_zero: int = 0,
+    zero_point: int = 0,
+    constant_weights: bool = False,
+) -> tuple[Schedule, list[Tensor]]:
+    """Give a tunable depthwise convolution of bytes, one filter of int8 for each channel, requantized.
+
+    data    batch, channels, height, width, whatever the layout
+    window  kernel height and width
+    layout  "NCHW" or "NHWC"; the weights are (C, 1, KH, KW) or (KH, KW, C, 1), as the layout goes
+    The others are as in `qconv2d`.
+    Raises TuneError for a layout in blocks, and on a GPU.
+    """
+    _check_target("qdepthwise_conv2d")
+    image, kernel = declare_depthwise(data, window, layout, dtype, "int8")
+    conv = Convolution.depthwise(image, kernel, stride, padding, dilation, layout)
+    epilogue = _epilogue(data[1], multiplier, bias, zero_point, out_dtype)
+    form = operators.depthwise_conv2d_nchw if conv.is_nchw else operators.depthwise_conv2d_nhwc
+    total = form(_centred(image, data_zero), kernel, stride, padding, dilation, "int32")
+    given = [image, kernel, *epilogue.given]
+    cfg = get_config()
+    cfg.define_meaning([*given, epilogue.requantized(total, 1 if conv.is_nchw else 3)])
+    cfg.add_flop(operators.flops(form(image, kernel, stride, padding, dilation, "int32")))
+    algorithm = int8_depthwise_rows if conv.is_nchw else int8_depthwise_columns
+    plan = algorithm.plan(cfg, DepthwiseRequest(conv, epilogue, data_zero, constant_weights))
     cfg.define_estimate(plan.estimate, *plan.estimated)
     s, out = plan.scheduled()
     return s, [*given, out]

@@ -293,6 +293,14 @@ def quantized_layers() -> Iterator[Named]:
         yield from ((f"{prefix}_{name}", Quantized(known[name])) for name in names.split())
 
 
+def quantized_depthwise() -> Iterator[Named]:
+    """Give depthwise convolutions of bytes: those of MobileNetV2, and EfficientNet-lite0's with 5x5 windows."""
+    for prefix, stages in (("mb2", MOBILENETV2), ("eff", EFFICIENTNET_LITE0)):
+        for name, of in inverted_bottlenecks(stages):
+            if type(of) is Convolution and of.depthwise and (prefix == "mb2" or of.filters[1] == 5):
+                yield f"{prefix}_{name}", Quantized(of)
+
+
 def quantized_batches() -> Iterator[Named]:
     """Give batches of products of bytes, u8 by s8, both variable, whose int32 sums are the result."""
     shapes = ((12, 128, 128, 64), (12, 128, 64, 128), (12, 512, 512, 64), (8, 197, 197, 64))
@@ -319,6 +327,7 @@ FAMILIES = {
     "memory": memory_bound,
     "int8": quantized,
     "int8_layers": quantized_layers,
+    "int8_depthwise": quantized_depthwise,
     "int8_batch_matmul": quantized_batches,
     "fused": fused,
 }

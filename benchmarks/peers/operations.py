@@ -434,6 +434,9 @@ class Quantized:
         """Give the template and its arguments; it rounds as ONNX says."""
         sums = ("uint8", "uint8", self.multiplier, False, 0, 0, True)  # no bias, zeros are 0, weights are constant
         match self.of:
+            case Convolution(depthwise=True) as of:
+                window = (of.filters[1:], of.stride, of.padding, of.dilation, of.layout)
+                return "qdepthwise_conv2d", (of.data, *window, *sums)
             case Convolution() as of:
                 window = (of.stride, of.padding, of.dilation, of.groups, of.layout)
                 return "qconv2d", (of.data, of.filters, *window, *sums)

@@ -14,7 +14,7 @@ from .arithmetic import binary, compare, constant, same_lanes
 from .body import Body
 from .features import has
 from .maths import vector_maths
-from .products import dot_product
+from .products import dot_product, strided_dot_product
 from .types import Value, computed, memory_type, suffix, value_type, vector
 
 Evaluate = Callable[[Body, Expr], Value]
@@ -157,4 +157,5 @@ _SPECIAL: dict[str, Callable[[Body, Any, Evaluate], Value]] = {
     "prefetch": _prefetch,
     "dot4_u8s8_i32": lambda body, expr, _: dot_product(body, expr),
     "dot4_s8s8_i32": lambda body, expr, _: dot_product(body, expr),
+    "dot4_strided_u8s8_i32": lambda body, expr, _: strided_dot_product(body, expr),
 }

@@ -58,10 +58,22 @@ def dot4(signed: bool, lanes: int, target: Target) -> MathsFunction:
     lanes   at least 2
     Sums wrap at 32 bits.
     """
-    symbol = f"@tw.dot4.{'s8s8' if signed else 'u8s8'}.v{lanes}i32"
-    text = _Text()
+    return _function(f"{'s8s8' if signed else 'u8s8'}.v{lanes}i32", "i32", signed, lanes, target)
+
+
+def dot4_by_lane(lanes: int, target: Target) -> MathsFunction:
+    """Give (acc <lanes x i32>, a <4 * lanes x i8>, b <4 * lanes x i8>) -> acc[l] + sum of a[4l + r] * b[4l + r].
+
+    The bytes of `a` are unsigned, those of `b` signed.  Sums wrap at 32 bits.
+    """
+    return _function(f"by_lane.u8s8.v{lanes}i32", f"<{4 * lanes} x i8>", False, lanes, target)
+
+
+def _function(name: str, left: str, signed: bool, lanes: int, target: Target) -> MathsFunction:
+    """Give the function whose left factor has the type `left`: four bytes for all lanes, or for each."""
+    symbol, text = f"@tw.dot4.{name}", _Text(one_word=left == "i32")
     result = _sum(text, signed, lanes, target)
-    head = f"define internal <{lanes} x i32> {symbol}(<{lanes} x i32> %acc, i32 %a, <{4 * lanes} x i8> %b)"
+    head = f"define internal <{lanes} x i32> {symbol}(<{lanes} x i32> %acc, {left} %a, <{4 * lanes} x i8> %b)"
     lines = [f"{head} alwaysinline nounwind {{", *text.lines, f"  ret <{lanes} x i32> {result}", "}"]
     return MathsFunction(symbol, "\n".join(lines) + "\n")
 
@@ -78,10 +90,14 @@ def _sum(text: _Text, signed: bool, lanes: int, target: Target) -> str:
 
 
 class _Text:
-    """Instructions in order; each method adds one or two and gives the name of the value."""
+    """Instructions in order; each method adds one or two and gives the name of the value.
 
-    def __init__(self) -> None:
+    one_word  whether the left factor is four bytes for all lanes
+    """
+
+    def __init__(self, one_word: bool) -> None:
         self.lines: list[str] = []
+        self.one_word = one_word
 
     def emit(self, instruction: str) -> str:
         name = f"%t{len(self.lines)}"
@@ -92,6 +108,13 @@ class _Text:
         """Pick elements from two vectors of `count`; a negative pick leaves an element undefined."""
         kind, mask = f"<{count} x {element}>", ", ".join("i32 poison" if p < 0 else f"i32 {p}" for p in picks)
         return self.emit(f"shufflevector {kind} {first}, {kind} {second}, <{len(picks)} x i32> <{mask}>")
+
+    def left(self, lanes: int, piece: _Piece, moved: bool = False) -> str:
+        """Give the left factor's bytes of a register; `moved` by 128, which makes one kind of them the other."""
+        if self.one_word:
+            return self.splat_bytes(self.emit(f"xor i32 %a, {_HIGH_BITS}") if moved else "%a", piece.width)
+        octets = self.shuffle(4 * lanes, "i8", "%a", "poison", piece.picks(4))
+        return self.emit(f"xor <{4 * piece.width} x i8> {octets}, splat (i8 -128)") if moved else octets
 
     def splat_bytes(self, word: str, lanes: int) -> str:
         """Give the four bytes of a 32-bit number, over and over."""
@@ -124,13 +147,15 @@ def _pieces(lanes: int, registers: tuple[int, ...]) -> list[_Piece]:
     return pieces
 
 
-def _by_registers(text: _Text, lanes: int, registers: tuple[int, ...], step: Callable[[int, str, str], str]) -> str:
-    """Take a step (lanes, acc, b) -> sums in each register, and put the sums together."""
+def _by_registers(
+    text: _Text, lanes: int, registers: tuple[int, ...], step: Callable[[int, _Piece, str, str], str]
+) -> str:
+    """Take a step (all lanes, piece, acc, b) -> sums in each register, and put the sums together."""
     result = "poison"
     for piece in _pieces(lanes, registers):
         acc = text.shuffle(lanes, "i32", "%acc", "poison", piece.picks(1))
         b = text.shuffle(4 * lanes, "i8", "%b", "poison", piece.picks(4))
-        total = step(piece.width, acc, b)
+        total = step(lanes, piece, acc, b)
         spread = [at - piece.start if 0 <= at - piece.start < piece.used else -1 for at in range(lanes)]
         placed = text.shuffle(piece.width, "i32", total, "poison", spread)
         result = text.shuffle(
@@ -139,30 +164,32 @@ def _by_registers(text: _Text, lanes: int, registers: tuple[int, ...], step: Cal
     return result
 
 
-def _by_instruction(text: _Text, instruction: DotInstruction, signed: bool, width: int, acc: str, b: str) -> str:
+def _by_instruction(
+    text: _Text, instruction: DotInstruction, signed: bool, lanes: int, piece: _Piece, acc: str, b: str
+) -> str:
     """Take `a` as it is, or of the other sign: moved by 128, less 128 times the sums of b, which depend on b alone."""
+    width = piece.width
     symbol = instruction.symbols[width]
     if signed == instruction.signed:
-        return _called(text, symbol, width, acc, "%a", b)
-    excess = _called(text, symbol, width, "zeroinitializer", str(_HIGH_BITS), b)
+        return _called(text, symbol, width, acc, text.left(lanes, piece), b)
+    excess = _called(text, symbol, width, "zeroinitializer", text.splat_bytes(str(_HIGH_BITS), width), b)
     less = text.emit(f"sub <{width} x i32> {acc}, {excess}")
-    moved = text.emit(f"xor i32 %a, {_HIGH_BITS}")
-    return _called(text, symbol, width, less, moved, b)
+    return _called(text, symbol, width, less, text.left(lanes, piece, moved=True), b)
 
 
-def _called(text: _Text, symbol: str, width: int, acc: str, word: str, b: str) -> str:
+def _called(text: _Text, symbol: str, width: int, acc: str, a: str, b: str) -> str:
     words, octets = f"<{width} x i32>", f"<{4 * width} x i8>"
-    a = text.splat_bytes(word, width)
     return text.emit(f"call {words} {symbol}({words} {acc}, {octets} {a}, {octets} {b})")
 
 
-def _by_pairs(text: _Text, signed: bool, width: int, acc: str, b: str) -> str:
+def _by_pairs(text: _Text, signed: bool, lanes: int, piece: _Piece, acc: str, b: str) -> str:
     """Add products of the even bytes, then of the odd ones: each two to a lane, as 16-bit numbers.
 
     The bytes of b need not be moved to be widened, and stay widened while other rows of a are multiplied by them.
     """
+    width = piece.width
     pairs, words = f"<{2 * width} x i16>", f"<{width} x i32>"
-    a, symbol = text.splat_bytes("%a", width), _MADD[width]
+    a, symbol = text.left(lanes, piece), _MADD[width]
     for one, other in zip(_halves(text, signed, width, a), _halves(text, True, width, b), strict=True):
         products = text.emit(f"call {words} {symbol}({pairs} {one}, {pairs} {other})")
         acc = text.emit(f"add {words} {acc}, {products}")
@@ -182,7 +209,7 @@ def _halves(text: _Text, signed: bool, width: int, octets: str) -> tuple[str, st
 def _by_widening(text: _Text, signed: bool, lanes: int) -> str:
     count = 4 * lanes
     wide = f"<{count} x i16>"
-    a = text.splat_bytes("%a", lanes)
+    a = text.left(lanes, _Piece(0, lanes, lanes))
     wide_a = text.emit(f"{'sext' if signed else 'zext'} <{count} x i8> {a} to {wide}")
     wide_b = text.emit(f"sext <{count} x i8> %b to {wide}")
     products = text.emit(f"mul nsw {wide} {wide_a}, {wide_b}")  # at most 255 * 128

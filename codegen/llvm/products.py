@@ -1,4 +1,7 @@
-"""Calls of the int8 dot products: C[l] += sum over r < 4 of A[r] * B[4 * l + r], a register of lanes at a time."""
+"""Calls of the int8 dot products: C[l] += sum over r < 4 of A[r] * B[4 * l + r], a register of lanes at a time.
+
+Where lanes take windows of A that overlap, the bytes of all of them are loaded once and moved to their lanes.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,14 @@ from .address import flat_offset, pointer
 from .arithmetic import binary
 from .body import Body, Linear
 from .chunks import chunks_of
-from .dot import dot4
+from .dot import dot4, dot4_by_lane
+from .features import has
 from .index import combine
+from .maths import MathsFunction
 from .registers import read_register, write_register
 from .types import Value
+
+TAPS = 4  # bytes whose products make one lane
 
 
 def dot_product(body: Body, call: Call) -> Value:
@@ -32,6 +39,71 @@ def dot_product(body: Body, call: Call) -> Value:
             added = _one_lane(body, signed, total, _bytes(body, a, flat_offset(body, a), 4), _bytes(body, b, data, 4))
         _write(body, c, at, added)
     return Value("0", "i32")
+
+
+def strided_dot_product(body: Body, call: Call) -> Value:
+    """Write a call of dot4_strided_u8s8_i32 (Address C, Address A, Address B, a_step, b_step, lanes)."""
+    match call.args:
+        case Address() as c, Address() as a, Address() as b, Const(a_step), Const(b_step), Const(lanes):
+            pass
+        case _:
+            raise CodegenError("llvm", f"{call.name} takes three addresses and three literals", f"> {call}")
+    for first, count in chunks_of(int(lanes), body.vector_bits // 32):
+        at = combine(first, [(flat_offset(body, c), 1)])._replace(stride=int(count > 1))
+        left, right = (_of_lanes(body, x, int(step), first, count) for x, step in ((a, a_step), (b, b_step)))
+        total = _read(body, c, at, count)
+        if count > 1:
+            added = _called(body, dot4_by_lane(count, body.target), total, left, right)
+        else:
+            added = _one_lane(body, False, total, left, right)
+        _write(body, c, at, added)
+    return Value("0", "i32")
+
+
+def _of_lanes(body: Body, place: Address, step: int, first: int, count: int) -> Value:
+    """Give four bytes for each of `count` lanes, `step` bytes from lane to lane."""
+    at = combine(step * first, [(flat_offset(body, place), 1)])
+    if step == TAPS or count == 1:
+        return _bytes(body, place, at, TAPS * count)
+    if step == 0:
+        return _repeated(body, place, at, count)
+    reach = step * (count - 1) + TAPS
+    size = 1 << (reach - 1).bit_length()
+    wanted = [step * lane + r for lane in range(count) for r in range(TAPS)]
+    if reach == size:
+        window = _bytes(body, place, at, size)
+        return _picked(body, window, window, wanted)
+    if has(body.target, "avx512bw"):
+        window = _first_bytes(body, place, at, reach, size)
+        return _picked(body, window, window, wanted)
+    begin, end = (_bytes(body, place, at._replace(constant=at.constant + k), size // 2) for k in (0, reach - size // 2))
+    return _picked(body, begin, end, [k if k < size // 2 else k - reach + size for k in wanted])
+
+
+def _repeated(body: Body, place: Address, at: Linear, count: int) -> Value:
+    """Give the same four bytes for each lane."""
+    word = body.code.result(f"load i32, ptr {pointer(body, place.buffer, at)}, align 1")
+    kind = Value("", "i32", count).type
+    single = body.code.pure(f"insertelement {kind} poison, i32 {word}, i64 0", word)
+    words = body.code.pure(f"shufflevector {kind} {single}, {kind} poison, <{count} x i32> zeroinitializer", single)
+    return Value(body.code.pure(f"bitcast {kind} {words} to <{TAPS * count} x i8>", words), "i8", TAPS * count)
+
+
+def _first_bytes(body: Body, place: Address, at: Linear, reach: int, size: int) -> Value:
+    """Read the first bytes of a register, and nothing beyond them."""
+    kind, lanes = f"<{size} x i8>", f"<{size} x i1>"
+    load = body.module.declare(kind, f"llvm.masked.load.v{size}i8.p0", "ptr", lanes, kind)
+    mask = ", ".join(f"i1 {int(k < reach)}" for k in range(size))
+    address = pointer(body, place.buffer, at)
+    text = f"call {kind} {load}(ptr align 1 {address}, {lanes} <{mask}>, {kind} zeroinitializer)"
+    return Value(body.code.result(text), "i8", size)
+
+
+def _picked(body: Body, first: Value, second: Value, picks: list[int]) -> Value:
+    """Pick bytes from two vectors of one length, those of the second counted on."""
+    listed = ", ".join(f"i32 {p}" for p in picks)
+    text = f"shufflevector {first.type} {first.text}, {second.type} {second.text}, <{len(picks)} x i32> <{listed}>"
+    return Value(body.code.pure(text, first.text, second.text), "i8", len(picks))
 
 
 def _read(body: Body, c: Address, at: Linear, count: int) -> Value:
@@ -55,10 +127,13 @@ def _bytes(body: Body, place: Address, at: Linear, count: int) -> Value:
 
 
 def _register(body: Body, signed: bool, total: Value, word: Value, data: Value) -> Value:
-    function = dot4(signed, total.lanes, body.target)
+    return _called(body, dot4(signed, total.lanes, body.target), total, word, data)
+
+
+def _called(body: Body, function: MathsFunction, total: Value, left: Value, right: Value) -> Value:
     body.module.definitions.setdefault(function.symbol, function.definition)
     body.module.declarations.update(dict.fromkeys(function.declares))
-    listed = f"{total.type} {total.text}, i32 {word.text}, {data.type} {data.text}"
+    listed = ", ".join(f"{x.type} {x.text}" for x in (total, left, right))
     return Value(body.code.result(f"call {total.type} {function.symbol}({listed})"), "i32", total.lanes)
 
 

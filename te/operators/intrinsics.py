@@ -5,6 +5,7 @@ They are vpdpbusd (VNNI) on x86-64, sdot on AArch64, and widening multiplication
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from ...ir import arith
@@ -17,6 +18,7 @@ from ..intrin import TensorIntrin, decl_tensor_intrin
 from ..reducers import sum
 
 TAPS = 4  # products that one instruction adds to a lane
+STRIDED = "dot4_strided_u8s8_i32"
 
 
 @cache
@@ -31,12 +33,39 @@ def dot4_s8s8_i32(lanes: int) -> TensorIntrin:
     return _dot4("dot4_s8s8_i32", "int8", lanes)
 
 
+@cache
+def dot4_by_lane_u8s8_i32(lanes: int) -> TensorIntrin:
+    """Give C[l] = sum of A[l, r] * B[l, r] over r < 4, with A (lanes, 4) uint8, B (lanes, 4) int8, C (lanes,) int32."""
+    a, b = placeholder((lanes, TAPS), "uint8", "A"), placeholder((lanes, TAPS), "int8", "B")
+    name = f"dot4_by_lane_u8s8_i32_x{lanes}"
+    return _declared(name, STRIDED, lanes, (TAPS, TAPS), lambda lane, r: (a[lane, r], b[lane, r]))
+
+
+@cache
+def dot4_sliding_u8s8_i32(lanes: int, step: int) -> TensorIntrin:
+    """Give C[l] = sum of A[step * l + r] * B[r] over r < 4, with A uint8, B (4,) int8, C (lanes,) int32.
+
+    step  1 or more; A has step * (lanes - 1) + 4 elements
+    """
+    a, b = placeholder((step * (lanes - 1) + TAPS,), "uint8", "A"), placeholder((TAPS,), "int8", "B")
+    name = f"dot4_sliding{step}_u8s8_i32_x{lanes}"
+    return _declared(name, STRIDED, lanes, (step, 0), lambda lane, r: (a[step * lane + r], b[r]))
+
+
 def _dot4(name: str, left: str, lanes: int) -> TensorIntrin:
     a, b = placeholder((TAPS,), left, "A"), placeholder((lanes, TAPS), "int8", "B")
-    r = reduce_axis((0, TAPS), "r")
+    return _declared(f"{name}_x{lanes}", name, lanes, (), lambda lane, r: (a[r], b[lane, r]))
+
+
+def _declared(
+    name: str, call: str, lanes: int, steps: tuple[int, ...], factors: Callable[[Expr, Expr], tuple[Expr, Expr]]
+) -> TensorIntrin:
+    """Give the intrinsic that a call stands for, from the factors of a lane's r-th product."""
+    axis = reduce_axis((0, TAPS), "r")
 
     def element(lane: Expr) -> Expr:
-        return sum(arith.cast("int32", a[r]) * arith.cast("int32", b[lane, r]), axis=r)  # type: ignore[return-value]
+        left, right = factors(lane, axis.var)
+        return sum(arith.cast("int32", left) * arith.cast("int32", right), axis=axis)  # type: ignore[return-value]
 
     c = compute((lanes,), element, name="C")
 
@@ -47,7 +76,8 @@ def _dot4(name: str, left: str, lanes: int) -> TensorIntrin:
             total[lane] = 0
         reset = ib.get()
         places = (outs[0].access_ptr("rw"), ins[0].access_ptr("r"), ins[1].access_ptr("r"))
-        update = Evaluate(Call(name, (*places, arith.const(lanes)), arith.dtype_of("int32")))
+        numbers = (arith.const(n) for n in (*steps, lanes))
+        update = Evaluate(Call(call, (*places, *numbers), arith.dtype_of("int32")))
         return seq(reset, update), reset, update
 
-    return decl_tensor_intrin(c.op, statements, f"{name}_x{lanes}")
+    return decl_tensor_intrin(c.op, statements, name)

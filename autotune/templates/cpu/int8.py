@@ -63,10 +63,11 @@ class Offsets:
         s[self.total].vectorize(self.total.op.axis[-1])
 
 
-def offsets(packed: Tensor, excess: int, bias: Tensor | None) -> Offsets | None:
+def offsets(packed: Tensor, excess: int, bias: Tensor | None, copies: bool = False) -> Offsets | None:
     """Give what is added to each sum, None where nothing is.
 
     packed  (blocks, ..., lanes, 4) int8, zero where there are no weights; those of a batch one after another
+    copies  whether the second dimension counts copies of the weights
     bias    (channels,) int32, of each of the batch
     """
     blocks, *depths, lanes, _ = packed.shape
@@ -75,11 +76,12 @@ def offsets(packed: Tensor, excess: int, bias: Tensor | None) -> Offsets | None:
     ones = sums = None
     if excess:
         ones = te.compute((TAPS,), lambda r: arith.const(1, "uint8") + 0 * r.astype("uint8"), name="ones")
-        axes = [te.reduce_axis((0, d), f"r{k}") for k, d in enumerate(depths)]
+        axes: list[Any] = [te.reduce_axis((0, d), f"r{k}") for k, d in enumerate(depths[int(copies) :])]
+        at = [0, *axes] if copies else axes
         four = te.reduce_axis((0, TAPS), "four")
 
         def weights_of(b: Expr, lane: Expr) -> Expr:
-            value = packed[(b, *axes, lane, four)].astype("int32")
+            value = packed[(b, *at, lane, four)].astype("int32")
             return te.sum(ones[four].astype("int32") * value, axis=[*axes, four])
 
         sums = te.compute((blocks, lanes), weights_of, name="weight_sums")
