@@ -10,9 +10,12 @@ from .operators import FLOATS, Operator, check_window
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--layout", default="NCHW", help="NCHW (default), NHWC, or NCHW16c: data and weights in blocks of 16 channels"
-    )
+    add_geometry(parser, "NCHW (default), NHWC, or NCHW16c: data and weights in blocks of 16 channels")
+
+
+def add_geometry(parser: argparse.ArgumentParser, layouts: str) -> None:
+    """Add the flags for the layout, one of those that `layouts` tells, and for the distance of taps."""
+    parser.add_argument("--layout", default="NCHW", help=layouts)
     parser.add_argument("--dilation", type=count, default=1, metavar="N", help="distance of the kernel's taps")
 
 

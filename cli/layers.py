@@ -53,6 +53,20 @@ def _mobilenet() -> list[Layer]:
     return layers
 
 
+def _inverted_bottlenecks() -> list[Layer]:
+    """Give the distinct depthwise convolutions of MobileNetV2 (Sandler et al., 2018) and EfficientNet-lite0."""
+    mobile = "112,32,3,1 112,96,3,2 56,144,3,1 56,144,3,2 28,192,3,1 28,192,3,2 14,384,3,1 14,576,3,1 14,576,3,2"
+    lite = "112,32,3,1 112,96,3,2 56,144,3,1 56,144,5,2 28,240,5,1 28,240,3,2 14,480,3,1 14,480,5,1 14,672,5,1"
+    networks = {"mobilenetv2": f"{mobile} 7,960,3,1", "efficientnet": f"{lite} 14,672,5,2 7,1152,5,1 7,1152,3,1"}
+    layers = []
+    for network, rows in networks.items():
+        for number, row in enumerate(rows.split(), start=1):
+            size, channels, kernel, stride = map(int, row.split(","))
+            shape = (1, channels, size, size, kernel, stride, kernel // 2)
+            layers.append(Layer(f"{network}.dw{number}", "depthwise_conv2d", shape))
+    return layers
+
+
 def _bert() -> list[Layer]:
     """Give BERT base at 128 tokens: 12 heads of 64; Devlin et al., 2018."""
     tokens, hidden, heads, head = 128, 768, 12, 64
@@ -75,7 +89,7 @@ def _dcgan() -> list[Layer]:
     ]
 
 
-LAYERS = {layer.name: layer for layer in (*_resnet18(), *_mobilenet(), *_dcgan(), *_bert())}
+LAYERS = {layer.name: layer for layer in (*_resnet18(), *_mobilenet(), *_inverted_bottlenecks(), *_dcgan(), *_bert())}
 
 
 def find_layer(name: str, operator: str) -> Layer:

@@ -16,14 +16,14 @@ from .list import add_list
 from .matmul import MATMUL
 from .measure import add_measure
 from .operators import Operator, add_operator
-from .quantized import QCONV2D, QMATMUL
+from .quantized import QCONV2D, QDEPTHWISE_CONV2D, QMATMUL
 from .records import add_records
 from .rows import ELEMENTWISE, LAYER_NORM, REDUCTION, SOFTMAX
 from .tune import run as tune
 
 OPERATORS: tuple[Operator, ...] = (
-    CONV2D, CONV2D_TRANSPOSE, DEPTHWISE_CONV2D, MATMUL, DENSE, BATCH_MATMUL, QMATMUL, QCONV2D, SOFTMAX, LAYER_NORM,
-    REDUCTION, ELEMENTWISE,
+    CONV2D, CONV2D_TRANSPOSE, DEPTHWISE_CONV2D, MATMUL, DENSE, BATCH_MATMUL, QMATMUL, QCONV2D, QDEPTHWISE_CONV2D,
+    SOFTMAX, LAYER_NORM, REDUCTION, ELEMENTWISE,
 )  # fmt: skip
 FAILURE = 1
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT

@@ -1,4 +1,4 @@
-"""`autotune qmatmul` and `qconv2d`: products and convolutions of bytes whose sums are made bytes again."""
+"""`autotune qmatmul`, `qconv2d`, `qdepthwise_conv2d`: products and convolutions of bytes, whose sums are made bytes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from ..ir.arith import dtype_of
 from .arguments import UsageError, one_of
 from .conv2d import CONV2D
+from .depthwise_conv2d import DEPTHWISE_CONV2D, add_geometry
 from .matmul import MATMUL
 from .operators import Operator, add_image_flags, add_variable_weights, constant_weights
 
@@ -27,8 +28,8 @@ def multiplier(text: str) -> float:
     return value
 
 
-def zero(text: str) -> int:
-    """Read the byte that stands for zero."""
+def byte(text: str) -> int:
+    """Read a byte, such as that which stands for zero."""
     if not re.fullmatch(r"-?[0-9]+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer")
     return int(text)
@@ -41,8 +42,10 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     add("--multiplier", type=multiplier, metavar="X", help=what)
     add("--bias", action="store_true", help="an int32 tensor is added to the sums, one for each channel or column")
     add("--out-dtype", type=kind, default="uint8", metavar="NAME", help=f"of the result: {', '.join(BYTES)}")
-    add("--data-zero", type=zero, default=0, metavar="N", help="the byte that stands for zero in the data (default: 0)")
-    add("--zero-point", type=zero, default=0, metavar="N", help="the same in the result (default: 0)")
+    add("--data-zero", type=byte, default=0, metavar="N", help="the byte that stands for zero in the data (default: 0)")
+    add("--zero-point", type=byte, default=0, metavar="N", help="the same in the result (default: 0)")
+    what = "least and greatest byte of the result, such as 7 255 for relu with a zero point of 7 (default: its type's)"
+    add("--clip", type=byte, nargs=2, metavar="N", help=what)
     add_variable_weights(parser)
 
 
@@ -56,21 +59,28 @@ def _add_convolution_flags(parser: argparse.ArgumentParser) -> None:
     _add_flags(parser)
 
 
+def _add_depthwise_flags(parser: argparse.ArgumentParser) -> None:
+    add_geometry(parser, "NCHW (default) or NHWC")
+    _add_flags(parser)
+
+
 def _product(shape: tuple[int, ...], flags: argparse.Namespace) -> tuple[Any, ...]:
     return *shape, flags.transpose_b
 
 
 def _last_arguments(flags: argparse.Namespace) -> tuple[Any, ...]:
-    """Give types, scale, bias, zeros and constancy.  Raises UsageError for a zero that is no byte of its type."""
+    """Give types, scale, bias, zeros, constancy and ends.  Raises UsageError for bytes that are none of their type."""
     for flag, value, name in (
         ("--data-zero", flags.data_zero, flags.dtype),
         ("--zero-point", flags.zero_point, flags.out_dtype),
+        *(("--clip", end, flags.out_dtype) for end in flags.clip or ()),
     ):
         dtype = dtype_of(name)
         if not dtype.min_value <= value <= dtype.max_value:
             raise UsageError(f"{flag} {value} is no {name}", f"{dtype.min_value} to {dtype.max_value}")
     zeros = flags.data_zero, flags.zero_point
-    return flags.dtype, flags.out_dtype, flags.multiplier, flags.bias, *zeros, constant_weights(flags)
+    clipped = () if flags.clip is None else (tuple(flags.clip),)
+    return flags.dtype, flags.out_dtype, flags.multiplier, flags.bias, *zeros, constant_weights(flags), *clipped
 
 
 QMATMUL = Operator(
@@ -96,4 +106,16 @@ QCONV2D = Operator(
     last_arguments=_last_arguments,
     example="--shape 1,128,28,28,128,3,1,1 --layout NHWC --data-zero 128 --time 30s",
     layers_of="conv2d",
+)
+QDEPTHWISE_CONV2D = Operator(
+    name="qdepthwise_conv2d",
+    summary="a 2-D convolution of bytes, each channel by itself, requantized",
+    form=DEPTHWISE_CONV2D.form,
+    notes=f"{DEPTHWISE_CONV2D.notes}; weights are int8, sums int32, which are scaled, rounded and made bytes again",
+    arguments=DEPTHWISE_CONV2D.arguments,
+    add_flags=_add_depthwise_flags,
+    dtypes=BYTES,
+    last_arguments=_last_arguments,
+    example="--layer mobilenetv2.dw3 --bias --time 30s",
+    layers_of="depthwise_conv2d",
 )

@@ -350,9 +350,7 @@ def unwritten(name: str) -> Any:
     raise Fault(f"an element of {name} is read that nothing has written", "a store to it before")
 
 
-def dot4(
-    out: list, at: int, a: list, a_at: int, b: list, b_at: int, a_step: int, b_step: int, lanes: int
-) -> int:
+def dot4(out: list, at: int, a: list, a_at: int, b: list, b_at: int, a_step: int, b_step: int, lanes: int) -> int:
     """Add to each of `lanes` int32 the product of 4 elements of `a` with 4 of `b`, as `vpdpbusd` does.
 
     a_step, b_step  elements from those of one lane to those of the next

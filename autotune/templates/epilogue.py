@@ -16,7 +16,7 @@ from ...ir.expr import Expr
 from ...te import operators
 from ...te.activations import ACTIVATIONS
 from ...te.compute import compute
-from ...te.operators.quantize import requantized
+from ...te.operators.quantize import Clip, requantized
 from ...te.tensor import Tensor
 
 BIAS, RESIDUAL = "bias", "residual"
@@ -72,6 +72,7 @@ class Epilogue:
     activation  one of `te.activations.ACTIVATIONS`, or ""
     scale       of int32 sums that are made bytes, as `operators.requantize` does, one number or one for each channel
     zero_point  of those bytes
+    clip        the least and the greatest of them, None for those of their type
     dtype       of the result; "" for that of the sum
     """
 
@@ -80,6 +81,7 @@ class Epilogue:
     activation: str = ""
     scale: Tensor | float | None = None
     zero_point: int = 0
+    clip: Clip | None = None
     dtype: str = ""
 
     @property
@@ -106,7 +108,7 @@ class Epilogue:
     def requantized(self, total: Tensor, axis: int) -> Tensor:
         """Give the bytes by definition, from int32 sums of products of data whose zero is 0; channels along `axis`."""
         assert self.scale is not None
-        return operators.requantize(total, self.scale, self.zero_point, self.dtype, axis, self.bias)
+        return operators.requantize(total, self.scale, self.zero_point, self.dtype, axis, self.bias, self.clip)
 
     def element(self, total: Expr, at: Sequence[Expr], channel: Expr) -> Expr:
         """Give the element of the result at indices `at`, from its sum."""
@@ -119,7 +121,7 @@ class Epilogue:
             value = ACTIVATIONS[self.activation](value)
         if self.scale is not None:
             scale = self.scale[channel] if isinstance(self.scale, Tensor) else arith.const(self.scale, "float32")
-            return requantized(value, scale, self.zero_point, self.dtype)
+            return requantized(value, scale, self.zero_point, self.dtype, self.clip)
         return value.astype(self.dtype) if self.dtype else value
 
 

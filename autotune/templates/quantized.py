@@ -7,6 +7,7 @@ from ...ir.errors import TuneError
 from ...schedule.schedule import Schedule
 from ...te import operators
 from ...te.compute import compute
+from ...te.operators.quantize import Clip
 from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
 from .conv2d import declare_convolution
@@ -32,6 +33,7 @@ def qmatmul(
     data_zero: int = 0,
     zero_point: int = 0,
     constant_b: bool = False,
+    clip: Clip | None = None,
 ) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable C (m, n) = requantized (A (m, k) - data_zero) B (k, n), from int8 B; see `operators.requantize`.
 
@@ -40,11 +42,12 @@ def qmatmul(
     multiplier   scale of all sums; None for a tensor of them, (n,) float32, that follows B in calls
     bias         whether an int32 tensor (n,) follows
     constant_b   whether what is made of B and bias alone may be made ahead of the calls
+    clip         the least and the greatest byte of the result, such as (zero_point, 255) for relu
     """
     _check_target("qmatmul")
     a = te.placeholder((m, k), dtype, name="A")
     b = te.placeholder((n, k) if transpose_b else (k, n), "int8", name="B")
-    epilogue = _epilogue(n, multiplier, bias, zero_point, out_dtype)
+    epilogue = _epilogue(n, multiplier, bias, zero_point, out_dtype, clip)
     c = operators.matmul(_centred(a, data_zero), b, None, "int32", False, transpose_b)
     given = [a, b, *epilogue.given]
     cfg = get_config()
@@ -73,6 +76,7 @@ def qconv2d(
     data_zero: int = 0,
     zero_point: int = 0,
     constant_weights: bool = False,
+    clip: Clip | None = None,
 ) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable convolution of bytes by int8 weights, requantized; see `conv2d` and `operators.requantize`.
 
@@ -80,11 +84,12 @@ def qconv2d(
     multiplier  scale of all sums; None for a tensor of them, one per output channel, that follows the weights in calls
     bias        whether an int32 tensor of that shape follows
     constant_weights  whether what is made of weights and bias alone may be made ahead of the calls
+    clip        the least and the greatest byte of the result, such as (zero_point, 255) for relu
     Raises TuneError for channels that no schedule fits: groups that are no whole vectors of output channels.
     """
     _check_target("qconv2d")
     image, kernel = declare_convolution(data, filters, groups, layout, dtype, "int8")
-    epilogue = _epilogue(filters[0], multiplier, bias, zero_point, out_dtype)
+    epilogue = _epilogue(filters[0], multiplier, bias, zero_point, out_dtype, clip)
     window = (stride, padding, dilation)
     total = operators.conv2d(_centred(image, data_zero), kernel, *window, layout, "int32", groups)
     given = [image, kernel, *epilogue.given]
@@ -116,6 +121,7 @@ def qdepthwise_conv2d(
     data_zero: int = 0,
     zero_point: int = 0,
     constant_weights: bool = False,
+    clip: Clip | None = None,
 ) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable depthwise convolution of bytes, one filter of int8 for each channel, requantized.
 
@@ -128,7 +134,7 @@ def qdepthwise_conv2d(
     _check_target("qdepthwise_conv2d")
     image, kernel = declare_depthwise(data, window, layout, dtype, "int8")
     conv = Convolution.depthwise(image, kernel, stride, padding, dilation, layout)
-    epilogue = _epilogue(data[1], multiplier, bias, zero_point, out_dtype)
+    epilogue = _epilogue(data[1], multiplier, bias, zero_point, out_dtype, clip)
     form = operators.depthwise_conv2d_nchw if conv.is_nchw else operators.depthwise_conv2d_nhwc
     total = form(_centred(image, data_zero), kernel, stride, padding, dilation, "int32")
     given = [image, kernel, *epilogue.given]
@@ -142,10 +148,12 @@ def qdepthwise_conv2d(
     return s, [*given, out]
 
 
-def _epilogue(channels: int, multiplier: float | None, bias: bool, zero_point: int, out_dtype: str) -> Epilogue:
+def _epilogue(
+    channels: int, multiplier: float | None, bias: bool, zero_point: int, out_dtype: str, clip: Clip | None
+) -> Epilogue:
     scale = te.placeholder((channels,), "float32", name="scale") if multiplier is None else multiplier
     added = te.placeholder((channels,), "int32", name="bias") if bias else None
-    return Epilogue(added, scale=scale, zero_point=zero_point, dtype=out_dtype)
+    return Epilogue(added, scale=scale, zero_point=zero_point, clip=clip, dtype=out_dtype)
 
 
 def _centred(data: Tensor, zero: int) -> Tensor:

@@ -118,6 +118,9 @@ USAGE = [  # words (~ is a space within one), what is wrong, what is advised
     ("qconv2d --layer bert.qkv", "bert.qkv is a layer of dense", "autotune dense"),
     ("qconv2d --shape 1,3,4,4,8,7,1,1", "a kernel of 7 does not fit in an image of 4", "padding of at least 2"),
     ("qconv2d --shape 1,6,8,8,6,3,1,1 --groups 3", "6 output channels in 3 groups", "NCHW or NHWC"),
+    ("qdepthwise_conv2d --shape 1,16,8,8,3,1,1 --layout NCHW16c", "no such schedule in layout", "NCHW or NHWC"),
+    ("qdepthwise_conv2d --shape 1,6,8,8,3,1,1 --clip 3 256", "--clip 256 is no uint8", "0 to 255"),
+    ("qmatmul --shape 1,2,3 --clip 3 x", "'x' is not an integer", "--help"),
     ("qconv3d", "there is no operator or command 'qconv3d'", "qconv2d"),
     ("list resnet", "there is no network 'resnet'", "resnet18"),
     ("--hepl", "unrecognized arguments: --hepl", "--help"),
@@ -234,6 +237,10 @@ def test_products_and_convolutions_of_bytes_take_types_scale_bias_and_zeros() ->
     conv = ((1, 512, 7, 7), (512, 3, 3), 1, 1, 1, 1, "NHWC")
     assert request_of(*words).template_args == (*conv, "uint8", "uint8", None, False, 128, 0, True)
     assert request_of("qmatmul", "--layer", "bert.qkv").shape == (128, 2304, 768)
+    words = ("qdepthwise_conv2d", "--layer", "efficientnet.dw4", "--zero-point", "-3", "--out-dtype", "int8")
+    conv = ((1, 144, 56, 56), (5, 5), 2, 2, 1, "NCHW")
+    wanted = (*conv, "uint8", "int8", None, False, 0, -3, True, (-3, 127))
+    assert request_of(*words, "--clip", "-3", "127").template_args == wanted
 
 
 def test_a_layer_brings_its_own_flags() -> None:

@@ -79,7 +79,14 @@ def test_a_key_that_no_record_has_is_an_error(tuned: Path, capsys: pytest.Captur
     assert "0 of 1 tasks have a key that begins with 'zzz'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["qmatmul --shape 6,20,9 --bias", "qconv2d --shape 1,3,6,6,16,3,1,1 --data-zero 128"])
+OF_BYTES = (
+    "qmatmul --shape 6,20,9 --bias",
+    "qconv2d --shape 1,3,6,6,16,3,1,1 --data-zero 128",
+    "qdepthwise_conv2d --shape 1,6,8,8,3,1,1 --zero-point 7 --clip 7 200",
+)
+
+
+@pytest.mark.parametrize("words", OF_BYTES)
 def test_a_kernel_of_bytes_is_found_and_is_exact(words: str, tmp_path: Path) -> None:
     files = ["--db", str(tmp_path / "r.db"), "--json", str(tmp_path / "r.json")]
     assert main([*words.split(), "--threads", "1", "--trials", "2", *files]) == 0

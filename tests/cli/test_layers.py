@@ -49,9 +49,14 @@ def test_resnet18_has_the_operations_of_the_paper() -> None:
 
 
 def test_mobilenet_has_the_operations_of_the_paper() -> None:
-    total = sum(multiply_adds(name) for name in LAYERS if name.startswith("mobilenet"))
+    total = sum(multiply_adds(name) for name in LAYERS if name.startswith("mobilenet."))
     last = 1024 * 1000
     assert round((total + last) / 1e6) == 569  # Howard et al., table 4: 569 million
+
+
+def test_a_network_has_depthwise_convolutions_by_5x5_windows() -> None:
+    named = {name: layer for name, layer in LAYERS.items() if name.startswith("efficientnet")}
+    assert [layer.shape[1] for layer in named.values() if layer.shape[4] == 5] == [144, 240, 480, 672, 672, 1152]
 
 
 def test_bert_has_the_weights_of_the_paper() -> None:

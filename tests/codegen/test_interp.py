@@ -307,6 +307,15 @@ def test_dot_products(name: str, left: str) -> None:
     assert c.tolist() == [*expected, *range(8, 16)]
 
 
+def test_dot_products_of_windows() -> None:
+    a, b = some("uint8", 1, 20), some("int8", 2, 16)
+    c = np.arange(5, dtype=np.int32)
+    windows = np.array([a[2 + 3 * lane : 6 + 3 * lane].astype(np.int32) @ b[4:8].astype(np.int32) for lane in range(4)])
+    call = "dot4_strided_u8s8_i32(address(C[0]), address(A[2]), address(B[4]), 3, 0, 4)"
+    run(f"def f(A: uint8[20], B: int8[16], C: Out[int32[5]]):\n    {call}", a, b, c)
+    assert c.tolist() == [*(np.arange(4) + windows), 4]
+
+
 @pytest.mark.parametrize("depth", [14, 24])
 def test_deep_nests(depth: int) -> None:
     lines = [f"{'    ' * (k + 1)}for i{k} in range({2 if k % 8 == 0 else 1}):" for k in range(depth)]
@@ -335,6 +344,10 @@ HEADER = "def f(A: float32[4, 2], C: Out[float32[n]], m: int32):\n"
         ),
         ("T = allocate(int32[8])\n    dot4_s8s8_i32(address(T[0]), address(T[0]), address(T[0]), 1)", "an operand of"),
         ("T = allocate(int32[8])\n    dot4_s8s8_i32(address(T[0]), address(T[6]), address(T[0]), 1)", "past the end"),
+        (
+            "T = allocate(int32[8])\n    dot4_strided_u8s8_i32(address(C[0]), address(T[0]), address(T[0]), 2, 0, 4)",
+            "past",
+        ),
     ],
 )
 def test_refusals_while_running(body: str, fact: str) -> None:

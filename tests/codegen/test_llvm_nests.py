@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tilewright.codegen.interp import interpret
+from tilewright.codegen.llvm.compile import compile_ir
 from tilewright.codegen.llvm.emit import emit
 from tilewright.codegen.pipeline import lower
 from tilewright.ir import arith
@@ -427,6 +428,33 @@ def test_int8_dot_products(lanes: int, dtype: DType, scope: str) -> None:
     assert loaded(left, right, got) == 0
     np.testing.assert_array_equal(got, np.einsum("mkr,klr->ml", left.astype(int), right.astype(int)))
     assert scope == "global" or "alloca" not in loaded.text
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 16, 17])
+@pytest.mark.parametrize("steps", [(1, 0), (2, 0), (3, 0), (4, 4), (0, 4), (4, 0)], ids=str)
+@pytest.mark.parametrize("cpu", ["", "generic"])
+def test_int8_dot_products_of_windows(steps: tuple[int, int], lanes: int, cpu: str) -> None:
+    k, z, y, zero = Var("k"), Var("z"), Var("y"), Const(0)
+    sizes = [step * (lanes - 1) + 4 for step in steps]
+    a, b = buffer("a", 5, sizes[0], dtype=uint8), buffer("b", 5, sizes[1], dtype=int8)
+    out, acc = buffer("out", lanes, dtype=int32), buffer("acc", lanes, dtype=int32, scope="local")
+    places = Address(acc, (zero,)), Address(a, (k, zero)), Address(b, (k, zero)), *(Const(n) for n in (*steps, lanes))
+    body = seq(
+        For(z, Const(lanes), Store(acc, (z,), zero), VECTOR),
+        For(k, Const(5), Evaluate(Call("dot4_strided_u8s8_i32", places, int32))),
+        For(y, Const(lanes), Store(out, (y,), Load(acc, (y,))), VECTOR),
+    )
+    rng, got = np.random.default_rng(lanes), np.zeros(lanes, np.int32)
+    left = rng.integers(0, 255, (5, sizes[0]), endpoint=True, dtype=np.uint8)
+    right = rng.integers(-128, 127, (5, sizes[1]), endpoint=True, dtype=np.int8)
+    function = Function("windows", (a, b, out), Allocate(acc, body), (out,))
+    target = replace(host(), cpu=cpu, features="", vector_bits=128, registers=16) if cpu else host()
+    loaded = Loaded(function, code=compile_ir(emit([function], target), target, effort="quick"))
+    assert loaded(left, right, got) == 0
+    first, second = (range(0, step * lanes, step) if step else [0] * lanes for step in steps)
+    pairs = ((left[:, i : i + 4], right[:, j : j + 4]) for i, j in zip(first, second, strict=True))
+    np.testing.assert_array_equal(got, [(x.astype(int) * w).sum() for x, w in pairs])
+    assert "alloca" not in loaded.text
 
 
 def test_an_index_from_memory_is_read_anew_in_every_copy() -> None:

@@ -32,6 +32,9 @@ WORKLOADS: tuple[Workload, ...] = (
     ("qmatmul", (512, 512, 512, False, *BYTES)),
     ("qconv2d", (IMAGE, (128, 3, 3), 1, 1, 1, 1, "NCHW", *BYTES)),
     ("qconv2d", ((1, 256, 14, 14), (256, 3, 3), 1, 1, 1, 1, "NHWC", "int8", *BYTES[1:])),
+    ("qdepthwise_conv2d", (*DEPTHWISE, "NCHW", *BYTES)),
+    ("qdepthwise_conv2d", ((1, 96, 28, 28), (5, 5), 1, 2, 1, "NHWC", *BYTES)),
+    ("qdepthwise_conv2d", ((1, 96, 112, 112), (3, 3), 2, 1, 1, "NHWC", *BYTES)),
 )
 
 

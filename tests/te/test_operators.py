@@ -360,6 +360,18 @@ def test_dot_product_intrinsics_declare_what_they_compute(make):
     assert make(6) is intrin and "dot4" in str(intrin.update)
 
 
+def test_dot_products_of_each_lane_declare_what_they_compute():
+    x = rng.integers(0, 256, (6, 4)).astype("uint8")
+    y = rng.integers(-128, 128, (6, 4)).astype("int8")
+    intrin = op.dot4_by_lane_u8s8_i32(6)
+    got = evaluate(intrin.op.output(0), dict(zip(intrin.op.inputs, (x, y), strict=True)))[0]
+    np.testing.assert_array_equal(got, (x.astype("int32") * y).sum(axis=1))
+    intrin = op.dot4_sliding_u8s8_i32(6, 3)
+    row = rng.integers(0, 256, 19).astype("uint8")
+    got = evaluate(intrin.op.output(0), dict(zip(intrin.op.inputs, (row, y[0]), strict=True)))[0]
+    np.testing.assert_array_equal(got, [row[3 * k : 3 * k + 4].astype("int32") @ y[0] for k in range(6)])
+
+
 def test_flops():
     d, w = te.placeholder((1, 8, 14, 14)), te.placeholder((16, 8, 3, 3))
     assert op.flops(op.conv2d_nchw(d, w, 1, 1)) == 2 * 16 * 14 * 14 * 8 * 9

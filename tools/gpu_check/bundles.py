@@ -24,7 +24,7 @@ from .workloads import SMALL, Args
 TARGET = "cuda -arch=sm_90a"
 TASK_S = 40.0  # seconds of building, after which a task has the candidates that there are
 OF_ANY_OPERATOR = {"generic"}  # templates that the others cover, which have no shapes of their own
-OF_PROCESSORS = {"qconv2d", "qmatmul"}  # templates without a schedule for GPUs, which refuse them
+OF_PROCESSORS = {"qconv2d", "qdepthwise_conv2d", "qmatmul"}  # templates without a schedule for GPUs, which refuse them
 
 
 def build(folder: Path, tasks: Sequence[tuple[str, Args]], candidates: int, records: Path | None = None) -> list[str]:

@@ -1,8 +1,8 @@
-"""What depthwise convolutions of bytes share on processors: a copy of the image with its padding, and four taps to a lane.
+"""What depthwise convolutions of bytes share on processors: a copy of the padded image, and four taps to a lane.
 
-Taps are summed up by dot products of four bytes: of a row of the window where lanes are pixels
-(`int8_depthwise_rows`), of a column where they are channels (`int8_depthwise_columns`).  What is missing to four are weights of
-zero; so are the places between the taps of a dilated window.
+Taps are summed up by dot products of four bytes: of a row of the window where lanes are pixels (`int8_depthwise_rows`),
+of a column where they are channels (`int8_depthwise_columns`).  What is missing to four are weights of zero; so are the
+places between the taps of a dilated window.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ....codegen.llvm.dot import dot_instruction
+from ....codegen.llvm.features import is_x86
 from ....ir import arith
 from ....ir.expr import Expr
 from ....ir.target import Target
 from ....te.operators.intrinsics import TAPS
-from ....te.tensor import Tensor
 from .. import register_tile as tile
 from ..convolution import Convolution
 from ..epilogue import Epilogue
@@ -25,6 +25,7 @@ from .int8 import SIGNED_EXCESS, excess_of, unsigned
 
 MOST_DOTS = 160  # of a tile, all written out
 CONSTANTS = 5  # registers that making bytes of sums takes
+WIDENED, WIDENED_ELSEWHERE = 11, 18  # registers that products of widened bytes take, with x86's of pairs and without
 FINISH = 8.0  # instructions that make a vector of sums bytes and store it
 AROUND = 16.0  # instructions around a tile
 WITHOUT = 4.0  # instructions of a dot product that is none of the processor's
@@ -68,11 +69,13 @@ class DepthwiseRequest:
 
     def weight(self, c: Expr, row: Expr, column: Expr) -> Expr:
         """Give the weight at a place of a window, zero where it has no tap, and of channels that are not there."""
-        kernel, (kh, kw), (dy, dx) = self.conv.kernel, self.conv.taps, self.conv.geometry.dilation
-        ry, rx = row // dy, column // dx
-        inside = arith.const(True)
-        for condition in (c < self.conv.groups, row >= 0, ry < kh, rx < kw, row % dy < 1, column % dx < 1):
-            inside = arith.logical_and(inside, condition)
+        kernel, places = self.conv.kernel, zip((row, column), self.conv.taps, self.conv.geometry.dilation, strict=True)
+        inside, tap = c < self.conv.groups, []
+        for place, taps, apart in places:
+            within = arith.logical_and(place >= 0, place <= (taps - 1) * apart)
+            inside = arith.logical_and(inside, arith.logical_and(within, place % apart < 1))
+            tap.append(arith.minimum(arith.maximum(place // apart, 0), taps - 1))
+        ry, rx = tap
         value = kernel[c, 0, ry, rx] if self.conv.is_nchw else kernel[ry, rx, c, 0]
         return arith.if_then_else(inside, value, arith.const(0, "int8"))
 
@@ -83,9 +86,10 @@ def groups_of(taps: int) -> int:
 
 
 def fits_registers(target: Target, sums: Any, operands: Any) -> Any:
-    """Tell whether vectors of sums and of operands stay in registers (works on arrays, too)."""
-    widened = 1 if dot_instruction(target) is not None else 2
-    return sums + widened * operands + CONSTANTS <= tile.registers_of(target)
+    """Tell whether vectors of sums and of operands stay in registers; of widened bytes few are there at a time."""
+    if dot_instruction(target) is not None:
+        return sums + operands + CONSTANTS <= tile.registers_of(target)
+    return sums + (WIDENED if is_x86(target) else WIDENED_ELSEWHERE) <= tile.registers_of(target)
 
 
 def tile_instructions(target: Target, sums: Any, dots: Any, loading: Any) -> Any:

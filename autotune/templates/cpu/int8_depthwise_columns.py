@@ -20,6 +20,7 @@ from typing import Any
 
 from .... import te
 from ....ir.expr import Expr
+from ....ir.target import Target
 from ....schedule.schedule import Schedule, create_schedule
 from ....te import operators
 from ....te.operators.intrinsics import TAPS
@@ -61,9 +62,9 @@ class Stages:
 
 def plan(cfg: Knobs, request: DepthwiseRequest) -> Plan:
     """Give the plan of a convolution in NHWC."""
-    lanes = tile.lanes_of(get_target())
-    share = partial(_share, request, lanes)
-    _define(cfg, request, lanes)
+    target, lanes = get_target(), tile.lanes_of(get_target())
+    share = partial(_share, request, target)
+    _define(cfg, request, target)
 
     def scheduled() -> tuple[Schedule, Tensor]:
         stages = _declare(request, lanes * cfg[VECTORS].val)
@@ -81,8 +82,8 @@ def _rows(request: DepthwiseRequest) -> tuple[int, int]:
     return min(more + 1, request.conv.positions[0]), groups
 
 
-def _share(request: DepthwiseRequest, lanes: int, columns: Any, vectors: Any) -> Any:
-    conv, target, (rows, groups) = request.conv, get_target(), _rows(request)
+def _share(request: DepthwiseRequest, target: Target, columns: Any, vectors: Any) -> Any:
+    conv, lanes, (rows, groups) = request.conv, tile.lanes_of(target), _rows(request)
     (height, width), wide = conv.positions, _wide(request)
     total = 0.0
     for x, across in ((columns, width // columns), (width % columns, 1)):
@@ -101,8 +102,8 @@ def _wide(request: DepthwiseRequest) -> int:
     return (request.conv.positions[1] - 1) * request.conv.geometry.stride[1] + request.reach[1]
 
 
-def _define(cfg: Knobs, request: DepthwiseRequest, lanes: int) -> None:
-    conv, target, (rows, groups) = request.conv, get_target(), _rows(request)
+def _define(cfg: Knobs, request: DepthwiseRequest, target: Target) -> None:
+    conv, lanes, (rows, groups) = request.conv, tile.lanes_of(target), _rows(request)
     whole = -(-conv.groups // lanes)
 
     def fits(columns: int) -> bool:
@@ -111,7 +112,7 @@ def _define(cfg: Knobs, request: DepthwiseRequest, lanes: int) -> None:
 
     columns = [w for _, w in tile.row_candidates(conv.positions[1], 16) if fits(w)]
     vectors = [v for v in (1, 2, 3, 4) if v <= whole]
-    best = max(product(columns, vectors), key=lambda t: float(_share(request, lanes, *t)))
+    best = max(product(columns, vectors), key=lambda t: float(_share(request, target, *t)))
     for name, values, default in zip(TILE, (columns, vectors), best, strict=True):
         cfg.define_knob(name, values, default=default)
 

@@ -18,8 +18,8 @@ from itertools import product
 from typing import Any
 
 from .... import te
-from ....ir import arith
 from ....ir.expr import Expr
+from ....ir.target import Target
 from ....schedule.schedule import Schedule, create_schedule
 from ....te import operators
 from ....te.operators.intrinsics import TAPS
@@ -62,9 +62,9 @@ class Stages:
 
 def plan(cfg: Knobs, request: DepthwiseRequest) -> Plan:
     """Give the plan of a convolution in NCHW."""
-    lanes = tile.lanes_of(get_target())
-    share = partial(_share, request, lanes)
-    _define(cfg, request, lanes)
+    target, lanes = get_target(), tile.lanes_of(get_target())
+    share = partial(_share, request, target)
+    _define(cfg, request, target)
 
     def scheduled() -> tuple[Schedule, Tensor]:
         stages = _declare(request, lanes)
@@ -82,8 +82,8 @@ def _windows(request: DepthwiseRequest, rows: Any, vectors: Any) -> Any:
     return vectors * (kh * rows if sy % dy and dy > 1 else sy * (rows - 1) + (kh - 1) * dy + 1)
 
 
-def _share(request: DepthwiseRequest, lanes: int, rows: Any, vectors: Any) -> Any:
-    conv, target = request.conv, get_target()
+def _share(request: DepthwiseRequest, target: Target, rows: Any, vectors: Any) -> Any:
+    conv, lanes = request.conv, tile.lanes_of(target)
     groups, (height, width) = groups_of(request.reach[1]), conv.positions
     total = 0.0
     for r, down in ((rows, height // rows), (height % rows, 1)):
@@ -93,8 +93,8 @@ def _share(request: DepthwiseRequest, lanes: int, rows: Any, vectors: Any) -> An
     return share_of_peak(request, lanes, conv.batch * conv.groups * across * total)
 
 
-def _define(cfg: Knobs, request: DepthwiseRequest, lanes: int) -> None:
-    conv, target = request.conv, get_target()
+def _define(cfg: Knobs, request: DepthwiseRequest, target: Target) -> None:
+    conv, lanes = request.conv, tile.lanes_of(target)
     groups, whole = groups_of(request.reach[1]), -(-conv.positions[1] // lanes)
 
     def fits(rows: int, vectors: int) -> bool:
@@ -103,7 +103,7 @@ def _define(cfg: Knobs, request: DepthwiseRequest, lanes: int) -> None:
 
     rows = [r for r in (1, 2, 3, 4, 5, 6, 7, 8, 14) if r <= conv.positions[0]]
     vectors = [v for v in (1, 2, 3, 4, 7) if whole % v == 0]
-    best = max((t for t in product(rows, vectors) if fits(*t)), key=lambda t: float(_share(request, lanes, *t)))
+    best = max((t for t in product(rows, vectors) if fits(*t)), key=lambda t: float(_share(request, target, *t)))
     for name, values, default in zip(TILE, (rows, vectors), best, strict=True):
         cfg.define_knob(name, values, default=default)
     cfg.restrict(lambda r, v: fits(r.val, v.val), *TILE)
