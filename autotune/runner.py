@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from statistics import median
 
 import numpy as np
 
@@ -91,7 +90,7 @@ def measure_candidate(
         fact = f"largest relative error is {error:.3g}, allowed is {allowed:.3g}"
         return Measured(built.index, Status.WRONG_RESULT, max_rel_error=error, error=fact)
     seconds, peaks = _batches(kernel, peak, first_s, best_s)
-    rate = peak.work / min(peaks) / 1e9 if peak and peaks else 0.0
+    rate = _rate(peak, peaks)
     return Measured(built.index, Status.OK, tuple(seconds), error, rate)
 
 
@@ -115,7 +114,7 @@ def _batches(kernel: Timed, peak: PeakLoop | None, first_s: float, best_s: float
 
 
 def remeasure(
-    candidates: Sequence[Built], reference: Reference, peak: PeakLoop, threads: int, rounds: int, budget_s: float
+    candidates: Sequence[Built], reference: Reference, peak: PeakLoop | None, threads: int, rounds: int, budget_s: float
 ) -> list[Measured]:
     """Check candidates again, then time the right ones in turn, each warm: peak A B C peak A B C ...
 
@@ -133,19 +132,25 @@ def remeasure(
         if right:
             kernels[place] = kernel
     numbers = {place: _batch_size(kernel) for place, kernel in kernels.items()}
-    peak_number = _batch_size(peak)
+    peak_number = _batch_size(peak) if peak else 0
     samples: dict[int, list[float]] = {place: [] for place in kernels}
     peaks: list[float] = []
     began = time.perf_counter()
     for done in range(rounds):
         if done >= LEAST_ROUNDS and (time.perf_counter() - began) * (done + 1) / done > budget_s:
             break
-        peaks.append(run_batch(peak, peak_number) / peak_number)
+        if peak:
+            peaks.append(run_batch(peak, peak_number) / peak_number)
         for place, kernel in kernels.items():
             run_batch(kernel, 1)  # its data, which the others drove out, is back in the caches
             samples[place].append(run_batch(kernel, numbers[place]) / numbers[place])
-    rate = peak.work / median(peaks) / 1e9
+    rate = _rate(peak, peaks)
     return [replace(m, seconds=tuple(samples.get(p, ())), peak_gflops=rate) for p, m in results.items()]
+
+
+def _rate(peak: PeakLoop | None, seconds: Sequence[float]) -> float:
+    """Give the peak in 1e9 operations a second, by the least time of a call; 0 where none was measured."""
+    return peak.work / min(seconds) / 1e9 if peak and seconds else 0.0
 
 
 def _batch_size(call: Timed) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..ir.errors import TargetError
 from ..runtime.host import refuse_elsewhere
-from ..runtime.peak import fma_peak
+from ..runtime.peak import PeakLoop
 from .builder import build_candidate
 from .built import Built
 from .cores import Cores, pin
@@ -14,6 +15,8 @@ from .requests import BuildRequest, FinalRequest, RunRequest, Stages
 from .run_cuda import cuda_stages
 from .runner import Measured, measure_candidate, remeasure
 from .task import Task
+
+BYTES = frozenset({"int8", "uint8"})
 
 
 def task_stages(task: Task, reference: Reference | None = None, cores: Cores | None = None) -> Stages:
@@ -34,7 +37,7 @@ def _for_processor(task: Task, reference: Reference | None, cores: Cores | None)
     refuse_elsewhere(task.target)
     answer = reference or make_reference(task.tensors)
     # Loaded before the fork, so that a runner that replaces a dead one starts at once.
-    peak = fma_peak(task.threads, task.target)
+    peak = peak_beside(task)
 
     def build(request: BuildRequest) -> Built:
         if cores:
@@ -51,6 +54,16 @@ def _for_processor(task: Task, reference: Reference | None, cores: Cores | None)
                 return remeasure(built, answer, peak, task.threads, rounds, budget_s)
 
     return Stages(build, run)
+
+
+def peak_beside(task: Task) -> PeakLoop | None:
+    """Give the loop beside which candidates are timed; none for bytes without an instruction for their products."""
+    if not {str(tensor.dtype) for tensor in task.tensors} & BYTES:
+        return fmapeak_beside(task.threads, task.target)
+    try:
+        return dotpeak_beside(task.threads, task.target)
+    except TargetError:
+        return None
 
 
 _STAGES: dict[str, Callable[[Task, Reference | None, Cores | None], Stages]] = {

@@ -43,6 +43,7 @@ class TuneResult:
     wall_s     from start to end
     search_s   of which in strategy, features and model
     key        of the records
+    interrupted  whether Ctrl-C ended the search
     """
 
     best: Trial | None
@@ -53,6 +54,7 @@ class TuneResult:
     search_s: float
     peak_gflops: float
     key: str
+    interrupted: bool = False
 
     @property
     def counts(self) -> Mapping[Status, int]:
@@ -147,7 +149,8 @@ class Tuner:
         default = min(defaults, key=lambda t: t.median_s or 0.0, default=None)
         wall_s = time.monotonic() - started
         key = self.task.key.digest
-        return TuneResult(best, default, search.history, search.new, wall_s, search.search_s, peak, key)
+        thought_s, interrupted = search.search_s, search.interrupted
+        return TuneResult(best, default, search.history, search.new, wall_s, thought_s, peak, key, interrupted)
 
     def _run(self, search: _Search) -> tuple[list[Trial], float]:
         with Measurer(self.task, self.options, self.stages) as measurer:
@@ -155,7 +158,7 @@ class Tuner:
                 for trial in measurer.stream(search, search.best_s, search.known_code()):
                     search.take(trial)
             except KeyboardInterrupt:
-                pass  # what was measured is kept, and the best of it measured again
+                search.interrupted = True  # what was measured is kept, and the best of it measured again
             return search.finish(measurer)
 
 
@@ -176,6 +179,7 @@ class _Search:
         self.early_stopping, self.callbacks = early_stopping, callbacks
         self.search_s = self._thought_s = 0.0
         self.history: list[Trial] = []
+        self.interrupted = False
         self.best: Trial | None = None
         self.new = self._given = self._idle = 0
         self._counts: Counter[Status] = Counter()

@@ -16,6 +16,7 @@ from ..ir.target import Target
 from ..runtime.pool_text import MAX_THREADS
 
 USAGE_ERROR = 2
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -61,24 +62,23 @@ def near(word: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def one_of(what: str, known: Collection[str]) -> Callable[[str], str]:
-    """Give the reader of a word among `known`, each of them a `what`."""
+    """Give the reader of a word among `known`, each of them a `what`.  It raises UsageError for any other."""
 
     def read(text: str) -> str:
         if text not in known:
-            advice = near(text, known, f"one of {', '.join(known)}")
-            raise argparse.ArgumentTypeError(f"there is no {what} {text!r}; {advice}")
+            raise UsageError(f"there is no {what} {text!r}", near(text, known, f"one of {', '.join(known)}"))
         return text
 
     return read
 
 
 def duration_s(text: str) -> float:
-    """Read `60s`, `10m`, `1.5h` or `1m30s`; a bare number is in seconds."""
+    """Read `60s`, `10m`, `1.5h` or `1m30s`; a bare number is in seconds.  Raises UsageError for other text."""
     if re.fullmatch(r"\d+(\.\d+)?", text):
         text += "s"
     parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 60s, 10m, 1.5h or 1m30s")
+        raise UsageError(f"{text!r} is no duration", "60s, 10m, 1.5h or 1m30s")
     seconds = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
     if seconds <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no time at all")
@@ -119,11 +119,11 @@ def target(text: str) -> str:
 
 
 def epilogue(text: str) -> str:
-    """Read what becomes of sums before they are stored."""
+    """Read what becomes of sums before they are stored.  Raises UsageError."""
     try:
         return str(EpilogueForm.parse(text))
     except Error as error:
-        raise argparse.ArgumentTypeError(f"{error.fact}; it is {error.advice}") from None
+        raise UsageError(error.fact, error.advice) from None
 
 
 def relative_error(text: str) -> float:
@@ -138,9 +138,9 @@ def relative_error(text: str) -> float:
 
 
 def device(text: str) -> str:
-    """Read what shall run kernels for a GPU."""
+    """Read what shall run kernels for a GPU.  Raises UsageError."""
     if not re.fullmatch(r"gpu(:[0-9]+)?|emulate", text):
-        raise argparse.ArgumentTypeError(f"there is no device {text!r}; gpu, gpu:1 for the second, or emulate")
+        raise UsageError(f"there is no device {text!r}", "gpu, gpu:1 for the second, or emulate")
     return text
 
 

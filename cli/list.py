@@ -12,6 +12,7 @@ from .arguments import UsageError, near
 from .layers import LAYERS, Layer
 from .operators import Operator
 
+NETWORKS = tuple(dict.fromkeys(name.split(".")[0] for name in LAYERS))
 EXIT_CODES = """exit status:
   0  the list was printed
   2  the command line means nothing
@@ -22,7 +23,7 @@ def add_list(commands: Any, operators: Sequence[Operator]) -> None:
     """Add the subcommand."""
     text = "List the operators that can be tuned, and layers of known networks."
     parser = commands.add_parser("list", help="list operators and layers", description=text, epilog=EXIT_CODES)
-    parser.add_argument("network", nargs="?", help="resnet18, mobilenet or bert: only its layers")
+    parser.add_argument("network", nargs="?", help=f"only its layers: {', '.join(NETWORKS)}")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=lambda options: run(options, operators))
 
@@ -32,9 +33,7 @@ def run(options: argparse.Namespace, operators: Sequence[Operator]) -> int:
     network: str = options.network or ""
     chosen = [layer for layer in LAYERS.values() if network in ("", layer.name.split(".")[0])]
     if not chosen:
-        networks = sorted({name.split(".")[0] for name in LAYERS})
-        fact = f"there is no network {network!r}"
-        raise UsageError(fact, near(network, networks, f"one of {', '.join(networks)}"))
+        raise UsageError(f"there is no network {network!r}", near(network, NETWORKS, f"one of {', '.join(NETWORKS)}"))
     lines = [json.dumps([_data(layer) for layer in chosen], indent=1)] if options.json else _lines(chosen, operators)
     sys.stdout.write("\n".join(lines) + "\n")
     return 0

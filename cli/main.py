@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from ..ir.errors import Error
-from .arguments import USAGE_ERROR, Parser, UsageError, near
+from .arguments import INTERRUPTED, USAGE_ERROR, Parser, UsageError, near
 from .batch_matmul import BATCH_MATMUL
 from .conv2d import CONV2D
 from .conv2d_transpose import CONV2D_TRANSPOSE
@@ -26,7 +26,6 @@ OPERATORS: tuple[Operator, ...] = (
     SOFTMAX, LAYER_NORM, REDUCTION, ELEMENTWISE,
 )  # fmt: skip
 FAILURE = 1
-INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 EXIT_CODES = """exit status:
   0    done; a subcommand that tunes has found a valid kernel
   1    it could not be done

@@ -44,6 +44,7 @@ EXIT_CODES = """exit status:
      there is a bundle with at least one candidate
   1  none was found, or the search could not go on, such as for want of a GPU; what was measured is in the database
   2  the command line means nothing
+  130  interrupted before anything was measured
 """
 
 
@@ -106,6 +107,7 @@ class Request:
     layer         name of the layer, or "" for a shape of the user's own
     template_args of the operator's template
     layout        of the data, or "" where the operator has only one
+    epilogue      what becomes of the sums before they are stored, or ""
     dtype         of the inputs
     device        what runs kernels for a GPU; "" for a processor
     threads       that the kernel may use, or 0 for all processors
@@ -121,6 +123,7 @@ class Request:
     shape: tuple[int, ...]
     template_args: tuple[Any, ...]
     layout: str
+    epilogue: str
     dtype: str
     target: str
     device: str
@@ -198,6 +201,7 @@ def understand(options: argparse.Namespace) -> Request:
         shape=shape,
         template_args=operator.arguments(shape, options) + operator.last_arguments(options),
         layout=getattr(options, "layout", ""),
+        epilogue=getattr(options, "epilogue", ""),
         dtype=options.dtype,
         target=options.target,
         device=options.device or "gpu" if is_for_gpu(options) else "",

@@ -40,7 +40,7 @@ def add_records(commands: Any) -> None:
     parser.add_argument("--db", default="", metavar="FILE", help=db)
     parser.add_argument("--json", default="", metavar="FILE", help="write all rows as a JSON array; - prints it")
     parser.set_defaults(run=show)
-    actions = parser.add_subparsers(metavar="")
+    actions = parser.add_subparsers(metavar="ACTION", dest="action")
     text = "Write the best kernel of a record as a shared library with a C header."
     export = actions.add_parser("export", help="write a kernel as a library", description=text, epilog=EXIT_CODES)
     export.add_argument("key", help="of the record, or its first digits")

@@ -20,6 +20,8 @@ from .operators import Request
 from .progress import outcomes
 from .terminal import time_text
 
+ABOVE_NOISE = 1.1  # times the peak: more than two measurements of one thing differ
+
 
 def as_json(request: Request, task: Task, result: TuneResult) -> dict[str, Any]:
     """Give the result as plain data; times in seconds, rates in 1e9 floating-point operations a second.
@@ -31,6 +33,7 @@ def as_json(request: Request, task: Task, result: TuneResult) -> dict[str, Any]:
         "layer": request.layer or None,
         "shape": list(request.shape),
         "layout": request.layout or None,
+        "epilogue": request.epilogue or None,
         "dtype": request.dtype,
         "target": str(task.target),
         "machine": machine_name(task),
@@ -91,8 +94,14 @@ def as_table(request: Request, task: Task, result: TuneResult, database: str) ->
         f"record {result.key} in {database}",
     ]
     if result.best is None:
-        lines.append("no valid kernel was found" if result.history else "no time was left for any: a longer --time")
+        lines.append(_why_none(result))
     return Group(table, *(Text(line, overflow="fold") for line in lines))
+
+
+def _why_none(result: TuneResult) -> str:
+    if result.history:
+        return "no valid kernel was found"
+    return "interrupted before any was measured" if result.interrupted else "no time was left for any: a longer --time"
 
 
 def machine_name(task: Task) -> str:
@@ -117,7 +126,10 @@ def _about_times(task: Task, result: TuneResult) -> list[str]:
     if task.device == EMULATED:
         return [f"{runner(task)}: the results are right; the times are this processor's, and say nothing of a GPU"]
     peak = f"peak {result.peak_gflops:.1f} GFLOP/s, " if result.peak_gflops else ""
-    return [f"{peak}{runner(task)}"]
+    lines = [f"{peak}{runner(task)}"]
+    if result.peak_fraction > ABOVE_NOISE:
+        lines.append("above the peak: rates count the operations of the definition; Winograd's algorithm does fewer")
+    return lines
 
 
 def _cells(trial: Trial | None, peak_gflops: float) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from ..ir.target import Target
 from ..runtime.cuda.availability import availability
 from ..runtime.cuda.emulator.orders import ORDERS
 from ..runtime.host import cpu_count, resolve
-from .arguments import UsageError
+from .arguments import INTERRUPTED, UsageError
 from .build_only import build_only
 from .database import open_records
 from .operators import TUNERS, Request, is_for_gpu, understand
@@ -72,7 +72,9 @@ def _tune(request: Request, task: Task) -> int:
         sys.stdout.write(text + "\n")
     elif request.json:
         Path(request.json).write_text(text + "\n")
-    return 0 if result.best else 1
+    if result.best is None:
+        return INTERRUPTED if result.interrupted and not result.history else 1
+    return 0
 
 
 def make_task(request: Request) -> Task:
@@ -104,7 +106,8 @@ def what(request: Request) -> str:
     """Name what is tuned."""
     shape = ",".join(map(str, request.shape))
     dtype = request.dtype if request.dtype != request.operator.dtypes[0] else ""
-    return " ".join(filter(None, (request.operator.name, request.layer, shape, request.layout, dtype)))
+    words = (request.operator.name, request.layer, shape, request.layout, dtype, request.epilogue)
+    return " ".join(filter(None, words))
 
 
 def check_writable(path: str) -> None:

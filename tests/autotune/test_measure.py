@@ -18,6 +18,7 @@ from tilewright.autotune.measure import BuildRequest, MeasureOptions, Stages, ta
 from tilewright.autotune.records import Records
 from tilewright.autotune.reference import make_reference
 from tilewright.autotune.runner import measure_candidate
+from tilewright.autotune.stages import peak_beside
 from tilewright.autotune.strategies.grid import GridStrategy
 from tilewright.autotune.task import Task
 from tilewright.autotune.template import get_config, get_target, template
@@ -217,3 +218,16 @@ def test_affinity_is_given_back() -> None:
     task = tasks.create("test.wide", (64,))
     Tuner(task, GridStrategy, FAST).tune(n_trial=1)
     assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize(
+    ("dtype", "target", "kind"),
+    [
+        ("float32", "llvm -mcpu=haswell", "fma"),
+        ("int8", "llvm -mcpu=haswell", None),  # no instruction for products of bytes
+        ("uint8", "llvm -mcpu=skylake-avx512 -mattr=+avx512vnni", "dot"),
+    ],
+)
+def test_candidates_are_timed_beside_the_loop_of_their_products(dtype: str, target: str, kind: str | None) -> None:
+    peak = peak_beside(tasks.create("matmul", (8, 8, 8, False, False, dtype), target))
+    assert kind is None if peak is None else peak.name == f"peak_{kind}"

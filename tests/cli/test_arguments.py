@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from tilewright.cli.arguments import duration_s, near, read_shape
+from tilewright.cli.arguments import UsageError, duration_s, near, read_shape
 from tilewright.cli.main import main, make_parser
 from tilewright.cli.operators import Request, understand
 
@@ -25,7 +25,7 @@ def test_a_duration_is_read_in_seconds(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "s", "5x", "60 s", "1m30", "-5s", "0s", "0", "1e3", "nan"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError):
+    with pytest.raises((argparse.ArgumentTypeError, UsageError)):
         duration_s(text)
 
 
@@ -57,7 +57,7 @@ USAGE = [  # words (~ is a space within one), what is wrong, what is advised
     ("conv2d_transpose --shape 1,8,4,4,8,3,2,1 --output-padding 2", "2 with a stride of 2", "less than 2"),
     ("conv2d_transpose --shape 1,8,2,2,8,2,1,2", "padding 2 leaves nothing of 3 elements", "less padding"),
     ("conv2d_transpose --layer dcgan.up1 --layout NCHW16c", "no such schedule in layout NCHW16c", "NCHW or NHWC"),
-    ("dense --shape 8,8,8 --epilogue relu,bias", "'relu,bias' is no epilogue", "--help"),
+    ("dense --shape 8,8,8 --epilogue relu,bias", "'relu,bias' is no epilogue", "bias, residual and one of relu"),
     ("conv2d --layer resnet18.C6 --relative-error 0", "'0' is not a number above 0 and at most 1", "--help"),
     ("conv2d --layer resnet18.C6 --relative-error nan", "'nan' is not a number above 0", "--help"),
     ("conv2d --layer resnet18.C6 --relative-error 2", "'2' is not a number above 0 and at most 1", "--help"),
@@ -70,17 +70,17 @@ USAGE = [  # words (~ is a space within one), what is wrong, what is advised
         "cess",
     ),
     ("matmul --shape 8,8,8 --relative-error 1e-4", "there is no flag --relative-error", "--help"),
-    ("matmul --shape 8,8,8 --time soon", "'soon' is no duration", "--help"),
+    ("matmul --shape 8,8,8 --time soon", "'soon' is no duration", "60s, 10m"),
     ("matmul --shape 8,8,8 --trials 0", "'0' is not an integer of at least 1", "--help"),
     ("matmul --shape 8,8,8 --threads many", "'many' is not an integer of at least 1", "--help"),
     ("matmul --shape 8,8,8 --threads 257", "257 threads are more than 256", "--help"),
     ("conv2d --shape 1,8,8,8,9,3,1,1 --groups 4", "8 input and 9 output channels in 4 groups", "divides both"),
     ("matmul --shape 8,8,8 --seed -1", "'-1' is not an integer of at least 0", "--help"),
-    ("matmul --shape 8,8,8 --tuner xgd", "there is no tuner 'xgd'; xgb", "--help"),
+    ("matmul --shape 8,8,8 --tuner xgd", "there is no tuner 'xgd'", "xgb"),
     ("matmul --shape 8,8,8 --target hip", "unknown kind in 'hip'", "--help"),
-    ("matmul --shape 8,8,8 --dtype float8", "there is no data type 'float8'", "--help"),
-    ("softmax --shape 8,8 --dtype int8", "there is no data type 'int8'", "--help"),
-    ("matmul --shape 8,8,8 --target cuda --device tpu", "there is no device 'tpu'", "--help"),
+    ("matmul --shape 8,8,8 --dtype float8", "there is no data type 'float8'", "float16"),
+    ("softmax --shape 8,8 --dtype int8", "there is no data type 'int8'", "one of float32"),
+    ("matmul --shape 8,8,8 --target cuda --device tpu", "there is no device 'tpu'", "gpu:1 for the second"),
     ("matmul --shape 8,8,8 --device emulate", "--device is for a GPU, not for --target llvm", "--target cuda"),
     ("matmul --shape 8,8,8 --build-only -o b", "--build-only is for a GPU", "--target cuda"),
     ("matmul --shape 8,8,8 --target cuda --build-only", "--build-only and -o BUNDLE go together", "-o BUNDLE"),
@@ -110,8 +110,8 @@ USAGE = [  # words (~ is a space within one), what is wrong, what is advised
     ("qmatmul --shape 8,8,8 --zero-point x", "'x' is not an integer", "--help"),
     ("qmatmul --shape 8,8,8 --multiplier 0", "'0' is not a number above 0", "--help"),
     ("qmatmul --shape 8,8,8 --multiplier much", "'much' is not a number above 0", "--help"),
-    ("qmatmul --shape 8,8,8 --dtype float32", "there is no data type 'float32'", "--help"),
-    ("qmatmul --shape 8,8,8 --out-dtype int32", "there is no type of a byte 'int32'", "--help"),
+    ("qmatmul --shape 8,8,8 --dtype float32", "there is no data type 'float32'", "int8"),
+    ("qmatmul --shape 8,8,8 --out-dtype int32", "there is no type of a byte 'int32'", "int8"),
     ("qmatmul --shape 8,8", "the shape 8,8 has 2 numbers, not 3", "--shape M,N,K"),
     ("qmatmul --shape 8,8,8 --target cuda --device emulate", "no schedule for a GPU", "a processor"),
     ("qmatmul --layer resnet18.C6", "resnet18.C6 is a layer of conv2d", "autotune conv2d"),

@@ -94,13 +94,22 @@ def test_a_kernel_of_bytes_is_found_and_is_exact(words: str, tmp_path: Path) -> 
     assert result["valid"] == 2 and result["best"]["max_rel_error"] == 0
 
 
-def test_no_valid_kernel_is_status_1(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("interrupted", "status", "reason"),
+    [(False, 1, "no time was left for any: a longer --time"), (True, 130, "interrupted before any was measured")],
+)
+def test_nothing_measured_has_a_status_by_its_reason(
+    interrupted: bool,
+    status: int,
+    reason: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    nothing = TuneResult(None, None, [], 0, 1.0, 0.0, 0.0, "0" * 16)
+    nothing = TuneResult(None, None, [], 0, 1.0, 0.0, 0.0, "0" * 16, interrupted)
     monkeypatch.setattr(tune.Tuner, "tune", lambda *_: nothing)
-    assert main([*SMALL, "--db", str(tmp_path / "r.db")]) == 1
-    assert "no time was left for any" in capsys.readouterr().out
+    assert main([*SMALL, "--db", str(tmp_path / "r.db")]) == status
+    assert reason in capsys.readouterr().out
 
 
 def test_a_shape_that_no_memory_holds_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -16,7 +17,7 @@ from tilewright.cli.main import make_parser
 from tilewright.cli.operators import understand
 from tilewright.cli.result import as_json, as_table
 from tilewright.cli.terminal import clock, time_text
-from tilewright.cli.tune import make_task
+from tilewright.cli.tune import make_task, what
 
 BEST = Trial(3, Status.OK, steps='{"version": 1, "steps": []}', median_s=2e-3, interval_s=(1.9e-3, 2.1e-3),
              max_rel_error=1e-6, gflops=80.0, peak_gflops=100.0)  # fmt: skip
@@ -108,3 +109,13 @@ def test_without_a_valid_kernel_the_result_says_so() -> None:
     Console(file=text, width=100).print(as_table(request, task, result(None), "records.db"))
     assert "no valid kernel was found" in text.getvalue()
     assert as_json(request, task, result(None))["best"] is None
+
+
+def test_a_rate_above_the_peak_is_explained_beside_what_is_tuned() -> None:
+    request = understand(
+        make_parser().parse_args(["dense", "--shape", "8,8,8", "--threads", "1", "--epilogue", "bias"])
+    )
+    task, text = make_task(request), io.StringIO()
+    Console(file=text, width=120).print(as_table(request, task, result(replace(BEST, gflops=120.0)), "records.db"))
+    assert "120.0%" in text.getvalue() and "above the peak" in text.getvalue()
+    assert what(request) == "dense 8,8,8 bias" and as_json(request, task, result(BEST))["epilogue"] == "bias"
