@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..ir.errors import TargetError
 from ..runtime.host import refuse_elsewhere
-from ..runtime.peak import PeakLoop
+from ..runtime.peak import PeakLoop, dot_peak, fma_peak
 from .builder import build_candidate
 from .built import Built
 from .cores import Cores, pin
@@ -59,9 +59,9 @@ def _for_processor(task: Task, reference: Reference | None, cores: Cores | None)
 def peak_beside(task: Task) -> PeakLoop | None:
     """Give the loop beside which candidates are timed; none for bytes without an instruction for their products."""
     if not {str(tensor.dtype) for tensor in task.tensors} & BYTES:
-        return fmapeak_beside(task.threads, task.target)
+        return fma_peak(task.threads, task.target)
     try:
-        return dotpeak_beside(task.threads, task.target)
+        return dot_peak(task.threads, task.target)
     except TargetError:
         return None
 
