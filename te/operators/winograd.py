@@ -195,3 +195,10 @@ def winograd_result(stages: Stages, sizes: Sizes, forms: Transforms) -> Element:
         return transformed(x % m, forms.result, taken)
 
     return element
+
+
+def winograd_lines(element: Element, sizes: Sizes) -> Tensor:
+    """Give the result with channels side by side, (N, O / lanes, H, W, lanes), from its element."""
+    lanes = sizes.lanes
+    shape = (sizes.batch, -(-sizes.channels[1] // lanes), sizes.height, sizes.width, lanes)
+    return compute(shape, lambda n, c, y, x, ci: element(n, c * lanes + ci, y, x), name="lines")

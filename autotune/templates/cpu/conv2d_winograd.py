@@ -23,7 +23,7 @@ from ....schedule.schedule import Schedule, create_schedule
 from ....schedule.stage import Stage
 from ....te.axis import Axis
 from ....te.operators.cook_toom import transforms
-from ....te.operators.winograd import Sizes, Stages, winograd_result, winograd_stages
+from ....te.operators.winograd import Sizes, Stages, winograd_lines, winograd_result, winograd_stages
 from ....te.tensor import Tensor
 from ....te.tolerance import tolerance
 from ...space import Knobs
@@ -41,6 +41,7 @@ VECTORS = (1, 2, 3, 4)  # of output channels in a register tile
 KNOBS = ("winograd_outputs", "winograd_tiles", "winograd_rows", "winograd_vectors", "winograd_whole")
 UNROLL = "winograd_unroll"
 NAME = "conv2d_winograd"  # of the result
+TERMS_AHEAD = 64  # of which weights are asked for in advance
 FEWEST_SUMS = 8  # of a register tile: multiply-adds that the units have under way
 
 
@@ -130,7 +131,7 @@ class _Nest:
             shape.batch, shape.height, shape.width, (shape.padding, shape.padding), shape.image,
             (shape.channels, shape.filters), lanes, lanes * choice.vectors, blocking.block,
         )  # fmt: skip
-        self.stages, self.turned, self.out = _declared(request, self.sizes, choice.outputs)
+        self.stages, self.lines, self.turned, self.out = _declared(request, self.sizes, choice.outputs)
         self.s = create_schedule(self.out.op)
 
     def scheduled(self) -> tuple[Schedule, Tensor]:
@@ -172,25 +173,20 @@ class _Nest:
             stage.split(axis, factor=size) for axis, size in zip((n, y, x), self.pixels(), strict=True)
         )
         row, p = stage.split(rows, factor=m)
-        column, q = stage.split(columns, factor=m)
         panel, vector = channel
-        if self.turned is not None:
-            column, some = stage.split(column, factor=max(1, min(self.lanes // m, self.sizes.block[2])))
-            pixels = stage.fuse(some, q)
-            stage.reorder(u, v, w, panel, image, row, vector, p, column, inner, pixels)
-            stage.vectorize(pixels)
-            stage.unroll(inner)
-            turning.schedule(self.s, self.turned, self.out, column, self.lanes, self.lanes)
-        elif self.request.layout == "NCHW":
-            column, some = stage.split(column, factor=max(1, min(self.lanes // m, self.sizes.block[2])))
-            stage.reorder(u, v, w, panel, image, row, vector, p, column, some, q, inner)
-            stage.unroll(some)
-            stage.unroll(q)
+        together = min(self.lanes, self.sizes.block[2] * m) if self.request.layout == "NCHW" else m
+        column, pixels = stage.split(columns, factor=together)
+        stage.reorder(u, v, w, panel, image, row, vector, p, column, pixels, inner)
+        if self.turned is None:
+            stage.unroll(pixels)
             stage.vectorize(inner)
         else:
-            stage.reorder(u, v, w, panel, image, row, vector, p, column, q, inner)
-            stage.unroll(q)
-            stage.vectorize(inner)
+            stage.reorder(inner, pixels)
+            stage.unroll(inner)
+            stage.vectorize(pixels)
+            turning.schedule(self.s, self.turned, self.out, column, self.lanes, self.lanes)
+        if self.lines is not None:
+            self._lines(self.lines, p)
         outer = [u, v, w, panel] if self.choice.whole else [u, v, w]
         block = tile.parallel_outer(self.s, self.out, outer)
         rows_of = self.s[self.stages.rows]
@@ -200,6 +196,16 @@ class _Nest:
         rows_of.reorder(b, t, *loops[:-1], p, loops[-1])
         rows_of.unroll(p)
         return (None, block) if self.choice.whole else (block, panel)
+
+    def _lines(self, lines: Tensor, at: Axis) -> None:
+        """Transform products along rows, a line of pixels at a time, before channels and pixels are turned."""
+        stage = self.s[lines]
+        stage.compute_at(self.s[self.out], at)
+        n, c, y, x, ci = lines.op.axis
+        column, q = stage.split(x, factor=self.choice.outputs)
+        stage.reorder(n, c, y, column, q, ci)
+        stage.unroll(q)
+        stage.vectorize(ci)
 
     def pixels(self) -> tuple[int, int, int]:
         """Give the images, and the rows and columns of the result, of one block."""
@@ -238,6 +244,7 @@ class _Nest:
         *_, t, ki = inner.op.axis
         c, ci = inner.op.reduce_axis
         ci, unrolled = inner.split(ci, factor=min(self.choice.unroll, self.lanes))
+        inner.prefetch(self.stages.weights, ci, -(-TERMS_AHEAD // tile.size(unrolled)))
         inner.reorder(c, ci, unrolled, t, *self.vectors(sums, ki))
         tile.unroll_all(s, sums, [unrolled, t])
 
@@ -271,8 +278,10 @@ class _Nest:
             s[padded].vectorize(ci)
 
 
-def _declared(request: ConvolutionRequest, sizes: Sizes, outputs: int) -> tuple[Stages, Tensor | None, Tensor]:
-    """Give the chain for a request, sums that are turned if there are any, and the result."""
+def _declared(
+    request: ConvolutionRequest, sizes: Sizes, outputs: int
+) -> tuple[Stages, Tensor | None, Tensor | None, Tensor]:
+    """Give the chain for a request, lines of the result, sums that are turned if there are any, and the result."""
     image, kernel, forms = request.image, request.kernel, transforms(outputs, 3)
     total = request.declare()
 
@@ -283,14 +292,19 @@ def _declared(request: ConvolutionRequest, sizes: Sizes, outputs: int) -> tuple[
     match request.layout:
         case "NCHW":
             stages, element = chain(lambda n, c, y, x: image[n, c, y, x], lambda o, i, y, x: kernel[o, i, y, x])
-            return stages, *turning.declare(request, NAME, total, element)
+            if sizes.lanes % outputs == 0:  # whole tiles are turned
+                return stages, None, *turning.declare(request, NAME, total, element)
+            lines, lanes = winograd_lines(element, sizes), sizes.lanes
+            out = turning.declare(request, NAME, total, lambda n, c, y, x: lines[n, c // lanes, y, x, c % lanes])
+            return stages, lines, *out
         case "NHWC":
             stages, element = chain(lambda n, c, y, x: image[n, y, x, c], lambda o, i, y, x: kernel[y, x, i, o])
-            return stages, *turning.declare(request, NAME, total, lambda n, y, x, c: element(n, c, y, x))
+            return stages, None, *turning.declare(request, NAME, total, lambda n, y, x, c: element(n, c, y, x))
     taken, made = (int_value(d) or 1 for d in kernel.shape[-2:])
 
     def weight(o: Expr, i: Expr, y: Expr, x: Expr) -> Any:
         return kernel[o // made, i // taken, y, x, i % taken, o % made]
 
     stages, element = chain(lambda n, c, y, x: image[n, c // taken, y, x, c % taken], weight)
-    return stages, *turning.declare(request, NAME, total, lambda n, c, y, x, ci: element(n, c * made + ci, y, x))
+    out = turning.declare(request, NAME, total, lambda n, c, y, x, ci: element(n, c * made + ci, y, x))
+    return stages, None, *out

@@ -30,9 +30,9 @@ CASES = {
 }
 
 
-def accepting(name: str, relative_error: float | None) -> Args:
+def accepting(name: str, relative_error: float | None, epilogue: str = "") -> Args:
     """Give the arguments of a case whose user accepts an error."""
-    return *CASES[name], "", relative_error
+    return *CASES[name], epilogue, relative_error
 
 
 UNFIT = {
@@ -103,6 +103,6 @@ def test_tiles_of_six_are_for_those_who_accept_their_error(
 def test_tiles_of_six_give_the_right_result(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     only(monkeypatch, conv2d_winograd.plan)
     monkeypatch.setattr(conv2d_winograd, "OUTPUTS", (6,))
-    tuned = task.create("conv2d", accepting(name, 1e-4), threads=2)
-    for number, config in enumerate(configs_of(tuned, 1)):
-        assert_right(tuned, config, threads=1 + number % 2)
+    for number, epilogue in enumerate(("", "residual")):
+        tuned = task.create("conv2d", accepting(name, 1e-4, epilogue), threads=2)
+        assert_right(tuned, configs_of(tuned, 1)[number], threads=1 + number)
