@@ -9,15 +9,19 @@ from ....ir.arith import int_value
 from .. import register_tile as tile
 from .request import ConvolutionRequest
 
-PRODUCTS = 1.1  # cycles, where the multiply-add units alone would take 1
-TILE_START = 16.0  # cycles for a register tile, to begin and to store it
-TRANSFORM = 5.0  # cycles for an element of a transformed tile, a vector of it
-TURN = 4.0  # cycles for a vector of an image whose channels do not lie side by side
-WEIGHTS = 8.0  # cycles for a vector of transformed weights, where every call makes them
-CACHES = (32_000, 700_000, 16_000_000)  # bytes of weights that are found again in the first, second, last cache
-RATES = (128.0, 28.0, 18.0, 9.0)  # bytes a cycle from these, and from memory
-BLOCK = 500_000  # bytes of a block's tiles that are found again in the second cache
-TILE_RATE = 20.0  # bytes a cycle of tiles that are not
+PRODUCTS = 1.06  # cycles, where the multiply-add units alone would take 1
+TILE_START = 12.0  # cycles for a register tile, to begin and to store it
+TRANSFORM = 4.4  # cycles for an element of a transformed tile, a vector of it ...
+FAR_TRANSFORM = 3.0  # ... and as many more where it does not stay in the second cache
+TURN = 4.2  # cycles for a vector of an image whose channels do not lie side by side ...
+FAR_TURN = 8.3  # ... and as many more where image and result do not stay in the second cache
+KERNEL_TRANSFORM = 8.0  # cycles for a vector of transformed weights, where every call makes them
+FIRST_CACHE, SECOND_CACHE, LAST_CACHE = 24_000, 700_000, 16_000_000  # bytes of weights that are found again there
+SECOND_RATE, LAST_RATE, MEMORY_RATE = 28.0, 18.0, 9.0  # bytes a cycle from these, and from memory ...
+ASKED_RATE = 45.0  # ... and of what has come while a register tile was computed, as it was asked for
+AGAIN_RATE = 72.0  # bytes a cycle of a panel of weights that the first cache has no room for, read again
+BLOCK = 1_200_000  # bytes of tiles and products, or of image and result, that are found again in the second cache
+TILE_RATE, FAR_TILE_RATE = 38.0, 19.0  # bytes a cycle of tiles that are, and that are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +121,9 @@ class Cost:
         direct = shape.batch * shape.height * shape.width * shape.channels * shape.filters * 9 / (2 * self.lanes)
         units = blocking.blocks * (self.panels(vectors) if whole else 1)
         busy = units / (-(-units // self.threads) * self.threads)
-        cycles = self._products(blocking, outputs, rows, vectors) + self._traffic(blocking, outputs, vectors, whole)
-        return busy * direct / (cycles + self._transforms(blocking, outputs))
+        cycles = self._products(blocking, outputs, rows, vectors) + self._weights(blocking, outputs, rows, vectors)
+        cycles += self._tiles(blocking, outputs, vectors, whole) + self._transforms(blocking, outputs, vectors, whole)
+        return busy * direct / cycles
 
     def panels(self, vectors: int) -> int:
         """Give the parts that the output channels are cut in."""
@@ -130,39 +135,54 @@ class Cost:
         return -(-self.shape.channels // self.lanes) * self.lanes
 
     def _products(self, blocking: Blocking, outputs: int, rows: int, vectors: int) -> float:
-        """Give the cycles of multiply-adds, or those in which the weights arrive."""
-        places, panels = (outputs + 2) ** 2, self.panels(vectors)
-        panel = 4 * self.channels * vectors * self.lanes
-        first, again = (panel / _rate(size) for size in (panel * panels * places, panel))
+        """Give the cycles of multiply-adds."""
         whole, rest = divmod(blocking.tiles, rows)
-        heights = [rows] * whole + [rest] * (rest > 0)
-        cycles = [max(self._register_tile(height, vectors), again) for height in heights]
-        cycles[0] = max(cycles[0], first)
-        return blocking.blocks * panels * places * sum(cycles)
+        cycles = whole * self._register_tile(rows, vectors) + (self._register_tile(rest, vectors) if rest else 0.0)
+        return blocking.blocks * self.panels(vectors) * (outputs + 2) ** 2 * cycles
 
     def _register_tile(self, rows: int, vectors: int) -> float:
         return TILE_START + PRODUCTS * rows * vectors * self.channels / 2 / float(tile.estimate(rows, vectors))
 
-    def _traffic(self, blocking: Blocking, outputs: int, vectors: int, whole: bool) -> float:
-        """Give the cycles that products wait for tiles, which every panel of weights reads."""
-        places = (outputs + 2) ** 2
-        tiles = 4 * self.channels * blocking.tiles * places
-        results = 4 * vectors * self.lanes * blocking.tiles * places
-        far = tiles * (blocking.blocks if whole else 1) + results > BLOCK
-        return blocking.blocks * self.panels(vectors) * tiles / TILE_RATE if far else 0.0
+    def _weights(self, blocking: Blocking, outputs: int, rows: int, vectors: int) -> float:
+        """Give the cycles that products wait for weights: each panel comes once for a block, and for each register tile
+        from the nearest cache that holds it."""
+        panel = 4 * self.channels * vectors * self.lanes
+        count = self.panels(vectors) * (outputs + 2) ** 2
+        meanwhile = self._register_tile(min(rows, blocking.tiles), vectors)
+        first = max(panel / ASKED_RATE, panel / _rate(count * panel) - meanwhile)
+        again = panel / AGAIN_RATE if panel > FIRST_CACHE else 0.0
+        return blocking.blocks * count * (first + again * (-(-blocking.tiles // rows) - 1))
 
-    def _transforms(self, blocking: Blocking, outputs: int) -> float:
+    def _tiles(self, blocking: Blocking, outputs: int, vectors: int, whole: bool) -> float:
+        """Give the cycles that products wait for tiles, which every panel of weights reads."""
+        read = blocking.blocks * self.panels(vectors) * self._tile_bytes(blocking, outputs)
+        return read / (FAR_TILE_RATE if self._are_far(blocking, outputs, vectors, whole) else TILE_RATE)
+
+    def _are_far(self, blocking: Blocking, outputs: int, vectors: int, whole: bool) -> bool:
+        """Tell whether tiles that are transformed before products, and these, exceed the second cache."""
+        products = 4 * vectors * self.lanes * blocking.tiles * (outputs + 2) ** 2
+        return self._tile_bytes(blocking, outputs) * (blocking.blocks if whole else 1) + products > BLOCK
+
+    def _tile_bytes(self, blocking: Blocking, outputs: int) -> int:
+        return 4 * self.channels * blocking.tiles * (outputs + 2) ** 2
+
+    def _transforms(self, blocking: Blocking, outputs: int, vectors: int, whole: bool) -> float:
         shape, places = self.shape, (outputs + 2) ** 2
         filters = -(-shape.filters // self.lanes)
-        vectors = self.channels // self.lanes + filters
-        cycles = blocking.blocks * blocking.tiles * vectors * places * TRANSFORM
+        read = self.channels // self.lanes + filters
+        each = TRANSFORM + (FAR_TRANSFORM if self._are_far(blocking, outputs, vectors, whole) else 0.0)
+        cycles = blocking.blocks * blocking.tiles * read * places * each
         if shape.turned:
-            cycles += shape.batch * shape.height * shape.width * vectors * TURN
+            pixels = shape.batch * shape.height * shape.width
+            is_far = 4 * pixels * (shape.channels + shape.filters) > BLOCK
+            cycles += pixels * read * (TURN + (FAR_TURN if is_far else 0.0))
         if not self.weights_ahead:
-            cycles += shape.channels * filters * places * WEIGHTS
+            cycles += shape.channels * filters * places * KERNEL_TRANSFORM
         return cycles
 
 
 def _rate(size: int) -> float:
-    """Give the bytes a cycle at which what takes so many bytes is read again."""
-    return next((rate for cache, rate in zip(CACHES, RATES, strict=False) if size <= cache), RATES[-1])
+    """Give the bytes a cycle at which weights that take so many bytes are read once more."""
+    if size <= SECOND_CACHE:
+        return SECOND_RATE
+    return LAST_RATE if size <= LAST_CACHE else MEMORY_RATE
