@@ -105,6 +105,7 @@ class Body:
     heap      pointers to free when the function ends early, outermost first
     columns   vectors that a loop which is being written out leaves to be stored at its end, or None
     counts    values that are never negative: loop counters and sizes
+    ends      the last values of counters of loops whose extents are constant
     steps     variables of loops that are written out: they are constants, or count lanes
     places    what is known here of the offsets of accesses, by identity of the access
     placed    accesses whose fixed part reads a variable, by identity
@@ -125,6 +126,7 @@ class Body:
     pending: LaneLoop | None = None
     heap: list[str] = field(default_factory=list)
     counts: set[str] = field(default_factory=set)
+    ends: dict[str, int] = field(default_factory=dict)
     columns: list[Column] | None = None
     in_parallel: bool = False
     streamed: dict[Buffer, int] = field(default_factory=dict)

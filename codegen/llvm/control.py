@@ -181,6 +181,9 @@ def loop(body: Body, stmt: For, begin: Value, end: Value) -> None:
     with body.region(before, written, True):
         counter = code.fresh("i")
         body.counts.add(counter)
+        extent = arith.int_value(stmt.extent)
+        if extent is not None:
+            body.ends[counter] = extent - 1
         level = code.level
         body.cells.enter_loop(written, lambda: code.fresh("c", level))
         body.bind(stmt.var, Linear(0, ((Value(counter, "i64"), 1),)))

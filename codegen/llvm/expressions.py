@@ -198,7 +198,10 @@ def _conjunction_of_known(a: Value, b: Value) -> Value | None:
 
 def narrowed(body: Body, condition: Value) -> Value:
     """Give the active lanes in which the condition holds."""
-    return condition if body.mask is None else conjunction(body, body.mask, condition)
+    if body.mask is None:
+        return condition
+    known = _conjunction_of_known(body.mask, condition)
+    return known if known is not None and known != FALSE else conjunction(body, body.mask, condition)
 
 
 def _branch(body: Body, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value]) -> Value:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from ...ir.arith import int_value
 from ...ir.buffer import Buffer
 from ...ir.dtype import DType, bfloat16, boolean, float16, int4
 from ...ir.expr import Load
@@ -106,17 +109,43 @@ def _first_lanes(lanes: int, whole: int) -> str:
 def _shuffled(body: Body, buffer: Buffer, offset: Linear, lanes: list[int | None]) -> Value:
     """Read windows that cover all active lanes, none beyond the last element, and pick the lanes from them."""
     wanted = [x for x in lanes if x is not None]
-    width, elem, first = body.lanes, memory_type(buffer.dtype), min(wanted)
-    span = max(wanted) - first + 1
-    size = min(span, max(width, body.vector_bits // max(32, buffer.dtype.bits)))
-    starts = [min(k, span - size) for k in range(0, span, size)]
-    base = Linear(0, offset.terms)
-    windows = [_window(body, buffer, base._replace(constant=first + s), size) for s in starts]
-    picks = [None if x is None else (min((x - first) // size, len(starts) - 1), x - first) for x in lanes]
+    width, elem = body.lanes, memory_type(buffer.dtype)
+    base, starts, size = _places(body, buffer, offset, wanted)
+    windows = [_window(body, buffer, Linear(base + s, offset.terms), size) for s in starts]
+    picks = [None if x is None else (min((x - base) // size, len(starts) - 1), x - base) for x in lanes]
     result = Value("poison", elem, width)
     for number in range(0, len(starts), 2):
         result = _pick(body, result, windows[number : number + 2], starts, number, picks)
     return result
+
+
+def _places(body: Body, buffer: Buffer, offset: Linear, wanted: list[int]) -> tuple[int, list[int], int]:
+    """Give where windows begin that cover elements `wanted`: a first place, distances from it, and their size.
+
+    They end with the last element.  For every other element they begin at even places, one after the other, wherever
+    what they read beside is in the buffer: the elements between, which are often wanted next, then take the same ones.
+    """
+    size = max(body.lanes, body.vector_bits // max(32, buffer.dtype.bits))
+    first, last = min(wanted), max(wanted)
+    even = first - first % 2
+    count = -(-(last + 1 - even) // size)
+    whole = offset.stride == 2 and all(c % 2 == 0 for _, c in offset.terms)
+    if whole and _are_inside(body, buffer, Linear(even, offset.terms), count * size):
+        return even, [size * k for k in range(count)], size
+    span = last - first + 1
+    size = min(span, size)
+    return first, [min(k, span - size) for k in range(0, span, size)], size
+
+
+def _are_inside(body: Body, buffer: Buffer, first: Linear, count: int) -> bool:
+    """Tell whether `count` elements are in the buffer, whatever the counters of the loops around are."""
+    sizes = [int_value(extent) for extent in buffer.shape]
+    if buffer.strides is not None or None in sizes or first.constant < 0:
+        return False
+    if not all(c > 0 and value.text in body.ends for value, c in first.terms):
+        return False
+    ends = sum(c * body.ends[value.text] for value, c in first.terms)
+    return first.constant + ends + count <= math.prod(size or 0 for size in sizes)
 
 
 def _window(body: Body, buffer: Buffer, offset: Linear, lanes: int) -> Value:

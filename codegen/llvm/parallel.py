@@ -72,6 +72,7 @@ def _inner(body: Body, stmt: For, name: str, captured: list[Value]) -> str:
         pointers={b: p for b, p in body.pointers.items() if p in known},
         align=dict(body.align),
         counts=known & body.counts,
+        ends={name: last for name, last in body.ends.items() if name in known},
         in_parallel=True,
         streamed=dict(body.streamed),
     )

@@ -10,6 +10,7 @@ from ...ir import arith
 from ...ir.affine import Affine, affine_of
 from ...ir.dtype import int64
 from ...ir.expr import Address, Const, Expr, IfThenElse, Le, Load, Lt, Var
+from ...ir.interval import Interval
 from ...ir.simplify import simplify
 from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
@@ -125,7 +126,9 @@ class _Partition:
         once = length.is_constant and length.constant == 1
         here: Expr = start if once else arith.add(var, start)
         body = substitute(self.names.copy(body), {loop.var: here})
-        if here is not var:
+        if length.is_constant:  # conditions that fail in all of these iterations go, too
+            body = simplify(body, {var: Interval(Const(0, var.dtype), Const(length.constant - 1, var.dtype))})
+        elif here is not var:
             body = simplify(body)
         if once:
             return self.statement(body, outside, copies)

@@ -533,10 +533,41 @@ def test_maths_functions_take_several_registers_side_by_side(lanes: int) -> None
     np.testing.assert_allclose(got[1], np.sqrt(np.exp(got[0].astype(float))), rtol=2e-7)
 
 
+@pytest.mark.parametrize(("columns", "loads"), [(32, 2), (33, 4), (40, 2)])
+def test_even_and_odd_elements_are_picked_from_the_same_vectors(columns: int, loads: int) -> None:
+    """Where rows have an odd length, even places of one row are odd ones of the next."""
+    y, i, source, out = Var("y"), Var("i"), buffer("source", 3, columns), buffer("out", 3, 16)
+    pair = Load(source, (y, i * 2)) + Load(source, (y, i * 2 + 1))
+    body = For(y, Const(3), For(i, Const(16), Store(out, (y, i), pair), VECTOR), SERIAL)
+    function = Function("pairs", (source, out), body, (out,))
+    check(function)
+    wide = replace(host(), cpu="skylake-avx512", features="", vector_bits=512)
+    assert emit([function], wide).count("load <16 x float>") == loads
+
+
+@pytest.mark.parametrize(("elements", "second"), [(95, "15"), (96, "16")])
+def test_no_vector_is_read_beyond_the_last_element_of_a_buffer(elements: int, second: str) -> None:
+    y, i, source, out = Var("y"), Var("i"), buffer("source", elements), buffer("out", 3, 16)
+    body = For(y, Const(3), For(i, Const(16), Store(out, (y, i), Load(source, (y * 32 + i * 2,))), VECTOR), SERIAL)
+    function = Function("ends", (source, out), body, (out,))
+    check(function)
+    wide = replace(host(), cpu="skylake-avx512", features="", vector_bits=512)
+    assert re.findall(r"getelementptr .*, i64 (\d+)", emit([function], wide))[0] == second
+
+
 def test_two_conditions_on_known_lanes_are_one_mask() -> None:
     i, source, out = Var("i"), buffer("source", 40), buffer("out", 16)
     inside = arith.logical_and(arith.le(Const(2), i), i < 13)
     value = IfThenElse(inside, Load(source, (i * 2,)), Const(0.0, float32))
     function = Function("masked", (source, out), For(i, Const(16), Store(out, (i,), value), VECTOR), (out,))
+    check(function)
+    assert "gather" not in emit([function], host())
+
+
+def test_a_condition_on_known_lanes_below_a_guard_of_others_is_one_mask() -> None:
+    i, source, out = Var("i"), buffer("source", 40), buffer("out", 14)
+    value = IfThenElse(arith.le(Const(2), i), Load(source, (i * 2,)), Const(0.0, float32))
+    body = For(i, Const(16), If(i < 14, Store(out, (i,), value)), VECTOR)
+    function = Function("guarded", (source, out), body, (out,))
     check(function)
     assert "gather" not in emit([function], host())

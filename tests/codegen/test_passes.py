@@ -142,6 +142,17 @@ def test_padding_is_peeled_off_both_ends() -> None:
     assert_same_meaning(function, made)
 
 
+def test_conditions_that_fail_in_all_iterations_split_off_are_gone() -> None:
+    a, out = tensor("a", 28), tensor("out", 32)
+    inside = arith.logical_and(arith.le(Const(2), i), i < 30)
+    body = loop(i, 32, Store(out, (i,), IfThenElse(inside, Load(a, (i - 2,)), Const(0.0, float32))))
+    function = Function("pad", (a, out), body, (out,))
+    made = PartitionLoops()(body, WIDE)
+    assert [str(n.extent) for n in of_kind(made, For)] == ["2", "28", "2"]
+    assert not list(of_kind(made, IfThenElse))
+    assert_same_meaning(function, made)
+
+
 def test_a_loop_whose_every_iteration_is_at_one_end_or_the_other_is_cut_in_two() -> None:
     a, out = tensor("a", 28), tensor("out", 28)
     x = io * 16 + i
