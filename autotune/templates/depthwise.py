@@ -11,7 +11,7 @@ from ..template import get_config, get_target, template
 from .conv2d import refuse_epilogue
 from .convolution import Convolution, block_of, channel_of
 from .cpu import depthwise as cpu_depthwise
-from .cpu import depthwise_turned
+from .cpu import depthwise_halves, depthwise_turned
 from .cpu.algorithm import choose
 from .epilogue import EpilogueForm
 
@@ -60,6 +60,8 @@ def depthwise_conv2d(
         conv = Convolution.depthwise(image, kernel, stride, padding, dilation, layout)
         turned = depthwise_turned.plan(cfg, conv, fused)
         plans = [*plans, turned] if turned is not None else plans
+        halves = depthwise_halves.plan(cfg, conv, fused)
+        plans = [*plans, halves] if halves is not None else plans
     s, out = choose(cfg, plans).scheduled()
     return s, [*given, out]
 

@@ -79,6 +79,31 @@ def test_turned_images(shape: tuple) -> None:
     check(tuned, Config(None, {name: chosen.get(name, space[name]) for name in space.fragments}), 2)
 
 
+HALVES = (  # as SHAPES
+    ((1, 2, 28, 56), (5, 5), 2, 2, 1),
+    ((2, 2, 15, 33), (5, 5), 2, 2, 1),
+    ((1, 2, 9, 66), (3, 7), 2, 1, 1),
+    ((1, 1, 20, 30), (6, 4), 2, 0, 1),
+)
+
+
+@pytest.mark.parametrize("shape", HALVES, ids=str)
+def test_columns_put_apart(shape: tuple) -> None:
+    """The default of the algorithm, and one more configuration."""
+    tuned = task.create("depthwise_conv2d", (*shape, "NCHW"), threads=2)
+    space = tuned.config_space
+    chosen = {ALGORITHM: OtherOptionEntity("halves")}
+    check(tuned, Config(None, {name: chosen.get(name, space[name]) for name in space.fragments}), 1)
+    chosen |= {"halves_rows": OtherOptionEntity(3), "halves_plane": OtherOptionEntity(True)}
+    check(tuned, Config(None, {name: chosen.get(name, space[name]) for name in space.fragments}), 2)
+
+
+def test_the_default_puts_columns_apart_for_large_windows_of_stride_2() -> None:
+    for size, kernel, expected in ((56, 5, "halves"), (28, 5, "halves"), (14, 5, "turned"), (56, 3, None)):
+        space = task.create("depthwise_conv2d", ((1, 32, size, size), (kernel, kernel), 2, 2), AVX512).config_space
+        assert (space[ALGORITHM].val if ALGORITHM in space.fragments else None) == expected
+
+
 def test_the_default_turns_images_where_rows_are_shorter_than_vectors() -> None:
     for size, expected in ((7, "turned"), (14, "direct")):
         args = ((1, 32, size, size), (5, 5), 1, 2)
