@@ -10,6 +10,7 @@ window   for rows, columns: for ry, rx: one result after the other; a window of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ MOST_PRODUCTS = 512  # vector multiply-adds of one tile, all written out, once f
 MOST_IN_TWO_DIMENSIONS = 200  # the same of tiles that may lie at four edges
 LOADED = 4  # registers for operands on their way, where multiply-adds take none from memory
 CROSSING = 1.6  # loads that one unaligned load of a whole vector counts as, on average
+LOW = 4  # rows of a tile along the width, beyond which LLVM mixes them ...
+MIXED = 0.02  # ... and what each row of input costs then, as a share
+SHARED = 3  # columns of a window of stride 2 whose vectors stay in registers for the next column
+VECTORS = (1, 2, 3, 4)  # of a tile, along the width
 ORDERS = ("window", "rows")
 
 
@@ -94,7 +99,7 @@ def _schedule(cfg: Knobs, s: Schedule, sums: Tensor, out: Tensor, roles: Layout)
     cache = tile.accumulate(s, sums)
     ho, hi = cfg["tile_h"].apply(s, out, roles.height)
     lo, li = cfg["tile_lane"].apply(s, out, roles.lane)
-    inner, outer = [hi], [lo, ho]
+    inner, outer = [hi], [ho, lo]  # the next tile lies beside this one in memory
     if not roles.is_along_width:
         wo, wi = cfg["tile_w"].apply(s, out, roles.width)
         inner.append(wi)
@@ -123,7 +128,7 @@ def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> tuple[tup
     order = ORDERS[0] if in_memory and roles.window[0] * roles.window[1] <= registers // 3 else ORDERS[1]
     names = ["tile_h", "tile_lane"]
     if roles.is_along_width:
-        sizes = sorted({min(across, lanes * n) for n in (1, 2, 3, 4, 7)})
+        sizes = [n for n in (lanes * v for v in VECTORS) if n <= across and _ends_well(across % n, lanes)] or [across]
         columns = 1
     else:
         sizes = [min(across, lanes)]
@@ -132,10 +137,11 @@ def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> tuple[tup
         short = [w for w in (7, 8, 14, 6, 5, 4, 3, 2) if _fits(target, roles, lanes, 1, sizes[0], w, order)]
         columns = tile.first_of(wide, *short, 1)[1]
         cfg.define_split("tile_w", roles.width, "candidate", candidate=wide, default=(-1, columns))
-    fitting = [r for r in rows if _fits(target, roles, lanes, r[1], sizes[0], columns, order)]
-    promise = {r: _promise(roles, lanes, r[1], sizes[0], columns) for r in fitting}
-    cfg.define_split("tile_h", roles.height, "candidate", candidate=rows, default=max(fitting, key=promise.__getitem__))
-    cfg.define_split("tile_lane", roles.lane, "candidate", candidate=[(-1, n) for n in sizes])
+    fitting = [t for t in product(rows, sizes) if _fits(target, roles, lanes, t[0][1], t[1], columns, order)]
+    best = max(fitting, key=lambda t: float(_promise(roles, lanes, t[0][1], t[1], columns)))
+    cfg.define_split("tile_h", roles.height, "candidate", candidate=rows, default=best[0])
+    across_candidates = [(-1, n) for n in sizes]
+    cfg.define_split("tile_lane", roles.lane, "candidate", candidate=across_candidates, default=(-1, best[1]))
     cfg.define_knob("order", list(ORDERS), default=order)
     if is_padded:
         cfg.define_knob("pad", ["inline", "within"])
@@ -144,6 +150,11 @@ def _define(cfg: Knobs, roles: Layout, lanes: int, is_padded: bool) -> tuple[tup
     cfg.restrict(lambda *k: _fits(target, roles, lanes, *_sizes(*k[:-1]), k[-1].val), *names, "order")
     others = ["order", *(["pad"] if is_padded else []), *([] if roles.is_along_width else ["blocks_outermost"])]
     return (*names, *others), tuple(names)
+
+
+def _ends_well(rest: int, lanes: int) -> bool:
+    """Tell whether the last tile of a row is of whole vectors, or part of one: not both in one tile of registers."""
+    return rest <= lanes or rest % lanes == 0
 
 
 def _sizes(h: Any, lane: Any, w: Any = None) -> tuple[Any, Any, Any]:
@@ -176,8 +187,9 @@ def _promise(roles: Layout, lanes: int, rows: Any, across: Any, columns: Any) ->
     results = rows * columns * vectors
     inputs = s * (rows - 1) + kh
     if roles.is_along_width:
-        loads = inputs * vectors * kw * CROSSING * (1 if s == 1 else 2)
-        covered = tile.coverage(tile.size(roles.width), lanes)
+        taken = kw if s == 1 else 2 * -(-kw // 2) if kw <= SHARED else 2 * kw
+        loads = inputs * vectors * taken * CROSSING
+        covered = tile.coverage(tile.size(roles.width), lanes) / (1 + MIXED * s * np.maximum(0, rows - LOW))
     else:
         loads = inputs * (s * (columns - 1) + kw) * vectors
         covered = tile.coverage(tile.size(roles.lane), lanes) * tile.coverage(tile.size(roles.width), columns)
