@@ -53,7 +53,7 @@ def _intrinsic(body: Body, name: str, arguments: list[Value], *flags: str) -> Va
 
 def _maths(body: Body, expr: Call, arguments: list[Value]) -> Value:
     first = arguments[0]
-    scales = has(body.target, "avx512vl")
+    scales = has(body.target, "avx512vl") and has(body.target, "avx512dq")
     function = vector_maths(expr.name, computed(expr.args[0].dtype), first.lanes, scales)
     body.module.definitions.setdefault(function.symbol, function.definition)
     body.module.declarations.update(dict.fromkeys(function.declares))

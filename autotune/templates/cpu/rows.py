@@ -271,6 +271,7 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
         if stage is last:
             _stream(cfg, s, stage, "stream", lane if len(widths) == 1 else column)
         else:
+            _ask_for_next_rows(cfg, s, stage, column, tile.size(task.rows) * columns)
             stage.unroll(row)
             task.take(stage, "shared")  # on a processor: memory, and registers only where no loop has to be unrolled
     for stage in statistics:
@@ -278,6 +279,15 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
         _reduce_rows(cfg, s, stage, task)
         task.take(stage)
     return True
+
+
+def _ask_for_next_rows(cfg: Knobs, s: Schedule, stage: Stage, loop: Axis, elements: int) -> None:
+    """Let a stage that computes much ask for what the next task reads, some elements further on."""
+    cfg.define_knob("ahead", [False, True], default=NEAR_BYTES < _moved_bytes(s) < STREAM_BYTES)
+    axes = tuple(a.var for a in stage.op.axis)
+    tensors = [r.tensor for r in _reads(stage) if r.indices == axes and s[r.tensor].state.is_placeholder]
+    for tensor in dict.fromkeys(tensors) if cfg["ahead"].val else ():
+        stage.prefetch(tensor, loop, -(-elements // cfg["vector"].val))
 
 
 def _rows_at_once(stage: Stage, kept: bool, in_registers: bool) -> int:

@@ -89,7 +89,7 @@ class Block:
     Operands are values or Python numbers, which stand for a vector of that number in every lane.
     Products feed sums through `fma`, which is `llvm.fmuladd`: one rounding where the machine has it, two elsewhere.
 
-    scales  whether the machine has AVX-512, for `scalef` and `reciprocal`
+    scales  whether the machine has AVX-512 (F, VL and DQ), for `scalef`, `within`, `reciprocal` and `lookup`
     """
 
     def __init__(self, form: Format, lanes: int, prefix: str = "%v", scales: bool = False) -> None:
@@ -226,6 +226,10 @@ class Block:
         """Give x * 2**n for a whole number n of any size, rounded once, by AVX-512's instruction."""
         return self._by_register("scalef", "mask.", (x, n))
 
+    def within(self, x: Value, size: float) -> Value:
+        """Give x moved into [-size, size], by AVX-512's instruction; of a NaN, some number of that size."""
+        return self._by_register("range", "mask.", (x, Value(self.literal(size, x.element), x.element)), "i32 2")
+
     def reciprocal(self, x: Value) -> Value:
         """Give 1 / x of floats to 1 unit in the last place, by AVX-512's estimate; x is normal and not huge."""
         near = self._by_register("rcp14", "", (x,))
@@ -243,8 +247,11 @@ class Block:
             parts.append(self.emit("float", f"{call}<{lanes} x i32> {picked})"))
         return self._joined(parts, lanes)
 
-    def _by_register(self, name: str, prefix: str, operands: tuple[Value, ...]) -> Value:
-        """Call an instruction of AVX-512 for each register of the operands."""
+    def _by_register(self, name: str, prefix: str, operands: tuple[Value, ...], immediate: str = "") -> Value:
+        """Call an instruction of AVX-512 for each register of the operands.
+
+        immediate  the operand that is part of the instruction, with its type
+        """
         element = operands[0].element
         bits = _BY_ELEMENT[element].bits
         most = REGISTER_BITS // bits
@@ -255,8 +262,8 @@ class Block:
         parts = []
         for first in range(0, self.lanes, lanes):
             taken = [self._resized(v, self.lanes, lanes, first).name for v in operands]
-            listed = ", ".join(f"{kind} {v}" for v in (*taken, taken[0]))
-            parts.append(self.emit(element, f"call {kind} {symbol}({listed}, {flags})"))
+            listed = [*(f"{kind} {v}" for v in taken), *filter(None, [immediate]), f"{kind} {taken[0]}", flags]
+            parts.append(self.emit(element, f"call {kind} {symbol}({', '.join(listed)})"))
         return self._joined(parts, lanes)
 
     def _joined(self, parts: list[Value], lanes: int) -> Value:

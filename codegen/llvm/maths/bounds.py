@@ -30,7 +30,7 @@ _BOUNDS: dict[str, tuple[float, ...]] = {  # float32, float64 where it has a rec
     "log1p": (1.0, 1.0),
     "log2": (1.0, 1.5),
     "log10": (1.0, 1.5),
-    "sigmoid": (2.1, 2.0),
+    "sigmoid": (2.2, 2.0),
     "tanh": (1.5, 1.5),
     "sinh": (2.5, 2.5),
     "cosh": (1.5, 1.5),

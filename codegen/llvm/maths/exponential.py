@@ -4,7 +4,7 @@ Every function writes x = n * log(2) + r with |r| <= log(2) / 2, in Cody and Wai
 exact), and takes exp(r) from 1 + r + r**2 * T(r), where T is the minimax polynomial found by Remez exchange, in 60
 digits, for the error relative to exp.  Scaling by 2**n is AVX-512's `vscalef`; elsewhere it is done on the exponent
 bits, in two factors where the result may leave the normal range, so that results become denormal gradually and
-overflow to infinity.
+overflow to infinity.  With AVX-512, n of floats is a multiple of 1/16, and 2**(n - floor(n)) is looked up.
 Sources: Cody and Waite, "Software Manual for the Elementary Functions", 1980; Cephes for tanh in double;
 the other coefficients were derived for Tilewright.
 """
@@ -35,6 +35,9 @@ EXP_TAIL = {  # (exp(r) - 1 - r) / r**2 on |r| <= 0.35; error 2**-28.2 and 2**-5
         2.5119202903427166e-08,
     ),
 }  # fmt: skip
+PIECES = 16  # of an octave
+POWERS = tuple(2 ** (k / PIECES) for k in range(PIECES))
+PIECE_TAIL = (0.50001617, 0.16666719)  # likewise on |r| <= log(2) / 32, from r**2 on; error 2**-29.2
 EXP2_TAIL = {  # (2**f - 1) / f - 1 on |f| <= 1/2; error 2**-29.0 and 2**-58.0
     FLOAT: (
         -0.3068527937479834, 0.24022651357942534, 0.055503277440016804, 0.009618002995022289, 0.0013400293590033645,
@@ -69,9 +72,9 @@ def exp(b: Block, x: Value) -> Value:
 
 def exp_times_power_of_two(b: Block, x: Value, power: int) -> Value:
     """Give e**x * 2**power for a small power, which may avoid an overflow on the way."""
-    x = b.clamp(x, *EXP_RANGE[b.form])
     if b.scales:
         return exp_by_scaling(b, x, power)
+    x = b.clamp(x, *EXP_RANGE[b.form])
     biased, n = round_biased(b, x, LOG2_E, 2 * b.form.bias)
     below = b.fma(n, -LOG_2[b.form][0], x)
     small = exp_minus_one_near_zero(b, below, b.mul(n, -LOG_2[b.form][1]))
@@ -79,13 +82,24 @@ def exp_times_power_of_two(b: Block, x: Value, power: int) -> Value:
 
 
 def exp_by_scaling(b: Block, x: Value, power: int = 0) -> Value:
-    """Give e**x * 2**power where x is finite, by Horner's scheme alone: the scaling rounds what it must."""
-    _, n = round_biased(b, x, LOG2_E, 0)
+    """Give e**x * 2**power: the scaling rounds what it must, overflows, and gives NaN for the n of a NaN.
+
+    Where x is infinite or huge, r means nothing and is only kept small.
+    """
+    pieces = PIECES if b.form is FLOAT else 1
+    rounder = b.form.rounder / pieces
+    biased = b.fma(x, LOG2_E, rounder)
+    n = b.sub(biased, rounder)
     high, low = LOG_2[b.form]
-    r = b.fma(n, -low, b.fma(n, -high, x))
-    value = b.horner(r, (1.0, 1.0, *EXP_TAIL[b.form]))
-    assert isinstance(value, Value)
-    return b.scalef(value, b.add(n, float(power)) if power else n)
+    r = b.within(b.fma(n, -low, b.fma(n, -high, x)), 0.4 / pieces)
+    exponent = b.add(n, float(power)) if power else n
+    if pieces == 1:
+        value = b.horner(r, (1.0, 1.0, *EXP_TAIL[b.form]))
+        assert isinstance(value, Value)
+        return b.scalef(value, exponent)
+    first = b.lookup(b.bits(biased), POWERS)
+    value = b.fma(b.mul(first, r), b.horner(r, (1.0, *PIECE_TAIL)), first)
+    return b.scalef(value, exponent)
 
 
 def exp2(b: Block, x: Value) -> Value:
