@@ -37,8 +37,10 @@ BLOCKS = (1024, 4096, 16384)  # elements of a row that one task may have
 LEAST_BLOCK = 256
 ALIGNED_BYTES = 16  # rows whose addresses are multiples of it can be stored past the caches
 STREAM_BYTES = 1 << 24  # of everything that is read and written, from which on stores go past the caches
-LONG = 1 << 16  # elements of a reduction to one result that is worth several threads
-PARTS = 16
+PARTS = (2, 4, 8)  # of reductions to few results, which threads share
+LEAST_PART = 1 << 12  # elements
+EVEN_TERMS = 128  # that the length of a part of a row is a multiple of
+EVEN_ROWS = 8  # likewise of a column
 
 
 def schedule_stages(cfg: Knobs, s: Schedule) -> None:
@@ -60,7 +62,7 @@ def _each_stage(cfg: Knobs, s: Schedule) -> None:
         if not stage.state.compute or not stage.state.is_root:
             continue
         if not symbolic and _sums_along_rows(stage):
-            _reduce_rows(cfg, s, stage, Task.of(cfg, stage, list(stage.op.axis)))
+            _along_rows(cfg, s, stage)
         elif not symbolic and _is_along_columns(stage):
             _along_columns(cfg, s, stage)
         elif stage.op.axis:
@@ -109,6 +111,10 @@ def _depends(read: Read, var: Var) -> bool:
 def _along_columns(cfg: Knobs, s: Schedule, stage: Stage) -> None:
     """Run through blocks of rows in order; of a sum, several rows are added to the results at once."""
     name, lanes = stage.state.id, _lanes(stage)
+    part = _in_parts(cfg, s, stage, stage.op.reduce_axis[0], EVEN_ROWS) if stage.op.reduce_axis else None
+    if part is not None:
+        _join_columns(stage)
+        stage = part
     *outer, last = stage.op.axis
     reduce, columns = list(stage.op.reduce_axis), tile.size(last)
     rows = prod(tile.size(a) for a in outer)
@@ -135,6 +141,14 @@ def _along_columns(cfg: Knobs, s: Schedule, stage: Stage) -> None:
     _stream(cfg, s, stage, f"stream_{name}", inner if several else tasks)
 
 
+def _join_columns(stage: Stage) -> None:
+    """Add up the parts of columns, lanes side by side."""
+    *outer, last = stage.op.axis
+    columns, lane = stage.split(last, factor=_lanes(stage))
+    stage.reorder(*outer, columns, *stage.op.reduce_axis, lane)
+    stage.vectorize(lane)
+
+
 def _stream(cfg: Knobs, s: Schedule, stage: Stage, knob: str, loop: Axis) -> None:
     """Let results go past the caches where these cannot hold all that is read and written, and rows are aligned."""
     row_bytes = tile.size(stage.op.axis[-1]) * stage.op.output(0).dtype.bytes
@@ -152,6 +166,29 @@ def _moved_bytes(s: Schedule) -> int:
     """Give the bytes of the program's inputs and outputs."""
     moved = [stage.op.results for stage in s.stages if stage.state.is_output or stage.state.is_placeholder]
     return sum(prod(arith.int_value(n) or 1 for n in shape) * dtype.bytes for found in moved for shape, dtype in found)
+
+
+# -- reductions to few results ----------------------------------------------------------------------------------------
+
+
+def _in_parts(cfg: Knobs, s: Schedule, stage: Stage, axis: Axis, even: int) -> Stage | None:
+    """Cut a reduction in parts where it has fewer rows of results, or results, than threads; give the stage of parts.
+
+    axis  the loop that is cut, in pieces of a multiple of `even` iterations
+    None where threads share the results, or there is only one thread.
+    """
+    spatial, terms = [tile.size(a) for a in stage.op.axis], tile.size(axis)
+    work = prod(spatial) * prod(tile.size(a) for a in stage.op.reduce_axis)
+    shared = prod(spatial if _sums_along_rows(stage) else spatial[:-1])
+    counts = [p for p in PARTS if p * LEAST_PART <= work and p * even <= terms]
+    if not counts or shared >= get_threads():
+        return None
+    cfg.define_knob(f"parts_{stage.state.id}", [1, *counts], default=counts[-1])
+    count = cfg[f"parts_{stage.state.id}"].val
+    if count == 1:
+        return None
+    part, _ = stage.split(axis, factor=-(-terms // (count * even)) * even)
+    return s[_first(s.rfactor(stage.op.output(0), part))]
 
 
 # -- reductions of rows ---------------------------------------------------------------------------------------------
@@ -179,15 +216,12 @@ class Task:
     rows: Axis
 
     @classmethod
-    def of(cls, cfg: Knobs, stage: Stage, axes: list[Axis], most: int = 1) -> Task | None:
-        """Make tasks of rows of a stage, `most` each where nothing is known; None where it has one row only."""
+    def of(cls, stage: Stage, axes: list[Axis], count: int) -> Task | None:
+        """Make tasks of `count` rows of a stage, a divisor of the last axis; None where it has one row only."""
         if not axes:
             return None
-        name = f"rows_{stage.state.id}"
-        counts = [n for n in ROWS if tile.size(axes[-1]) % n == 0]
-        cfg.define_knob(name, counts, default=max(n for n in counts if n <= most))
         *outer, last = axes
-        loop, rows = stage.split(last, factor=cfg[name].val)
+        loop, rows = stage.split(last, factor=count)
         loop = stage.fuse(*outer, loop) if outer else loop
         stage.parallel(loop)
         stage.unroll(rows)
@@ -199,17 +233,30 @@ class Task:
         stage.set_scope(scope)
 
 
-def _reduce_rows(cfg: Knobs, s: Schedule, stage: Stage, task: Task | None) -> None:
+def _rows_of_task(cfg: Knobs, stage: Stage, axes: list[Axis], most: int = 1) -> int:
+    """Give how many rows of a stage a task takes, `most` where nothing is known; 1 where it has no rows."""
+    if not axes:
+        return 1
+    name = f"rows_{stage.state.id}"
+    counts = [n for n in ROWS if tile.size(axes[-1]) % n == 0]
+    cfg.define_knob(name, counts, default=max(n for n in counts if n <= most))
+    return cfg[name].val
+
+
+def _along_rows(cfg: Knobs, s: Schedule, stage: Stage) -> None:
+    """Reduce rows, one or some in a task; long ones in parts, where there are too few for all threads."""
+    name, count = stage.state.id, _rows_of_task(cfg, stage, list(stage.op.axis))
+    stage = _in_parts(cfg, s, stage, stage.op.reduce_axis[-1], EVEN_TERMS) or stage
+    _reduce_rows(cfg, s, stage, Task.of(stage, list(stage.op.axis), count), name)
+
+
+def _reduce_rows(cfg: Knobs, s: Schedule, stage: Stage, task: Task | None, name: str) -> None:
     """Let lanes and several vectors sum up a row, and combine their sums in halves.
 
     task  that the sums are part of; None for sums of everything
+    name  for knobs
     """
-    name, lanes, length = stage.state.id, _lanes(stage), tile.size(stage.op.reduce_axis[-1])
-    if task is None and length >= LONG:
-        part, _ = stage.split(stage.op.reduce_axis[-1], nparts=PARTS)
-        parts = s[_first(s.rfactor(stage.op.output(0), part))]
-        _reduce_rows(cfg, s, parts, Task.of(cfg, parts, list(parts.op.axis)))
-        return
+    lanes, length = _lanes(stage), tile.size(stage.op.reduce_axis[-1])
     widths = [lanes * n for n in VECTORS if n == 1 or lanes * n <= length]
     cfg.define_knob(f"vector_{name}", widths, default=widths[min(2 if task else 3, len(widths) - 1)])
     width = min(cfg[f"vector_{name}"].val, 1 << max(1, length - 1).bit_length())
@@ -258,7 +305,8 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
     lanes, columns = _lanes(last), tile.size(last.op.axis[-1])
     widths = [columns] if columns <= lanes * IN_REGISTERS else [lanes * n for n in VECTORS if lanes * n <= columns]
     cfg.define_knob("vector", widths, default=widths[min(2, len(widths) - 1)])
-    task = Task.of(cfg, last, list(last.op.axis[:outer]), _rows_at_once(last, bool(kept), len(widths) == 1))
+    along = list(last.op.axis[:outer])
+    task = Task.of(last, along, _rows_of_task(cfg, last, along, _rows_at_once(last, bool(kept), len(widths) == 1)))
     assert task is not None
     for stage in (*kept, last):
         if stage.state.is_inline:
@@ -271,12 +319,13 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
         if stage is last:
             _stream(cfg, s, stage, "stream", lane if len(widths) == 1 else column)
         else:
-            _ask_for_next_rows(cfg, s, stage, column, tile.size(task.rows) * columns)
+            if len(widths) > 1:
+                _ask_for_next_rows(cfg, s, stage, column, tile.size(task.rows) * columns)
             stage.unroll(row)
             task.take(stage, "shared")  # on a processor: memory, and registers only where no loop has to be unrolled
     for stage in statistics:
         stage.unroll(stage.op.axis[-1])
-        _reduce_rows(cfg, s, stage, task)
+        _reduce_rows(cfg, s, stage, task, stage.state.id)
         task.take(stage)
     return True
 

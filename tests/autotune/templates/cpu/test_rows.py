@@ -15,7 +15,7 @@ from tilewright.te.evaluate import evaluate
 
 EPS = float(np.finfo(np.float32).eps)
 ROWS = ((1, 1), (3, 5), (1, 10), (2, 128), (5, 192), (3, 257), (7, 1001))
-REDUCED = (*ROWS, (16, 16), (1000, 3), (2, 70000))
+REDUCED = (*ROWS, (16, 16), (1000, 3), (2, 70000), (1, 70001), (3001, 7))
 DRAWN = 2  # configurations of each, besides the default one
 
 
@@ -54,7 +54,27 @@ def test_normalized_rows(operator: str, shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("shape", REDUCED, ids=str)
 def test_reductions(shape: tuple[int, int], axis: int, operator: str) -> None:
-    check_some(task.create("reduction", (*shape, axis, operator)), shape[axis])
+    check_some(task.create("reduction", (*shape, axis, operator), threads=2), shape[axis])
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "tasks"), [((1, 1 << 16), 1, 8), ((3, 1 << 16), 1, 24), ((1 << 12, 40), 0, 8)], ids=str
+)
+def test_threads_share_the_terms_of_few_long_reductions(shape: tuple[int, int], axis: int, tasks: int) -> None:
+    nests = []
+    for threads in (1, 4):
+        tuned = task.create("reduction", (*shape, axis), threads=threads)
+        nests.append(str(lower(*tuned.instantiate(tuned.config_space.default_config()))))
+    assert [f"in parallel({tasks})" in nest for nest in nests] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("shape", "asks"), [((300, 1000), True), ((1000, 256), True), ((8192, 1024), False), ((64, 100), False)], ids=str
+)
+def test_softmax_asks_for_the_rows_of_the_next_task(shape: tuple[int, int], asks: bool) -> None:
+    tuned = task.create("softmax", shape)
+    nest = str(lower(*tuned.instantiate(tuned.config_space.default_config())))
+    assert ["+ 1024" in line for line in nest.splitlines() if "prefetch" in line] == [True] * asks
 
 
 @pytest.mark.parametrize("operator", ["relu", "gelu", "sigmoid", "tanh"])
