@@ -268,7 +268,8 @@ class Stage:
                                                C[i] = f(A[p(i)])
 
         One request for each line of 64 bytes; the last iterations ask for what lies beyond, which is harmless.
-        Processors foresee rows that are read from end to end by themselves: it is for other orders, and seldom pays.
+        Processors foresee rows that are read from end to end by themselves: it is for other orders, and for loops that
+        compute long before they come to the next row.
         GPUs and the interpreter take no notice.
         Order of execution: unchanged.
         Refused: an offset below 1; a vectorized loop; a tensor that nothing in the stage reads; and, when the nest is

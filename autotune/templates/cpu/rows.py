@@ -2,8 +2,9 @@
 give.
 
 They move bytes, so each byte is read once from beyond the first-level cache: a task is a row, which stays there while
-its statistics are taken and it is written.  A sum along a row has a vector of partial sums for each of several vectors
-at once, for sums wait for each other; they are combined in halves at the end.
+its statistics are taken and it is written; while exp is computed of it, the next one is asked for.  A sum along a row
+has a vector of partial sums for each of several vectors at once, for sums wait for each other; they are combined in
+halves at the end.  Long reductions to few results are cut in parts, which threads share.
 """
 
 from __future__ import annotations
