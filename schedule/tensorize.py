@@ -17,12 +17,12 @@ from ..ir.buffer import Buffer
 from ..ir.errors import ScheduleError
 from ..ir.expr import Add, Address, Const, Eq, Expr, Load, Max, Min, Mul, Ne, Var
 from ..ir.interval import const_bounds, prove
-from ..ir.stmt import For, Let, Stmt
+from ..ir.stmt import For, If, Let, Stmt
 from ..ir.stmt import Store as StoreStmt
 from ..ir.visit import Node, children, free_vars, rewrite, substitute, walk, with_fields
 from ..te.axis import Axis
 from ..te.intrin import TensorIntrin
-from ..te.nodes import Read, Reduce, Reducer
+from ..te.nodes import Read, Reduce, Reducer, is_unconditional
 from ..te.operation import ComputeOp
 from .derive import ZERO, Derived, is_loop
 from .overshoot import Overshoot
@@ -101,13 +101,24 @@ class _Matcher:
         self._compare(op, pairs, bases)
         windows = self._windows(op, pairs, bases)
         outside = [a for a in self.derived.stage.leaves[: self.position] if is_reduce_axis(a)]
-        if not outside:
+        condition = self._condition(op, dict.fromkeys(inner, ZERO))
+        if not outside and condition is None:
             return Match(self.position, self._placed(self.intrinsic.body, windows), None, False)
+        if not outside:
+            raise self._refusal(f"the sum leaves out all terms but where {condition}", "a loop of the sum outside")
         if self.intrinsic.update is None:
             fact = f"intrinsic {self.intrinsic.name} has no update, and {outside[0].name} reduces outside of it"
             raise self._refusal(fact, "an intrinsic with (body, reset, update), or tensorize the whole reduction")
         reset = None if self.intrinsic.reset is None else self._placed(self.intrinsic.reset, windows)
-        return Match(self.position, self._placed(self.intrinsic.update, windows), reset, reset is None)
+        update = self._placed(self.intrinsic.update, windows)
+        return Match(self.position, update if condition is None else If(condition, update), reset, reset is None)
+
+    def _condition(self, op: ComputeOp, start: dict[Var, Expr]) -> Expr | None:
+        """Give where the terms of a tile are summed up; None where that is everywhere or the intrinsic's matter."""
+        reduction, declared = op.reduction, self.intrinsic.op.reduction
+        if reduction is None or declared is None or is_unconditional(reduction) or not is_unconditional(declared):
+            return None
+        return self.builder.simple(substitute(self.builder.value(self.derived, reduction.condition), start))
 
     # -- the box that the inner loops cover ----------------------------------------------------------------------
 
@@ -170,7 +181,7 @@ class _Matcher:
                     and mine.component == declared.component
                     and not mine.init
                     and len(mine.values) == len(declared.values)
-                    and self._same(mine.condition, declared.condition, variables)
+                    and self._same_condition(mine, declared, variables)
                     and all(self._same(a, b, variables) for a, b in zip(mine.values, declared.values, strict=True))
                 )
             case ((Add() | Mul() | Min() | Max() | Eq() | Ne()), _) if type(mine) is type(declared):
@@ -179,6 +190,13 @@ class _Matcher:
                 return self._both(a, b, c, d, variables) or self._both(a, b, d, c, variables)
             case _:
                 return self._same_node(mine, declared, variables)
+
+    def _same_condition(self, mine: Reduce, declared: Reduce, variables: list[Var]) -> bool:
+        """Tell whether the same terms are summed up, or all of the tile's or none of them."""
+        if self._same(mine.condition, declared.condition, variables):
+            return True
+        of_all = set(variables).isdisjoint(free_vars(mine.condition))
+        return of_all and is_unconditional(declared) and self.intrinsic.update is not None
 
     def _both(self, a: Node, b: Node, c: Node, d: Node, variables: list[Var]) -> bool:
         """Try one order of operands; forget the windows that it assumed if it fails."""

@@ -87,9 +87,15 @@ class Convolution:
         return self.taps == (1, 1) and self.geometry.stride == (1, 1) and not any(self.geometry.padding)
 
     @property
+    def extents(self) -> tuple[int, int]:
+        """Give the rows and columns of the image."""
+        rows, columns = self.image.shape[2:] if self.is_nchw else self.image.shape[1:3]
+        return int_value(rows) or 1, int_value(columns) or 1
+
+    @property
     def height(self) -> int:
         """Give the rows of the image."""
-        return int_value(self.image.shape[2 if self.is_nchw else 1]) or 1
+        return self.extents[0]
 
     def padded(self, padding: tuple[int, int, int, int] | None = None) -> Tensor:
         """Give the image with its padding, or another one."""

@@ -129,3 +129,36 @@ def test_int8_dot_product_through_tensorize():
     interpret(lower(s, [a, b, c]), [x, y, result])
     expected = np.einsum("nkr,klr->nl", x.reshape(4, 4, 4).astype(np.int32), y.astype(np.int32))
     np.testing.assert_array_equal(result, expected)
+
+
+def dots_where(condition):
+    """Give sums over k and four of bytes, where a condition of k, j and four holds, and their schedule."""
+    a = te.placeholder((3, 4), "uint8", name="A")
+    b = te.placeholder((3, 16, 4), "int8", name="B")
+    k, four = te.reduce_axis((0, 3), "k"), te.reduce_axis((0, 4), "four")
+
+    def element(j):
+        value = a[k, four].astype("int32") * b[k, j, four].astype("int32")
+        return te.sum(value, axis=[k, four], where=condition(k, j, four))
+
+    c = te.compute((16,), element, name="C")
+    s = create_schedule(c.op)
+    s[c].reorder(k, c.op.axis[0], four)
+    s[c].tensorize(c.op.axis[0], operators.dot4_u8s8_i32(16))
+    return a, b, c, s
+
+
+def test_terms_that_whole_tiles_leave_out_are_left_out():
+    a, b, c, s = dots_where(lambda k, j, four: k > 0)
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (3, 4), np.uint8), random.integers(-128, 128, (3, 16, 4), np.int8)
+    found = np.zeros(16, np.int32)
+    interpret(lower(s, [a, b, c]), [x, y, found])
+    np.testing.assert_array_equal(found, np.einsum("kr,kjr->j", x[1:].astype(int), y[1:].astype(int)))
+
+
+@pytest.mark.parametrize("condition", [lambda k, j, four: four > 0, lambda k, j, four: j < 8], ids=["four", "j"])
+def test_terms_that_parts_of_tiles_leave_out_are_refused(condition):
+    a, b, c, s = dots_where(condition)
+    with pytest.raises(ScheduleError, match="the loops compute"):
+        lower(s, [a, b, c])

@@ -7,7 +7,9 @@
                 sums += dot4(copied[y + ry, group, x + rx], packed[block, ry, rx, group])
             out[tile, block] = epilogue(sums + offsets[block])
 
-Weights of a block hold four channels of each filter side by side.
+Weights of a block hold four channels of each filter side by side.  What a window takes from beyond the image is left out
+where the tile allows it: from above and below where that is one row of pixels, on the left and right where it is a whole
+one.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ TILE = VECTORS, HEIGHT, WIDTH = "int8_vectors", "int8_height", "int8_width"  # k
 UNROLL, OUTER = "int8_unroll", "int8_rows_outermost"
 KNOBS = (*TILE, UNROLL, OUTER)
 DECENT = 0.7  # of the best tile's share that others must promise
+WRITTEN_TAPS = 7  # of a row of the window, at most, that are written out to leave columns out
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Stages:
     copied  of the image, with padding, what is needed: (N, H, C / 4, W, 4) of NCHW, (N, H, W, C / 4, 4) of NHWC
     packed  (filters / T, KH, KW, C / groups / 4, T, 4)
     sums    (N, filters / T, OH, OW, T)
+    is_written_out  whether the columns of the window are, each of which is left out for some pixels
     """
 
     copied: Tensor
@@ -66,6 +70,7 @@ class Stages:
     offsets: Offsets | None
     sums: Tensor
     out: Tensor
+    is_written_out: bool
 
 
 def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
@@ -83,7 +88,8 @@ def any_plan(cfg: Knobs, request: ConvolutionRequest, data_zero: int = 0) -> Pla
     conv, lanes = request.numbers(), tile.lanes_of(get_target())
     if conv is None or (conv.groups > 1 and (conv.filters % lanes or conv.channels % TAPS)):
         return None
-    share = partial(_share, conv, lanes, get_threads())
+    is_zero = excess_of(request.image, data_zero) == 0  # what padding adds to sums
+    share = partial(_share, conv, lanes, get_threads(), _seen(conv) if is_zero else (1.0, 1.0))
     _define(cfg, conv, lanes, share)
 
     def scheduled() -> tuple[Schedule, Tensor]:
@@ -100,16 +106,31 @@ def _groups(conv: Convolution) -> int:
     return -(-conv.channels // TAPS)
 
 
-def _share(conv: Convolution, lanes: int, threads: int, vectors: Any, height: Any, width: Any) -> Any:
+def _seen(conv: Convolution) -> tuple[float, float]:
+    """Give the share of all pairs of a row of the result and one of the window that meet in the image; of columns."""
+    geometry = conv.geometry
+    ends = zip(conv.positions, conv.taps, conv.extents, geometry.stride, geometry.dilation, strict=True)
+    shares = []
+    for (places, taps, extent, stride, dilation), before in zip(ends, geometry.padding[:2], strict=True):
+        met = (0 <= p * stride + t * dilation - before < extent for p in range(places) for t in range(taps))
+        shares.append(max(1, sum(met)) / (places * taps))
+    return shares[0], shares[1]
+
+
+def _share(
+    conv: Convolution, lanes: int, threads: int, seen: tuple[float, float], vectors: Any, height: Any, width: Any
+) -> Any:
     """Give how fast a register tile is in units of float32 multiply-adds: four products count as one at the peak."""
     rows, columns = conv.positions
-    steps, filters = conv.taps[0] * conv.taps[1] * _groups(conv), conv.filters * conv.groups
+    is_whole = (height == 1) & (width == columns) & (conv.taps[1] <= WRITTEN_TAPS)
+    met = np.where(height == 1, seen[0], 1) * np.where(is_whole, seen[1], 1)
+    steps, filters = conv.taps[0] * conv.taps[1] * _groups(conv) * met, conv.filters * conv.groups
     total = 0.0
     for h, down in ((height, rows // height), (rows % height, 1)):
         for w, across in ((width, columns // width), (columns % width, 1)):
             total = total + down * across * tile_cycles(steps, h * w, vectors)
     blocks = np.ceil(filters / (vectors * lanes))
-    least = rows * columns * filters / lanes * steps / DOTS
+    least = rows * columns * filters / lanes * conv.taps[0] * conv.taps[1] * _groups(conv) / DOTS
     tasks = tile.coverage(conv.batch * blocks * np.ceil(rows / height), threads)
     return TAPS * least / (blocks * total) * tasks
 
@@ -137,16 +158,20 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, data_ze
     block, groups = lanes * cfg[VECTORS].val, _groups(conv)
     (kh, kw), (rows, columns) = conv.taps, conv.positions
     packed, excess = _packed(conv, block), excess_of(request.image, data_zero)
-    copied, geometry = _copied(conv, excess, lanes)
+    leaves_out = _leaves_out(cfg, conv, excess)
+    copied, geometry = _copied(conv, excess, lanes, leaves_out[0])
     ends = zip((kh, kw, groups, TAPS), ("ry", "rx", "group", "four"), strict=True)
     ry, rx, group, four = (te.reduce_axis((0, n), name) for n, name in ends)
 
     def total(n: Expr, b: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
         first = 0 if conv.groups == 1 else b * block // conv.filters * groups
         row, column = geometry.tap((y, x), (ry.var, rx.var))
+        inside = _inside(conv, row, column, leaves_out)
+        if leaves_out[0]:
+            row = row - geometry.padding[0]
         at = (n, row, first + group, column) if conv.is_nchw else (n, row, column, first + group)
         weight = packed[b, ry, rx, group, lane, four].astype("int32")
-        return te.sum(copied[(*at, four)].astype("int32") * weight, axis=[ry, rx, group, four])
+        return te.sum(copied[(*at, four)].astype("int32") * weight, axis=[ry, rx, group, four], where=inside)
 
     filters = conv.filters * conv.groups
     sums = te.compute((conv.batch, -(-filters // block), rows, columns, block), total, name="sums")
@@ -158,7 +183,26 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, data_ze
         return epilogue.element(value if added is None else value + added.total[f // block, f % block], i, f)
 
     out = te.compute(conv.place(conv.batch, filters, rows, columns), element, name="conv2d")
-    return Stages(copied, packed, added, sums, out)
+    return Stages(copied, packed, added, sums, out, leaves_out[1])
+
+
+def _leaves_out(cfg: Knobs, conv: Convolution, excess: int) -> tuple[bool, bool]:
+    """Tell whether rows of the window beyond the image are left out, and whether columns are.
+
+    One row of pixels has them in common; columns of a whole row of pixels are known where the window is written out.
+    """
+    padding, is_zero = conv.geometry.padding, excess == 0 and conv.taps != (1, 1)
+    if cfg[HEIGHT].val != 1 or not is_zero:
+        return False, False
+    is_whole = cfg[WIDTH].val == conv.positions[1] and conv.taps[1] <= WRITTEN_TAPS
+    return any(padding[::2]), any(padding[1::2]) and is_whole
+
+
+def _inside(conv: Convolution, row: Expr, column: Expr, leaves_out: tuple[bool, bool]) -> Expr | None:
+    """Give where an element of the padded image is one of the image, as far as the others are left out."""
+    places = zip((row, column), conv.extents, conv.geometry.padding, leaves_out, strict=False)
+    known = [(at - before, extent) for at, extent, before, is_left in places if is_left]
+    return arith.logical_and(*(c for at, extent in known for c in (at >= 0, at < extent))) if known else None
 
 
 def _packed(conv: Convolution, block: int) -> Tensor:
@@ -175,9 +219,10 @@ def _packed(conv: Convolution, block: int) -> Tensor:
     return te.compute((-(-filters // block), *conv.taps, groups, block, TAPS), weight, name="packed")
 
 
-def _copied(conv: Convolution, excess: int, lanes: int) -> tuple[Tensor, Window]:
+def _copied(conv: Convolution, excess: int, lanes: int, without_rows: bool) -> tuple[Tensor, Window]:
     """Give a copy of what is needed of the image, as unsigned bytes, and how windows slide over it.
 
+    without_rows  whether what lies above and below the image is left out
     Rows of NCHW are as long as whole vectors, so that none has a mask for its end.
     """
     geometry, image = conv.geometry, conv.image
@@ -188,8 +233,9 @@ def _copied(conv: Convolution, excess: int, lanes: int) -> tuple[Tensor, Window]
     ]
     if conv.taps == (1, 1):
         step, window, extents = geometry.stride, replace(geometry, stride=(1, 1)), list(conv.positions)
-    height, width = (arith.int_value(d) or 1 for d in (image.shape[2:] if conv.is_nchw else image.shape[1:3]))
-    channels, (top, left) = conv.channels * conv.groups, geometry.padding[:2]
+    (height, width), channels, (top, left) = conv.extents, conv.channels * conv.groups, geometry.padding[:2]
+    if without_rows:
+        top, extents[0] = 0, height
 
     def pixel(n: Expr, c: Expr, y: Expr, x: Expr) -> Expr:
         row, column = y * step[0] - top, x * step[1] - left
@@ -231,6 +277,8 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, consta
     s[sums].compute_at(stage, columns)
     s[sums].set_scope("local")
     accumulate(s, sums, width, cfg[UNROLL].val)
+    if stages.is_written_out:
+        s[sums].unroll(sums.op.reduce_axis[1])
     _copy(s, stages.copied, conv, lanes)
     packing = s[stages.packed]
     if constant:

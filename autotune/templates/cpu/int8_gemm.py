@@ -51,7 +51,8 @@ KNOBS = (*TILE, PARTS, UNROLL, COPY)
 PART_COUNTS = (1, 2, 4, 8)  # of the rows; whole tiles of each, so that only the last rows of all are an edge
 UNROLLS = (1, 2, 4)
 ALIASED_BYTES = 4096  # rows at a multiple of this distance meet in one set of the first cache
-ALIASED = 0.03  # what each such row costs beyond the first, as a share of the time
+STREAMS = 8  # rows read at once that cost nothing; what each further one costs as a share of the time ...
+ALIASED = 0.08  # ... if all of them meet in one set, and so much less as they spread
 DECENT = 0.7  # of the best tile's share that others must promise
 
 
@@ -97,8 +98,9 @@ def _share(request: ProductRequest, lanes: int, rows: Any, vectors: Any) -> Any:
     groups = -(-request.k // TAPS)
     tiles = request.m // rows * tile_cycles(groups, rows, vectors) + tile_cycles(groups, request.m % rows, vectors)
     least = request.m * request.n * groups / lanes / DOTS
-    met = rows / (ALIASED_BYTES // gcd(request.k, ALIASED_BYTES))  # rows of A that meet in one set of the first cache
-    return TAPS * least / (np.ceil(request.n / (vectors * lanes)) * tiles * (1 + ALIASED * np.maximum(met - 1, 0)))
+    met = gcd(request.k, ALIASED_BYTES) / ALIASED_BYTES  # the share of all rows of A that fall in one set
+    waits = 1 + ALIASED * met * np.maximum(rows - STREAMS, 0)
+    return TAPS * least / (np.ceil(request.n / (vectors * lanes)) * tiles * waits)
 
 
 def _define(cfg: Knobs, request: ProductRequest, lanes: int) -> None:

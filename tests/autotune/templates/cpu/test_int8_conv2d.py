@@ -29,6 +29,7 @@ CONVOLUTIONS: tuple[Args, ...] = (  # data, filters, stride, padding, dilation, 
     ((1, 32, 6, 6), (64, 3, 3), 1, 1, 1, 2, "NCHW", "uint8", True),
     ((1, 6, 5, 34), (8, 2, 4), 1, 1, 1, 1, "NCHW", "uint8", False),
     ((1, 3, 20, 20), (16, 7, 7), 2, 3, 1, 1, "NCHW", "uint8", True),
+    ((2, 8, 7, 6), (16, 5, 3), 1, 4, 2, 1, "NHWC", "uint8", True),
 )
 REQUANTIZED = (("uint8", "uint8", "NCHW"), ("int8", "int8", "NCHW"), ("uint8", "int8", "NHWC"))
 
