@@ -7,9 +7,9 @@
                 sums += dot4(copied[y + ry, group, x + rx], packed[block, ry, rx, group])
             out[tile, block] = epilogue(sums + offsets[block])
 
-Weights of a block hold four channels of each filter side by side.  What a window takes from beyond the image is left out
-where the tile allows it: from above and below where that is one row of pixels, on the left and right where it is a whole
-one.
+Weights of a block hold four channels of each filter side by side.  What a window takes from beyond the image is left
+out where it adds nothing and the tile allows it: from above and below for tiles of one row of pixels, on the left and
+right for a whole row.
 """
 
 from __future__ import annotations
