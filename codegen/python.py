@@ -20,13 +20,12 @@ from ..ir.arith import wrap
 from ..ir.buffer import Buffer
 from ..ir.dtype import DType, bfloat16, boolean, float16, float64, int4, int32
 from ..ir.errors import CodegenError
-from ..ir.intrinsics import INTRINSICS
+from ..ir.intrinsics import DOTS, INTRINSICS
 from ..ir.printer import ATOM, COMPARE, INFIX, NOT, PRODUCT, SUM
 from . import scalar
 
 LOOPS_PER_FUNCTION = 15  # Python refuses more than 20 nested blocks
 CONCURRENT = (s.ForKind.PARALLEL, s.ForKind.VECTORIZED, s.ForKind.THREAD)
-DOTS = ("dot4_u8s8_i32", "dot4_s8s8_i32", "dot4_strided_u8s8_i32")
 
 
 _CHOICES = {"lesser": scalar.lesser, "greater": scalar.greater}
@@ -223,9 +222,11 @@ class Source:
             text = ", ".join(self.value(a).text for a in args)
             return Term(f"{self.bind('f', function)}({text})", ATOM, *_range(node.dtype))
         words = [self._argument(a) for a in args]
-        if name in DOTS and len(args) == 4:
-            words.insert(-1, "0, 4")
-        run = self.bind("dot", dot4) if name in DOTS else self._extern(node)
+        taps = DOTS.get(name)
+        if taps is not None and len(args) == 4:
+            words.insert(-1, f"0, {taps}")
+        run = self.bind("dot", dot) if taps is not None else self._extern(node)
+        words = words if taps is None else [str(taps), *words]
         return Term(f"{run}({', '.join(words)})", ATOM, *_range(node.dtype))
 
     def _argument(self, node: e.Expr) -> str:
@@ -350,19 +351,21 @@ def unwritten(name: str) -> Any:
     raise Fault(f"an element of {name} is read that nothing has written", "a store to it before")
 
 
-def dot4(out: list, at: int, a: list, a_at: int, b: list, b_at: int, a_step: int, b_step: int, lanes: int) -> int:
-    """Add to each of `lanes` int32 the product of 4 elements of `a` with 4 of `b`, as `vpdpbusd` does.
+def dot(
+    taps: int, out: list, at: int, a: list, a_at: int, b: list, b_at: int, a_step: int, b_step: int, lanes: int
+) -> int:
+    """Add to each of `lanes` int32 the product of `taps` elements of `a` with as many of `b`.
 
     a_step, b_step  elements from those of one lane to those of the next
     """
-    reach = a_step * (lanes - 1) + 4, b_step * (lanes - 1) + 4
+    reach = a_step * (lanes - 1) + taps, b_step * (lanes - 1) + taps
     sums, left, right = out[at : at + lanes], a[a_at : a_at + reach[0]], b[b_at : b_at + reach[1]]
     if (len(sums), len(left), len(right)) != (lanes, *reach):
         raise Fault(f"a dot product of {lanes} lanes goes past the end of a buffer", "fewer lanes")
     if None in sums or None in left or None in right:
         unwritten("an operand of the dot product")
     for lane in range(lanes):
-        products = (left[a_step * lane + r] * right[b_step * lane + r] for r in range(4))
+        products = (left[a_step * lane + r] * right[b_step * lane + r] for r in range(taps))
         out[at + lane] = wrap(sums[lane] + sum(products), int32)
     return 0
 

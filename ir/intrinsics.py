@@ -32,6 +32,13 @@ _FLOAT_MATH = (
     "nearbyint",
 )  # fmt: skip
 
+DOTS = {  # dot products, and how many products each adds to a lane
+    "dot4_u8s8_i32": 4,
+    "dot4_s8s8_i32": 4,
+    "dot4_strided_u8s8_i32": 4,
+    "dot2_s16s16_i32": 2,
+}
+
 LDMATRIX = ("ldmatrix_x4", "ldmatrix_x4_trans", "ldmatrix_x2", "ldmatrix_x2_trans")
 MMA = ("m16n8k16_f16", "m16n8k16_bf16", "m16n8k8_tf32", "m16n8k32_s8")
 
@@ -45,9 +52,9 @@ INTRINSICS = {
         Intrinsic("reinterpret", 1),  # the same bits as another type of equal width
         Intrinsic("fma", 3),  # a * b + c, rounded once
         Intrinsic("prefetch", 2, Effect.READS),  # (Address, 0 to read or 1 to write)
-        # C[l] += sum over r < 4 of A[r] * B[4 * l + r], for l < lanes: (Address C, Address A, Address B, lanes)
-        Intrinsic("dot4_u8s8_i32", 4, Effect.WRITES),  # C int32, A uint8, B int8, gap-free from the addresses on
-        Intrinsic("dot4_s8s8_i32", 4, Effect.WRITES),
+        # C[l] += sum over r < n of A[r] * B[n * l + r], for l < lanes: (Address C, Address A, Address B, lanes), where
+        # C is int32, A and B are what the name says, gap-free from the addresses on
+        *(Intrinsic(name, 4, Effect.WRITES) for name in ("dot4_u8s8_i32", "dot4_s8s8_i32", "dot2_s16s16_i32")),
         # The same of A[a_step * l + r] * B[b_step * l + r]: (Address C, Address A, Address B, a_step, b_step, lanes)
         Intrinsic("dot4_strided_u8s8_i32", 6, Effect.WRITES),
         # Threads of a GPU block.

@@ -20,7 +20,7 @@ from . import expr as e
 from . import stmt as s
 from .buffer import Buffer
 from .dtype import DType, boolean, float32, int32, uint32
-from .intrinsics import INTRINSICS, LDMATRIX, MMA
+from .intrinsics import DOTS, INTRINSICS, LDMATRIX, MMA
 
 OR, AND, NOT, COMPARE, SUM, PRODUCT, ATOM = range(1, 8)  # how tightly Python's operators bind
 INDENT = "    "
@@ -35,7 +35,7 @@ INFIX: dict[type, tuple[str, int]] = {
 PREFIX: dict[type, str] = {e.Min: "min", e.Max: "max", e.Select: "select", e.IfThenElse: "if_then_else"}
 FIXED_RESULT: dict[str, DType] = {  # intrinsics whose result type does not follow from their first argument's
     "isnan": boolean, "isinf": boolean, "isfinite": boolean,
-    "prefetch": int32, "dot4_u8s8_i32": int32, "dot4_s8s8_i32": int32, "dot4_strided_u8s8_i32": int32,
+    "prefetch": int32, **dict.fromkeys(DOTS, int32),
     "to_tf32": uint32, "load_word": uint32, "dp4a_s8s8": int32, "dp4a_u8s8": int32,
     **dict.fromkeys((*LDMATRIX, *(f"mma_{name}" for name in MMA)), int32),
 }  # fmt: skip

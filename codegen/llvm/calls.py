@@ -8,7 +8,7 @@ from typing import Any
 from ...ir.dtype import Kind, boolean
 from ...ir.errors import CodegenError
 from ...ir.expr import Address, Call, Expr
-from ...ir.intrinsics import INTRINSICS
+from ...ir.intrinsics import DOTS, INTRINSICS
 from .address import flat_offset, pointer
 from .arithmetic import binary, compare, constant, same_lanes
 from .body import Body
@@ -155,7 +155,6 @@ _SPECIAL: dict[str, Callable[[Body, Any, Evaluate], Value]] = {
     "clz": _count_bits("ctlz", "i1 false"),
     "reinterpret": _reinterpret,
     "prefetch": _prefetch,
-    "dot4_u8s8_i32": lambda body, expr, _: dot_product(body, expr),
-    "dot4_s8s8_i32": lambda body, expr, _: dot_product(body, expr),
+    **dict.fromkeys(DOTS, lambda body, expr, _: dot_product(body, expr)),
     "dot4_strided_u8s8_i32": lambda body, expr, _: strided_dot_product(body, expr),
 }

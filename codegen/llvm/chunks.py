@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...ir import arith
 from ...ir.expr import Call, Cast, Expr, Load, Var
-from ...ir.intrinsics import INTRINSICS
+from ...ir.intrinsics import DOTS, INTRINSICS
 from ...ir.stmt import Allocate, For, ForKind, Let, Stmt, Store
 from ...ir.visit import statements, variables, walk
 from .body import Body
@@ -32,7 +32,7 @@ def _chunks(body: Body, loop: For) -> Chunks:
         match node:
             case Allocate() | For(kind=ForKind.PARALLEL | ForKind.VECTORIZED):
                 return ()
-            case Call(name=name) if name not in INTRINSICS or name.startswith("dot4_"):
+            case Call(name=name) if name not in INTRINSICS or name in DOTS:
                 return ()
             case Call(name=name) if name in RECIPES:
                 at_once = SIDE_BY_SIDE if (body.target.registers or 0) >= 32 else 1

@@ -1,4 +1,4 @@
-"""Sums of four products of bytes, four bytes to a 32-bit lane: the step of an int8 matrix product.
+"""Sums of four products of bytes, four bytes to a 32-bit lane: the step of an int8 matrix product.  Or of two products.
 
 Where the processor has VNNI or AArch64's dot products it is one instruction for each register (`vpdpbusd`, `sdot`),
 two where that takes bytes of the other sign; on older x86 it is two `pmaddwd` and two sums.  All products and sums are
@@ -14,6 +14,7 @@ from ...ir.target import Target
 from .features import has, is_x86
 from .maths import MathsFunction
 
+_TAPS = {"i8": 4, "i16": 2}  # elements in 32 bits
 _HIGH_BITS = 0x80808080 - (1 << 32)  # of four bytes
 
 
@@ -59,6 +60,23 @@ def dot4(signed: bool, lanes: int, target: Target) -> MathsFunction:
     Sums wrap at 32 bits.
     """
     return _function(f"{'s8s8' if signed else 'u8s8'}.v{lanes}i32", "i32", signed, lanes, target)
+
+
+def dot2(lanes: int, target: Target) -> MathsFunction:
+    """Give the function (acc <lanes x i32>, a i32, b <2 * lanes x i16>) -> acc[l] + a[0] * b[2l] + a[1] * b[2l + 1].
+
+    a      two signed 16-bit numbers, the first in the lower half; those of b are signed too
+    lanes  at least 2
+    Sums wrap at 32 bits.
+    """
+    symbol, text, registers = f"@tw.dot2.s16s16.v{lanes}i32", _Text(one_word=True), pair_registers(target)
+    if registers:
+        result = _by_registers(text, lanes, registers, lambda *of: _by_one_pair(text, *of), "i16")
+    else:
+        result = _by_products(text, lanes)
+    head = f"define internal <{lanes} x i32> {symbol}(<{lanes} x i32> %acc, i32 %a, <{2 * lanes} x i16> %b)"
+    lines = [f"{head} alwaysinline nounwind {{", *text.lines, f"  ret <{lanes} x i32> {result}", "}"]
+    return MathsFunction(symbol, "\n".join(lines) + "\n")
 
 
 def dot4_by_lane(lanes: int, target: Target) -> MathsFunction:
@@ -112,15 +130,15 @@ class _Text:
     def left(self, lanes: int, piece: _Piece, moved: bool = False) -> str:
         """Give the left factor's bytes of a register; `moved` by 128, which makes one kind of them the other."""
         if self.one_word:
-            return self.splat_bytes(self.emit(f"xor i32 %a, {_HIGH_BITS}") if moved else "%a", piece.width)
+            return self.splat(self.emit(f"xor i32 %a, {_HIGH_BITS}") if moved else "%a", piece.width)
         octets = self.shuffle(4 * lanes, "i8", "%a", "poison", piece.picks(4))
         return self.emit(f"xor <{4 * piece.width} x i8> {octets}, splat (i8 -128)") if moved else octets
 
-    def splat_bytes(self, word: str, lanes: int) -> str:
-        """Give the four bytes of a 32-bit number, over and over."""
+    def splat(self, word: str, lanes: int, element: str = "i8") -> str:
+        """Give the bytes or the 16-bit halves of a 32-bit number, over and over."""
         single = self.emit(f"insertelement <{lanes} x i32> poison, i32 {word}, i64 0")
         words = self.shuffle(lanes, "i32", single, "poison", [0] * lanes)
-        return self.emit(f"bitcast <{lanes} x i32> {words} to <{4 * lanes} x i8>")
+        return self.emit(f"bitcast <{lanes} x i32> {words} to <{_TAPS[element] * lanes} x {element}>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +166,20 @@ def _pieces(lanes: int, registers: tuple[int, ...]) -> list[_Piece]:
 
 
 def _by_registers(
-    text: _Text, lanes: int, registers: tuple[int, ...], step: Callable[[int, _Piece, str, str], str]
+    text: _Text,
+    lanes: int,
+    registers: tuple[int, ...],
+    step: Callable[[int, _Piece, str, str], str],
+    element: str = "i8",
 ) -> str:
-    """Take a step (all lanes, piece, acc, b) -> sums in each register, and put the sums together."""
-    result = "poison"
+    """Take a step (all lanes, piece, acc, b) -> sums in each register, and put the sums together.
+
+    element  of b
+    """
+    result, taps = "poison", _TAPS[element]
     for piece in _pieces(lanes, registers):
         acc = text.shuffle(lanes, "i32", "%acc", "poison", piece.picks(1))
-        b = text.shuffle(4 * lanes, "i8", "%b", "poison", piece.picks(4))
+        b = text.shuffle(taps * lanes, element, "%b", "poison", piece.picks(taps))
         total = step(lanes, piece, acc, b)
         spread = [at - piece.start if 0 <= at - piece.start < piece.used else -1 for at in range(lanes)]
         placed = text.shuffle(piece.width, "i32", total, "poison", spread)
@@ -172,7 +197,7 @@ def _by_instruction(
     symbol = instruction.symbols[width]
     if signed == instruction.signed:
         return _called(text, symbol, width, acc, text.left(lanes, piece), b)
-    excess = _called(text, symbol, width, "zeroinitializer", text.splat_bytes(str(_HIGH_BITS), width), b)
+    excess = _called(text, symbol, width, "zeroinitializer", text.splat(str(_HIGH_BITS), width), b)
     less = text.emit(f"sub <{width} x i32> {acc}, {excess}")
     return _called(text, symbol, width, less, text.left(lanes, piece, moved=True), b)
 
@@ -196,6 +221,15 @@ def _by_pairs(text: _Text, signed: bool, lanes: int, piece: _Piece, acc: str, b:
     return acc
 
 
+def _by_one_pair(text: _Text, lanes: int, piece: _Piece, acc: str, b: str) -> str:
+    """Add the products of 16-bit numbers, two to a lane."""
+    width = piece.width
+    pairs, words = f"<{2 * width} x i16>", f"<{width} x i32>"
+    a = text.splat("%a", width, "i16")
+    products = text.emit(f"call {words} {_MADD[width]}({pairs} {a}, {pairs} {b})")
+    return text.emit(f"add {words} {acc}, {products}")
+
+
 def _halves(text: _Text, signed: bool, width: int, octets: str) -> tuple[str, str]:
     """Give the even bytes and the odd bytes of a register as 16-bit numbers."""
     kind = f"<{2 * width} x i16>"
@@ -213,9 +247,21 @@ def _by_widening(text: _Text, signed: bool, lanes: int) -> str:
     wide_a = text.emit(f"{'sext' if signed else 'zext'} <{count} x i8> {a} to {wide}")
     wide_b = text.emit(f"sext <{count} x i8> %b to {wide}")
     products = text.emit(f"mul nsw {wide} {wide_a}, {wide_b}")  # at most 255 * 128
-    sums = text.emit(f"sext {wide} {products} to <{count} x i32>")
-    for size in (count, count // 2):
-        even = text.shuffle(size, "i32", sums, "poison", list(range(0, size, 2)))
-        odd = text.shuffle(size, "i32", sums, "poison", list(range(1, size, 2)))
-        sums = text.emit(f"add nsw <{size // 2} x i32> {even}, {odd}")
+    return _added(text, lanes, count, text.emit(f"sext {wide} {products} to <{count} x i32>"))
+
+
+def _by_products(text: _Text, lanes: int) -> str:
+    count = 2 * lanes
+    a, wide = text.splat("%a", lanes, "i16"), f"<{count} x i32>"
+    wide_a, wide_b = (text.emit(f"sext <{count} x i16> {x} to {wide}") for x in (a, "%b"))
+    return _added(text, lanes, count, text.emit(f"mul {wide} {wide_a}, {wide_b}"))
+
+
+def _added(text: _Text, lanes: int, count: int, sums: str) -> str:
+    """Add `count` products to the sums of `lanes`, neighbours first."""
+    while count > lanes:
+        even = text.shuffle(count, "i32", sums, "poison", list(range(0, count, 2)))
+        odd = text.shuffle(count, "i32", sums, "poison", list(range(1, count, 2)))
+        count //= 2
+        sums = text.emit(f"add <{count} x i32> {even}, {odd}")
     return text.emit(f"add <{lanes} x i32> %acc, {sums}")

@@ -1,4 +1,4 @@
-"""Calls of the int8 dot products: C[l] += sum over r < 4 of A[r] * B[4 * l + r], a register of lanes at a time.
+"""Calls of dot products: C[l] += sum over r < n of A[r] * B[n * l + r], a register of lanes at a time.
 
 Where lanes take windows of A that overlap, the bytes of all of them are loaded once and moved to their lanes.
 """
@@ -7,36 +7,38 @@ from __future__ import annotations
 
 from ...ir.errors import CodegenError
 from ...ir.expr import Address, Call, Const
+from ...ir.intrinsics import DOTS
 from .address import flat_offset, pointer
 from .arithmetic import binary
 from .body import Body, Linear
 from .chunks import chunks_of
-from .dot import dot4, dot4_by_lane
+from .dot import dot2, dot4, dot4_by_lane
 from .features import has
 from .index import combine
 from .maths import MathsFunction
 from .registers import read_register, write_register
-from .types import Value
+from .types import Value, memory_type
 
 TAPS = 4  # bytes whose products make one lane
 
 
 def dot_product(body: Body, call: Call) -> Value:
-    """Write a call of dot4_u8s8_i32 or dot4_s8s8_i32 (Address C, Address A, Address B, lanes)."""
+    """Write a call of a dot product (Address C, Address A, Address B, lanes) of bytes or of 16-bit numbers."""
     c, a, b, lanes = call.args
     if not (isinstance(c, Address) and isinstance(a, Address) and isinstance(b, Address) and isinstance(lanes, Const)):
         raise CodegenError("llvm", f"{call.name} takes three addresses and a literal", f"> {call}")
-    signed = call.name == "dot4_s8s8_i32"
+    taps, signed = DOTS[call.name], call.name != "dot4_u8s8_i32"
     a_place = pointer(body, a.buffer, flat_offset(body, a))
     word = Value(body.code.result(f"load i32, ptr {a_place}, align 1"), "i32")
     for first, count in chunks_of(int(lanes.value), body.vector_bits // 32):
         at = combine(first, [(flat_offset(body, c), 1)])._replace(stride=int(count > 1))
-        data = combine(4 * first, [(flat_offset(body, b), 1)])
+        data = combine(taps * first, [(flat_offset(body, b), 1)])
         total = _read(body, c, at, count)
         if count > 1:
-            added = _register(body, signed, total, word, _bytes(body, b, data, 4 * count))
+            added = _register(body, signed, total, word, _factors(body, b, data, taps * count))
         else:
-            added = _one_lane(body, signed, total, _bytes(body, a, flat_offset(body, a), 4), _bytes(body, b, data, 4))
+            row = _factors(body, a, flat_offset(body, a), taps)
+            added = _one_lane(body, signed, total, row, _factors(body, b, data, taps))
         _write(body, c, at, added)
     return Value("0", "i32")
 
@@ -64,19 +66,20 @@ def _of_lanes(body: Body, place: Address, step: int, first: int, count: int) -> 
     """Give four bytes for each of `count` lanes, `step` bytes from lane to lane."""
     at = combine(step * first, [(flat_offset(body, place), 1)])
     if step == TAPS or count == 1:
-        return _bytes(body, place, at, TAPS * count)
+        return _factors(body, place, at, TAPS * count)
     if step == 0:
         return _repeated(body, place, at, count)
     reach = step * (count - 1) + TAPS
     size = 1 << (reach - 1).bit_length()
     wanted = [step * lane + r for lane in range(count) for r in range(TAPS)]
     if reach == size:
-        window = _bytes(body, place, at, size)
+        window = _factors(body, place, at, size)
         return _picked(body, window, window, wanted)
     if has(body.target, "avx512bw"):
         window = _first_bytes(body, place, at, reach, size)
         return _picked(body, window, window, wanted)
-    begin, end = (_bytes(body, place, at._replace(constant=at.constant + k), size // 2) for k in (0, reach - size // 2))
+    starts = (at._replace(constant=at.constant + k) for k in (0, reach - size // 2))
+    begin, end = (_factors(body, place, start, size // 2) for start in starts)
     return _picked(body, begin, end, [k if k < size // 2 else k - reach + size for k in wanted])
 
 
@@ -121,13 +124,15 @@ def _write(body: Body, c: Address, at: Linear, value: Value) -> None:
     body.code.effect(f"store {value.type} {value.text}, ptr {pointer(body, c.buffer, at)}, align 4")
 
 
-def _bytes(body: Body, place: Address, at: Linear, count: int) -> Value:
-    name = body.code.result(f"load <{count} x i8>, ptr {pointer(body, place.buffer, at)}, align 1")
-    return Value(name, "i8", count)
+def _factors(body: Body, place: Address, at: Linear, count: int) -> Value:
+    elem, size = memory_type(place.buffer.dtype), place.buffer.dtype.bytes
+    name = body.code.result(f"load <{count} x {elem}>, ptr {pointer(body, place.buffer, at)}, align {size}")
+    return Value(name, elem, count)
 
 
 def _register(body: Body, signed: bool, total: Value, word: Value, data: Value) -> Value:
-    return _called(body, dot4(signed, total.lanes, body.target), total, word, data)
+    lanes, target = total.lanes, body.target
+    return _called(body, dot4(signed, lanes, target) if data.elem == "i8" else dot2(lanes, target), total, word, data)
 
 
 def _called(body: Body, function: MathsFunction, total: Value, left: Value, right: Value) -> Value:
@@ -139,11 +144,11 @@ def _called(body: Body, function: MathsFunction, total: Value, left: Value, righ
 
 def _one_lane(body: Body, signed: bool, total: Value, a: Value, b: Value) -> Value:
     product = binary(body, "mul", _widened(body, a, signed), _widened(body, b, True))
-    sum_text = f"call i32 @llvm.vector.reduce.add.v4i32(<4 x i32> {product.text})"
+    sum_text = f"call i32 @llvm.vector.reduce.add.v{product.lanes}i32({product.type} {product.text})"
     return binary(body, "add", total, Value(body.code.pure(sum_text, product.text), "i32"))
 
 
 def _widened(body: Body, value: Value, signed: bool) -> Value:
     op = "sext" if signed else "zext"
-    name = body.code.pure(f"{op} <4 x i8> {value.text} to <4 x i32>", value.text)
-    return Value(name, "i32", 4)
+    name = body.code.pure(f"{op} {value.type} {value.text} to <{value.lanes} x i32>", value.text)
+    return Value(name, "i32", value.lanes)

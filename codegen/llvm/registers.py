@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ...ir import arith
 from ...ir.buffer import Buffer
 from ...ir.expr import Address, Call, Expr, Load, Var
+from ...ir.intrinsics import DOTS
 from ...ir.stmt import Allocate, For, ForKind, Stmt, Store
 from ...ir.visit import children
 from .address import Access, flat_form
@@ -73,7 +74,7 @@ def _collect(body: Body, buffer: Buffer, node: Stmt | Expr, loops: dict[Var, For
                 return False
         case Address(buffer=b):
             return b is not buffer
-        case Call(name=name, args=(Address(buffer=b) as first, *rest)) if b is buffer and name.startswith("dot4_"):
+        case Call(name=name, args=(Address(buffer=b) as first, *rest)) if b is buffer and name in DOTS:
             lanes = arith.int_value(rest[-1])
             if lanes is None or not _add_spans(body, first, loops, lanes, spans):
                 return False

@@ -6,7 +6,7 @@
 
 Four columns are transposed within every piece of four lanes, which takes instructions that do not cross such pieces;
 then the pieces of a row are put together.  Four columns of bytes are first made one of 4 bytes; where nothing lies
-between such elements in memory they are stored at once.
+between such elements in memory they are stored at once, and so are two columns of 2 bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ PIECE = 4  # elements of 4 bytes in 16 bytes, which most shuffles stay within
 WIDEST = 4 * PIECE  # elements of a row that are put together
 LANES = (4, 8, 16)  # of columns that can be transposed
 FEWEST = 2  # columns that are transposed
-BITS = (8, 32)  # of elements
+PAIR = 2  # columns of 2 bytes that are mixed
+BITS = (8, 16, 32)  # of elements
 
 
 def are_columns(body: Body, loop: For) -> bool:
@@ -36,6 +37,7 @@ def are_columns(body: Body, loop: For) -> bool:
     return (
         buffer not in body.registers
         and buffer.dtype.bits in BITS
+        and (buffer.dtype.bits > 16 or buffer.dtype.is_int)
         and all(x.buffer is not buffer for x in of_kind(loop, Load))
     )
 
@@ -65,11 +67,15 @@ def write_columns(
     runs = _runs(columns) if _are_disjoint(columns) else [[column] for column in columns]
     for run in runs:
         offset, value = run[0]
-        if len(run) < FEWEST or value.lanes not in LANES:
+        is_apart = value.elem == "i16" and (len(run), offset.stride) != (PAIR, PAIR)
+        if len(run) < FEWEST or value.lanes not in LANES or is_apart:
             for column in run:
                 apart(column)
             continue
         values = [c.value for c in run]
+        if value.elem == "i16":
+            row(Linear(offset.constant, offset.terms), _alternating(body, *values))
+            continue
         if value.elem == "i8" and len(run) == offset.stride == PIECE:
             row(Linear(offset.constant, offset.terms), _bytes(body, _words(body, values)[0]))
             continue
@@ -97,6 +103,10 @@ def _runs(columns: Sequence[Column]) -> Iterator[list[Column]]:
             widest = min(lanes, WIDEST)
             for first in range(0, len(members), widest):
                 yield members[first : first + widest]
+
+
+def _alternating(body: Body, even: Value, odd: Value) -> Value:
+    return _shuffle(body, even, odd, [lane + side * even.lanes for lane in range(even.lanes) for side in (0, 1)])
 
 
 def _rows(body: Body, columns: Sequence[Value]) -> list[Value]:

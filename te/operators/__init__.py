@@ -46,7 +46,13 @@ from .elementwise import (
     where,
 )
 from .flops import flops
-from .intrinsics import dot4_by_lane_u8s8_i32, dot4_s8s8_i32, dot4_sliding_u8s8_i32, dot4_u8s8_i32
+from .intrinsics import (
+    dot2_s16s16_i32,
+    dot4_by_lane_u8s8_i32,
+    dot4_s8s8_i32,
+    dot4_sliding_u8s8_i32,
+    dot4_u8s8_i32,
+)
 from .matmul import batch_matmul, dense, matmul
 from .normalization import layer_norm, log_softmax, softmax
 from .pad import pad
@@ -93,6 +99,7 @@ __all__ = [
     "depthwise_conv2d_nchw",
     "depthwise_conv2d_nhwc",
     "divide",
+    "dot2_s16s16_i32",
     "dot4_by_lane_u8s8_i32",
     "dot4_s8s8_i32",
     "dot4_sliding_u8s8_i32",

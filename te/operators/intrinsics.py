@@ -1,6 +1,7 @@
-"""Tensor intrinsics that come with the package: dot products of four bytes, for `tensorize`.
+"""Tensor intrinsics that come with the package: dot products of four bytes or two 16-bit numbers, for `tensorize`.
 
-They are vpdpbusd (VNNI) on x86-64, sdot on AArch64, and widening multiplications elsewhere.
+Those of bytes are vpdpbusd (VNNI) on x86-64, sdot on AArch64, and widening multiplications elsewhere; those of 16-bit
+numbers are vpmaddwd on x86-64.
 """
 
 from __future__ import annotations
@@ -24,13 +25,19 @@ STRIDED = "dot4_strided_u8s8_i32"
 @cache
 def dot4_u8s8_i32(lanes: int) -> TensorIntrin:
     """Give C[l] = sum of A[r] * B[l, r] over r < 4, with A (4,) uint8, B (lanes, 4) int8, C (lanes,) int32."""
-    return _dot4("dot4_u8s8_i32", "uint8", lanes)
+    return _dot("dot4_u8s8_i32", TAPS, "uint8", "int8", lanes)
 
 
 @cache
 def dot4_s8s8_i32(lanes: int) -> TensorIntrin:
     """Give C[l] = sum of A[r] * B[l, r] over r < 4, with A (4,) int8, B (lanes, 4) int8, C (lanes,) int32."""
-    return _dot4("dot4_s8s8_i32", "int8", lanes)
+    return _dot("dot4_s8s8_i32", TAPS, "int8", "int8", lanes)
+
+
+@cache
+def dot2_s16s16_i32(lanes: int) -> TensorIntrin:
+    """Give C[l] = sum of A[r] * B[l, r] over r < 2, with A (2,) int16, B (lanes, 2) int16, C (lanes,) int32."""
+    return _dot("dot2_s16s16_i32", 2, "int16", "int16", lanes)
 
 
 @cache
@@ -52,16 +59,21 @@ def dot4_sliding_u8s8_i32(lanes: int, step: int) -> TensorIntrin:
     return _declared(name, STRIDED, lanes, (step, 0), lambda lane, r: (a[step * lane + r], b[r]))
 
 
-def _dot4(name: str, left: str, lanes: int) -> TensorIntrin:
-    a, b = placeholder((TAPS,), left, "A"), placeholder((lanes, TAPS), "int8", "B")
-    return _declared(f"{name}_x{lanes}", name, lanes, (), lambda lane, r: (a[r], b[lane, r]))
+def _dot(name: str, taps: int, left: str, right: str, lanes: int) -> TensorIntrin:
+    a, b = placeholder((taps,), left, "A"), placeholder((lanes, taps), right, "B")
+    return _declared(f"{name}_x{lanes}", name, lanes, (), lambda lane, r: (a[r], b[lane, r]), taps)
 
 
 def _declared(
-    name: str, call: str, lanes: int, steps: tuple[int, ...], factors: Callable[[Expr, Expr], tuple[Expr, Expr]]
+    name: str,
+    call: str,
+    lanes: int,
+    steps: tuple[int, ...],
+    factors: Callable[[Expr, Expr], tuple[Expr, Expr]],
+    taps: int = TAPS,
 ) -> TensorIntrin:
     """Give the intrinsic that a call stands for, from the factors of a lane's r-th product."""
-    axis = reduce_axis((0, TAPS), "r")
+    axis = reduce_axis((0, taps), "r")
 
     def element(lane: Expr) -> Expr:
         left, right = factors(lane, axis.var)

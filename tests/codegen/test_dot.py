@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tilewright.codegen.llvm.dot import dot4, dot_instruction, pair_registers
+from tilewright.codegen.llvm.dot import dot2, dot4, dot_instruction, pair_registers
 from tilewright.codegen.llvm.features import has
 from tilewright.ir.target import Target
 
@@ -172,3 +172,38 @@ def test_register_widths_follow_the_features(target: Target, lanes: tuple[int, .
 )
 def test_widths_of_pairs_follow_the_features(target: Target, lanes: tuple[int, ...]) -> None:
     assert pair_registers(target) == lanes
+
+
+def module_of_pairs(lanes: int, target: Target) -> str:
+    dot = dot2(lanes, target)
+    words = f"<{lanes} x i32>"
+    return f"""{dot.definition}
+define void @run(ptr %c, ptr %a, ptr %b) {{
+  %acc = load {words}, ptr %c, align 4
+  %word = load i32, ptr %a, align 2
+  %pairs = load <{2 * lanes} x i16>, ptr %b, align 2
+  %sum = call {words} {dot.symbol}({words} %acc, i32 %word, <{2 * lanes} x i16> %pairs)
+  store {words} %sum, ptr %c, align 4
+  ret void
+}}
+"""
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("target", OF_THIS_MACHINE, ids=lambda target: target.cpu)
+def test_sums_of_pairs_equal_integer_arithmetic(target: Target, lanes: int) -> None:
+    loaded, random = Loaded(module_of_pairs(lanes, target), target), np.random.default_rng(lanes)
+    for n in range(40):
+        acc = random.integers(-(2**31), 2**31, lanes).astype(np.int32)
+        ends = np.array([-(2**15), -1, 0, 255, 2**15 - 1], np.int16)
+        a = random.choice(ends, 2) if n % 2 else random.integers(-(2**15), 2**15, 2).astype(np.int16)
+        b = random.choice(ends, 2 * lanes) if n % 3 else random.integers(-128, 128, 2 * lanes).astype(np.int16)
+        exact = acc.astype(np.int64) + b.reshape(-1, 2).astype(np.int64) @ a.astype(np.int64)
+        loaded.call("run", acc, a, b)
+        np.testing.assert_array_equal(acc, exact.astype(np.uint64).astype(np.uint32).view(np.int32))
+
+
+@pytest.mark.parametrize("cpu, lanes, register", [("x86-64", 4, "x"), ("haswell", 8, "y"), ("skylake-avx512", 16, "z")])
+def test_pairs_are_one_multiplication_a_register(cpu: str, lanes: int, register: str) -> None:
+    text = assembly(module_of_pairs(lanes, x86(cpu)), x86(cpu))
+    assert len(re.findall(rf"pmaddwd\t.*%{register}mm", text)) == text.count("pmaddwd") == 1

@@ -297,13 +297,22 @@ def test_an_external_function_gives_a_value_and_aliases_its_views() -> None:
     assert c.tolist() == [0, 0, 2, 3]
 
 
-@pytest.mark.parametrize(("name", "left"), [("dot4_u8s8_i32", "uint8"), ("dot4_s8s8_i32", "int8")])
-def test_dot_products(name: str, left: str) -> None:
-    a, b = some(left, 1, 8), some("int8", 2, 64)
+DOT_PRODUCTS = (
+    ("dot4_u8s8_i32", "uint8", "int8"),
+    ("dot4_s8s8_i32", "int8", "int8"),
+    ("dot2_s16s16_i32", "int16", "int16"),
+)
+
+
+@pytest.mark.parametrize(("name", "left", "right"), DOT_PRODUCTS)
+def test_dot_products(name: str, left: str, right: str) -> None:
+    taps = int(name[3])
+    a, b = some(left, 1, 8), some(right, 2, 16 * taps)
     c = np.arange(16, dtype=np.int32)
-    expected = c[:8] + b[32:].reshape(8, 4).astype(np.int32) @ a[4:].astype(np.int32)
-    call = f"{name}(address(C[0]), address(A[4]), address(B[32]), 8)"
-    run(f"def f(A: {left}[8], B: int8[64], C: Out[int32[16]]):\n    prefetch(address(A[0]), 0)\n    {call}", a, b, c)
+    expected = c[:8] + b[8 * taps :].reshape(8, taps).astype(np.int32) @ a[4 : 4 + taps].astype(np.int32)
+    call = f"{name}(address(C[0]), address(A[4]), address(B[{8 * taps}]), 8)"
+    head = f"def f(A: {left}[8], B: {right}[{16 * taps}], C: Out[int32[16]]):"
+    run(f"{head}\n    prefetch(address(A[0]), 0)\n    {call}", a, b, c)
     assert c.tolist() == [*expected, *range(8, 16)]
 
 

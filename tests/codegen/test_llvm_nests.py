@@ -17,7 +17,7 @@ from tilewright.codegen.llvm.emit import emit
 from tilewright.codegen.pipeline import lower
 from tilewright.ir import arith
 from tilewright.ir.buffer import Buffer
-from tilewright.ir.dtype import DType, boolean, float16, float32, float64, int8, int32, uint8
+from tilewright.ir.dtype import DType, boolean, float16, float32, float64, int8, int16, int32, uint8
 from tilewright.ir.errors import CodegenError
 from tilewright.ir.expr import Address, Call, Const, Expr, IfThenElse, Load, Select, Var
 from tilewright.ir.stmt import Allocate, Evaluate, For, ForKind, Function, If, Let, Stmt, Store, seq
@@ -405,13 +405,14 @@ def test_unrolling_beyond_all_measure_is_refused() -> None:
 
 
 @pytest.mark.parametrize("lanes", [1, 4, 16, 17, 32])
-@pytest.mark.parametrize("dtype", [uint8, int8], ids=str)
+@pytest.mark.parametrize("dtype", [uint8, int8, int16], ids=str)
 @pytest.mark.parametrize("scope", ["local", "global"])
-def test_int8_dot_products(lanes: int, dtype: DType, scope: str) -> None:
+def test_dot_products(lanes: int, dtype: DType, scope: str) -> None:
     k, i, m, z, y = (Var(n) for n in ("k", "i", "m", "z", "y"))
-    a, b = buffer("a", 3, 5, 4, dtype=dtype), buffer("b", 5, lanes, 4, dtype=int8)
+    taps, weights = (2, int16) if dtype == int16 else (4, int8)
+    a, b = buffer("a", 3, 5, taps, dtype=dtype), buffer("b", 5, lanes, taps, dtype=weights)
     out, acc = buffer("out", 3, lanes, dtype=int32), buffer("acc", 3, lanes, dtype=int32, scope=scope)
-    name = "dot4_u8s8_i32" if dtype == uint8 else "dot4_s8s8_i32"
+    name = {uint8: "dot4_u8s8_i32", int8: "dot4_s8s8_i32", int16: "dot2_s16s16_i32"}[dtype]
     zero = Const(0)
     places = Address(acc, (i, zero)), Address(a, (i, k, zero)), Address(b, (k, zero, zero)), Const(lanes)
     body = seq(
@@ -421,8 +422,8 @@ def test_int8_dot_products(lanes: int, dtype: DType, scope: str) -> None:
     )
     function = Function("dots", (a, b, out), Allocate(acc, body), (out,))
     rng = np.random.default_rng(lanes)
-    left = rng.integers(dtype.min_value, dtype.max_value, (3, 5, 4), endpoint=True, dtype=str(dtype))
-    right = rng.integers(-128, 127, (5, lanes, 4), endpoint=True, dtype=np.int8)
+    left = rng.integers(dtype.min_value, dtype.max_value, (3, 5, taps), endpoint=True, dtype=str(dtype))
+    right = rng.integers(-128, 127, (5, lanes, taps), endpoint=True, dtype=str(weights))
     got = np.zeros((3, lanes), np.int32)
     loaded = Loaded(function)
     assert loaded(left, right, got) == 0

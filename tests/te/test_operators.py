@@ -349,15 +349,15 @@ def test_symbolic_sizes_pass_through_operators():
     check(op.reshape(op.dense(d, w, activation=op.relu), (-1,)), {d: x, w: y}, product.reshape(-1))
 
 
-@pytest.mark.parametrize("make", [op.dot4_u8s8_i32, op.dot4_s8s8_i32])
+@pytest.mark.parametrize("make", [op.dot4_u8s8_i32, op.dot4_s8s8_i32, op.dot2_s16s16_i32])
 def test_dot_product_intrinsics_declare_what_they_compute(make):
     intrin = make(6)
     left, right = intrin.op.inputs
-    x = rng.integers(0, 127, 4).astype(str(left.dtype))
-    y = rng.integers(-128, 128, (6, 4)).astype("int8")
+    x = rng.integers(0, 127, left.shape).astype(str(left.dtype))
+    y = rng.integers(-128, 128, right.shape).astype(str(right.dtype))
     got = evaluate(intrin.op.output(0), {left: x, right: y})[0]
     np.testing.assert_array_equal(got, y.astype("int32") @ x.astype("int32"))
-    assert make(6) is intrin and "dot4" in str(intrin.update)
+    assert make(6) is intrin and "dot" in str(intrin.update)
 
 
 def test_dot_products_of_each_lane_declare_what_they_compute():

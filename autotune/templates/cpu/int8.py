@@ -1,11 +1,13 @@
-"""What products and convolutions of bytes share on processors: four products to a lane, and what becomes of sums.
+"""What products and convolutions of bytes share on processors: several products to a lane, and what becomes of sums.
 
-The dot products take unsigned data by signed weights.  Signed data are taken 128 greater, and 128 times the sums of the
-weights are subtracted in the end, together with what a zero point of the data adds.
+Dot products of four take unsigned data by signed weights.  Signed data are taken 128 greater, and 128 times the sums of
+the weights are subtracted in the end, together with what a zero point of the data adds.  Processors without such an
+instruction multiply pairs of 16-bit numbers: bytes are widened once, weights where they are packed, data in a copy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,31 +21,68 @@ from ....ir.expr import Expr
 from ....ir.target import Target
 from ....schedule.schedule import Schedule
 from ....te import operators
+from ....te.intrin import TensorIntrin
 from ....te.operators.intrinsics import TAPS
 from ....te.tensor import Tensor
 from .. import register_tile as tile
 
 SIGNED_EXCESS = 128
 DOTS = 2  # vectors of dot products a cycle ...
-LATENCY = 4  # ... and cycles until a sum can be added to
+LATENCY = 4  # ... and cycles until a sum of four products can be added to
 LOADS = 1.7  # a cycle
+ISSUED = 5.0  # instructions a cycle
 STEP = 0.3  # cycles around the dot products of one step
 AROUND = 4.0  # cycles for a vector of sums: setting it to zero, making it bytes and storing it
 TILE = 20.0  # cycles around a tile
 
 
-def excess_of(data: Tensor, data_zero: int) -> int:
-    """Give how much greater the unsigned numbers are than those that are meant; `data_zero` stands for zero."""
-    return data_zero + (SIGNED_EXCESS if str(data.dtype) == "int8" else 0)
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """As what bytes are multiplied.
+
+    taps           products that a lane adds up in one step
+    data, weights  types of the numbers that are multiplied
+    dot            gives the step for a number of lanes
+    """
+
+    taps: int
+    data: str
+    weights: str
+    dot: Callable[[int], TensorIntrin]
+
+    def excess_of(self, data: Tensor, data_zero: int) -> int:
+        """Give how much greater the factors are than the numbers that are meant; `data_zero` stands for zero."""
+        return data_zero + self.moved(data)
+
+    def moved(self, data: Tensor) -> int:
+        """Give how much greater the factors are than the data."""
+        return SIGNED_EXCESS if str(data.dtype) == "int8" and self.data == "uint8" else 0
+
+    def of_data(self, data: Tensor, *index: Expr) -> Expr:
+        """Give an element of the data as a factor."""
+        value, moved = data[index], self.moved(data)
+        return (value.astype("int32") + moved).astype(self.data) if moved else value.astype(self.data)
+
+
+BYTES = Factors(TAPS, "uint8", "int8", operators.dot4_u8s8_i32)
+PAIRS = Factors(2, "int16", "int16", operators.dot2_s16s16_i32)
+MANY = 8  # rows or pixels for which it pays to read weights of twice the size
+
+
+def factors_for(target: Target, rows: int) -> Factors:
+    """Give as what bytes are best multiplied: weights are read once for a few of `rows`."""
+    return PAIRS if dot_instruction(target) is None and is_x86(target) and rows >= MANY else BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
     """What is added to the sums of each channel, and what that is made of.
 
-    ones, sums   (4,) uint8 and (blocks, lanes) int32: the weights' sums; None where the data have no excess
+    ones, sums   (taps,) and (blocks, lanes) int32: the weights' sums; None where the data have no excess
     total        (blocks, lanes) int32
     """
+
+    factors: Factors
 
     ones: Tensor | None
     sums: Tensor | None
@@ -59,14 +98,16 @@ class Offsets:
             stage = s[self.sums]
             lane, (*outer, four) = self.sums.op.axis[-1], self.sums.op.reduce_axis
             stage.reorder(self.sums.op.axis[0], *outer, lane, four)
-            stage.tensorize(lane, operators.dot4_u8s8_i32(tile.size(lane)))
+            stage.tensorize(lane, self.factors.dot(tile.size(lane)))
         s[self.total].vectorize(self.total.op.axis[-1])
 
 
-def offsets(packed: Tensor, excess: int, bias: Tensor | None, copies: bool = False) -> Offsets | None:
+def offsets(
+    factors: Factors, packed: Tensor, excess: int, bias: Tensor | None, copies: bool = False
+) -> Offsets | None:
     """Give what is added to each sum, None where nothing is.
 
-    packed  (blocks, ..., lanes, 4) int8, zero where there are no weights; those of a batch one after another
+    packed  (blocks, ..., lanes, taps), zero where there are no weights; those of a batch one after another
     copies  whether the second dimension counts copies of the weights
     bias    (channels,) int32, of each of the batch
     """
@@ -75,10 +116,11 @@ def offsets(packed: Tensor, excess: int, bias: Tensor | None, copies: bool = Fal
         return None
     ones = sums = None
     if excess:
-        ones = te.compute((TAPS,), lambda r: arith.const(1, "uint8") + 0 * r.astype("uint8"), name="ones")
+        taps, one = factors.taps, arith.const(1, factors.data)
+        ones = te.compute((taps,), lambda r: one + 0 * r.astype(factors.data), name="ones")
         axes: list[Any] = [te.reduce_axis((0, d), f"r{k}") for k, d in enumerate(depths[int(copies) :])]
         at = [0, *axes] if copies else axes
-        four = te.reduce_axis((0, TAPS), "four")
+        four = te.reduce_axis((0, taps), "four")
 
         def weights_of(b: Expr, lane: Expr) -> Expr:
             value = packed[(b, *at, lane, four)].astype("int32")
@@ -95,36 +137,37 @@ def offsets(packed: Tensor, excess: int, bias: Tensor | None, copies: bool = Fal
         own = arith.if_then_else(channel < bias.shape[0], bias[channel], arith.const(0, "int32"))
         return less + own
 
-    return Offsets(ones, sums, te.compute((blocks, lanes), offset, name="offsets"))
+    return Offsets(factors, ones, sums, te.compute((blocks, lanes), offset, name="offsets"))
 
 
-def unsigned(value: Expr, excess: int) -> Expr:
-    """Give a byte of the data as an unsigned one: signed ones 128 greater."""
-    return value if excess == 0 else (value.astype("int32") + excess).astype("uint8")
+def fits_registers(target: Target, factors: Factors, rows: int, vectors: int) -> bool:
+    """Tell whether sums and operands fit.
 
-
-def fits_registers(target: Target, rows: int, vectors: int) -> bool:
-    """Tell whether sums and operands fit; where bytes are widened to be multiplied, these take several registers."""
+    A product of pairs takes a register until it is added; bytes that are widened to be multiplied take several.
+    """
     if dot_instruction(target) is not None:
         return tile.fits_registers(target, rows, vectors)
+    if factors is PAIRS:
+        return rows * vectors + vectors + 2 <= tile.registers_of(target)
     operands = 2 * vectors + 3 if is_x86(target) else 4 * vectors + 4
     return rows * vectors + operands <= tile.registers_of(target)
 
 
 def unrolled(target: Target, choices: list[int]) -> int:
-    """Give the steps to write out by default: two, or one where the next step's widened bytes would need registers."""
+    """Give the steps to write out by default: two, or one where the next step's products would need registers."""
     return choices[min(1, len(choices) - 1)] if dot_instruction(target) is not None else choices[0]
 
 
-def tile_cycles(steps: int, rows: Any, vectors: Any) -> Any:
+def tile_cycles(factors: Factors, steps: Any, rows: Any, vectors: Any) -> Any:
     """Give the cycles of a register tile of `steps` dot products a sum; none for no rows.  Works on arrays, too."""
     work = rows * vectors
-    step = np.maximum(np.maximum(work / DOTS, (rows + vectors) / LOADS), LATENCY) + STEP
+    waiting = (rows + vectors + 2 * work) / ISSUED if factors is PAIRS else LATENCY
+    step = np.maximum(np.maximum(work / DOTS, (rows + vectors) / LOADS), waiting) + STEP
     return np.where(work > 0, steps * step + work * AROUND + TILE, 0.0)
 
 
-def accumulate(s: Schedule, sums: Tensor, width: int, unrolled: int) -> None:
-    """Order a computing stage of (..., lanes) over (..., groups, 4): dot products over whole tiles in registers."""
+def accumulate(s: Schedule, factors: Factors, sums: Tensor, width: int, unrolled: int) -> None:
+    """Order a computing stage of (..., lanes) over (..., groups, taps): dot products over whole tiles in registers."""
     stage = s[sums]
     *spatial, lane = sums.op.axis
     *outer, group, four = sums.op.reduce_axis
@@ -132,4 +175,4 @@ def accumulate(s: Schedule, sums: Tensor, width: int, unrolled: int) -> None:
     stage.reorder(*outer, group, inner, *spatial, lane, four)
     tile.unroll_all(s, sums, [inner, *spatial])
     stage.align_bounds(lane, width)
-    stage.tensorize(lane, operators.dot4_u8s8_i32(width))
+    stage.tensorize(lane, factors.dot(width))

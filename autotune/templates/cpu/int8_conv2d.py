@@ -1,15 +1,15 @@
-"""Convolutions of bytes on processors: a register tile of pixels by channels, four products to a lane.
+"""Convolutions of bytes on processors: a register tile of pixels by channels, several products to a lane.
 
-    image copied in groups of four channels, with padding
+    image copied in groups of four channels, or of two that are widened, with padding
     for block in parallel(blocks of channels):
         for tile in tiles of pixels:
             for ry, rx, group in window and groups of channels:   # sums in registers
-                sums += dot4(copied[y + ry, group, x + rx], packed[block, ry, rx, group])
+                sums += dot(copied[y + ry, group, x + rx], packed[block, ry, rx, group])
             out[tile, block] = epilogue(sums + offsets[block])
 
-Weights of a block hold four channels of each filter side by side.  What a window takes from beyond the image is left
-out where it adds nothing and the tile allows it: from above and below for tiles of one row of pixels, on the left and
-right for a whole row.
+Weights of a block hold a group of channels of each filter side by side.  What a window takes from beyond the image is
+left out where it adds nothing and the tile allows it: from above and below for tiles of one row of pixels, on the left
+and right for a whole row.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from .... import te
 from ....ir import arith
 from ....ir.expr import Expr
 from ....schedule.schedule import Schedule, create_schedule
-from ....te.operators.intrinsics import TAPS
 from ....te.operators.window import Window
 from ....te.tensor import Tensor
 from ...space import Knobs
@@ -36,15 +35,14 @@ from ..convolution import Convolution
 from .algorithm import Plan
 from .int8 import (
     DOTS,
-    SIGNED_EXCESS,
+    Factors,
     Offsets,
     accumulate,
-    excess_of,
+    factors_for,
     fits_registers,
     offsets,
     tile_cycles,
     unrolled,
-    unsigned,
 )
 from .request import ConvolutionRequest
 
@@ -56,11 +54,31 @@ WRITTEN_TAPS = 7  # of a row of the window, at most, that are written out to lea
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """A convolution, and as what its bytes are multiplied.
+
+    lanes   of a vector of sums
+    excess  how much greater the factors are than the pixels that are meant
+    """
+
+    conv: Convolution
+    factors: Factors
+    lanes: int
+    excess: int
+
+    @property
+    def groups(self) -> int:
+        """Give the groups of channels, `taps` to each, that one filter sees."""
+        return -(-self.conv.channels // self.factors.taps)
+
+
+@dataclass(frozen=True, slots=True)
 class Stages:
     """What is computed, in order.
 
-    copied  of the image, with padding, what is needed: (N, H, C / 4, W, 4) of NCHW, (N, H, W, C / 4, 4) of NHWC
-    packed  (filters / T, KH, KW, C / groups / 4, T, 4)
+    copied  of the image, with padding, what is needed: (N, H, C / taps, W, taps) of NCHW, (N, H, W, C / taps, taps)
+            of NHWC
+    packed  (filters / T, KH, KW, C / groups / taps, T, taps)
     sums    (N, filters / T, OH, OW, T)
     is_written_out  whether the columns of the window are, each of which is left out for some pixels
     """
@@ -86,24 +104,22 @@ def any_plan(cfg: Knobs, request: ConvolutionRequest, data_zero: int = 0) -> Pla
     data_zero  the number that stands for zero in the image
     """
     conv, lanes = request.numbers(), tile.lanes_of(get_target())
-    if conv is None or (conv.groups > 1 and (conv.filters % lanes or conv.channels % TAPS)):
+    if conv is None:
         return None
-    is_zero = excess_of(request.image, data_zero) == 0  # what padding adds to sums
-    share = partial(_share, conv, lanes, get_threads(), _seen(conv) if is_zero else (1.0, 1.0))
-    _define(cfg, conv, lanes, share)
+    factors = factors_for(get_target(), conv.batch * conv.pixels)
+    if conv.groups > 1 and (conv.filters % lanes or conv.channels % factors.taps):
+        return None
+    layer = Layer(conv, factors, lanes, factors.excess_of(request.image, data_zero))
+    share = partial(_share, layer, get_threads(), _seen(conv) if layer.excess == 0 else (1.0, 1.0))
+    _define(cfg, layer, share)
 
     def scheduled() -> tuple[Schedule, Tensor]:
-        stages = _declare(cfg, request, conv, data_zero, lanes)
+        stages = _declare(cfg, request, layer)
         s = create_schedule(stages.out.op)
-        _schedule(cfg, s, stages, conv, request.constant_weights, lanes)
+        _schedule(cfg, s, stages, layer, request.constant_weights)
         return s, stages.out
 
     return Plan("int8", KNOBS, lambda v, h, w: share(v.val, h.val, w.val), TILE, scheduled)
-
-
-def _groups(conv: Convolution) -> int:
-    """Give the groups of four channels that one filter sees."""
-    return -(-conv.channels // TAPS)
 
 
 def _seen(conv: Convolution) -> tuple[float, float]:
@@ -117,51 +133,50 @@ def _seen(conv: Convolution) -> tuple[float, float]:
     return shares[0], shares[1]
 
 
-def _share(
-    conv: Convolution, lanes: int, threads: int, seen: tuple[float, float], vectors: Any, height: Any, width: Any
-) -> Any:
-    """Give how fast a register tile is in units of float32 multiply-adds: four products count as one at the peak."""
+def _share(layer: Layer, threads: int, seen: tuple[float, float], vectors: Any, height: Any, width: Any) -> Any:
+    """Give how fast a register tile is in units of float32 multiply-adds: a step's products count as one at peak."""
+    conv, lanes = layer.conv, layer.lanes
     rows, columns = conv.positions
     is_whole = (height == 1) & (width == columns) & (conv.taps[1] <= WRITTEN_TAPS)
     met = np.where(height == 1, seen[0], 1) * np.where(is_whole, seen[1], 1)
-    steps, filters = conv.taps[0] * conv.taps[1] * _groups(conv) * met, conv.filters * conv.groups
+    steps, filters = conv.taps[0] * conv.taps[1] * layer.groups, conv.filters * conv.groups
     total = 0.0
     for h, down in ((height, rows // height), (rows % height, 1)):
         for w, across in ((width, columns // width), (columns % width, 1)):
-            total = total + down * across * tile_cycles(steps, h * w, vectors)
+            total = total + down * across * tile_cycles(layer.factors, steps * met, h * w, vectors)
     blocks = np.ceil(filters / (vectors * lanes))
-    least = rows * columns * filters / lanes * conv.taps[0] * conv.taps[1] * _groups(conv) / DOTS
+    least = rows * columns * filters / lanes * steps / DOTS
     tasks = tile.coverage(conv.batch * blocks * np.ceil(rows / height), threads)
-    return TAPS * least / (blocks * total) * tasks
+    return layer.factors.taps * least / (blocks * total) * tasks
 
 
-def _define(cfg: Knobs, conv: Convolution, lanes: int, share: Callable[..., Any]) -> None:
-    target, (rows, columns) = get_target(), conv.positions
+def _define(cfg: Knobs, layer: Layer, share: Callable[..., Any]) -> None:
+    target, conv, factors, lanes = get_target(), layer.conv, layer.factors, layer.lanes
+    rows, columns = conv.positions
     whole = -(-conv.filters // lanes)
     vectors = [v for v in (1, 2, 3, 4) if v <= whole and (conv.groups == 1 or conv.filters % (v * lanes) == 0)]
     heights = [h for h in (1, 2, 3, 4) if h <= rows]
     widths = [c[-1] for c in tile.row_candidates(columns)]
-    fitting = [t for t in product(vectors, heights, widths) if fits_registers(target, t[1] * t[2], t[0])]
+    fitting = [t for t in product(vectors, heights, widths) if fits_registers(target, factors, t[1] * t[2], t[0])]
     best = max(fitting, key=lambda t: float(share(*t)))
     for name, values, default in zip(TILE, (vectors, heights, widths), best, strict=True):
         cfg.define_knob(name, values, default=default)
-    cfg.restrict(lambda v, h, w: fits_registers(target, h.val * w.val, v.val), *TILE)
+    cfg.restrict(lambda v, h, w: fits_registers(target, factors, h.val * w.val, v.val), *TILE)
     least = DECENT * float(share(*best))
     cfg.restrict(lambda v, h, w: share(v.val, h.val, w.val) >= least, *TILE)
-    unrolls = [u for u in (1, 2, 4) if _groups(conv) % u == 0]
+    unrolls = [u for u in (1, 2, 4) if layer.groups % u == 0]
     cfg.define_knob(UNROLL, unrolls, default=unrolled(target, unrolls))
     cfg.define_knob(OUTER, [False, True])
 
 
-def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, data_zero: int, lanes: int) -> Stages:
+def _declare(cfg: Knobs, request: ConvolutionRequest, layer: Layer) -> Stages:
     """Give the convolution by way of a copy of the image, packed weights and tiles of sums."""
-    block, groups = lanes * cfg[VECTORS].val, _groups(conv)
+    conv, factors, groups, block = layer.conv, layer.factors, layer.groups, layer.lanes * cfg[VECTORS].val
     (kh, kw), (rows, columns) = conv.taps, conv.positions
-    packed, excess = _packed(conv, block), excess_of(request.image, data_zero)
-    leaves_out = _leaves_out(cfg, conv, excess)
-    copied, geometry = _copied(conv, excess, lanes, leaves_out[0])
-    ends = zip((kh, kw, groups, TAPS), ("ry", "rx", "group", "four"), strict=True)
-    ry, rx, group, four = (te.reduce_axis((0, n), name) for n, name in ends)
+    packed, leaves_out = _packed(layer, block), _leaves_out(cfg, layer)
+    copied, geometry = _copied(layer, leaves_out[0])
+    ends = zip((kh, kw, groups, factors.taps), ("ry", "rx", "group", "tap"), strict=True)
+    ry, rx, group, tap = (te.reduce_axis((0, n), name) for n, name in ends)
 
     def total(n: Expr, b: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
         first = 0 if conv.groups == 1 else b * block // conv.filters * groups
@@ -170,12 +185,13 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, data_ze
         if leaves_out[0]:
             row = row - geometry.padding[0]
         at = (n, row, first + group, column) if conv.is_nchw else (n, row, column, first + group)
-        weight = packed[b, ry, rx, group, lane, four].astype("int32")
-        return te.sum(copied[(*at, four)].astype("int32") * weight, axis=[ry, rx, group, four], where=inside)
+        weight = packed[b, ry, rx, group, lane, tap].astype("int32")
+        return te.sum(copied[(*at, tap)].astype("int32") * weight, axis=[ry, rx, group, tap], where=inside)
 
     filters = conv.filters * conv.groups
     sums = te.compute((conv.batch, -(-filters // block), rows, columns, block), total, name="sums")
-    added, epilogue = offsets(packed, excess, request.epilogue.bias), request.epilogue.without_bias
+    added = offsets(factors, packed, layer.excess, request.epilogue.bias)
+    epilogue = request.epilogue.without_bias
 
     def element(*i: Expr) -> Expr:
         n, f, y, x = i if conv.is_nchw else (i[0], i[3], i[1], i[2])
@@ -186,12 +202,13 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution, data_ze
     return Stages(copied, packed, added, sums, out, leaves_out[1])
 
 
-def _leaves_out(cfg: Knobs, conv: Convolution, excess: int) -> tuple[bool, bool]:
+def _leaves_out(cfg: Knobs, layer: Layer) -> tuple[bool, bool]:
     """Tell whether rows of the window beyond the image are left out, and whether columns are.
 
     One row of pixels has them in common; columns of a whole row of pixels are known where the window is written out.
     """
-    padding, is_zero = conv.geometry.padding, excess == 0 and conv.taps != (1, 1)
+    conv = layer.conv
+    padding, is_zero = conv.geometry.padding, layer.excess == 0 and conv.taps != (1, 1)
     if cfg[HEIGHT].val != 1 or not is_zero:
         return False, False
     is_whole = cfg[WIDTH].val == conv.positions[1] and conv.taps[1] <= WRITTEN_TAPS
@@ -205,26 +222,28 @@ def _inside(conv: Convolution, row: Expr, column: Expr, leaves_out: tuple[bool, 
     return arith.logical_and(*(c for at, extent in known for c in (at >= 0, at < extent))) if known else None
 
 
-def _packed(conv: Convolution, block: int) -> Tensor:
+def _packed(layer: Layer, block: int) -> Tensor:
     """Give the weights of blocks of filters, with zeros beyond the last filter and the last channel."""
-    kernel, filters, groups = conv.kernel, conv.filters * conv.groups, _groups(conv)
+    conv, taps = layer.conv, layer.factors.taps
+    kernel, filters, weights = conv.kernel, conv.filters * conv.groups, layer.factors.weights
 
     def weight(b: Expr, y: Expr, x: Expr, group: Expr, lane: Expr, r: Expr) -> Expr:
-        f, channel, zero = b * block + lane, group * TAPS + r, arith.const(0, "int8")
-        value = kernel[f, channel, y, x] if conv.is_nchw else kernel[y, x, channel, f]
-        if conv.channels % TAPS:
+        f, channel, zero = b * block + lane, group * taps + r, arith.const(0, weights)
+        value = (kernel[f, channel, y, x] if conv.is_nchw else kernel[y, x, channel, f]).astype(weights)
+        if conv.channels % taps:
             value = arith.if_then_else(channel < conv.channels, value, zero)
         return arith.if_then_else(f < filters, value, zero) if filters % block else value
 
-    return te.compute((-(-filters // block), *conv.taps, groups, block, TAPS), weight, name="packed")
+    return te.compute((-(-filters // block), *conv.taps, layer.groups, block, taps), weight, name="packed")
 
 
-def _copied(conv: Convolution, excess: int, lanes: int, without_rows: bool) -> tuple[Tensor, Window]:
-    """Give a copy of what is needed of the image, as unsigned bytes, and how windows slide over it.
+def _copied(layer: Layer, without_rows: bool) -> tuple[Tensor, Window]:
+    """Give a copy of what is needed of the image, as factors, and how windows slide over it.
 
     without_rows  whether what lies above and below the image is left out
     Rows of NCHW are as long as whole vectors, so that none has a mask for its end.
     """
+    conv, factors, taps = layer.conv, layer.factors, layer.factors.taps
     geometry, image = conv.geometry, conv.image
     step, window = (1, 1), geometry
     extents = [
@@ -239,29 +258,30 @@ def _copied(conv: Convolution, excess: int, lanes: int, without_rows: bool) -> t
 
     def pixel(n: Expr, c: Expr, y: Expr, x: Expr) -> Expr:
         row, column = y * step[0] - top, x * step[1] - left
-        value = unsigned(image[conv.place(n, c, row, column)], SIGNED_EXCESS if str(image.dtype) == "int8" else 0)
+        value = factors.of_data(image, *conv.place(n, c, row, column))
         conditions = []
         if top or (extents[0] - 1) * step[0] - top >= height:
             conditions += [row >= 0, row < height]
         if left or (wide - 1) * step[1] - left >= width:
             conditions += [column >= 0, column < width]
-        if channels % TAPS:
+        if channels % taps:
             conditions += [c < channels]
         inside = arith.const(True)
         for condition in conditions:
             inside = arith.logical_and(inside, condition)
-        return arith.if_then_else(inside, value, arith.const(excess, "uint8")) if conditions else value
+        return arith.if_then_else(inside, value, arith.const(layer.excess, factors.data)) if conditions else value
 
-    groups, (tall, wide) = -(-channels // TAPS), extents
+    groups, (tall, wide) = -(-channels // taps), extents
     if conv.is_nchw:
-        wide = -(-wide // lanes) * lanes
-        shape = (conv.batch, tall, groups, wide, TAPS)
-        return te.compute(shape, lambda n, y, g, x, r: pixel(n, g * TAPS + r, y, x), name="copied"), window
-    shape = (conv.batch, tall, wide, groups, TAPS)
-    return te.compute(shape, lambda n, y, x, g, r: pixel(n, g * TAPS + r, y, x), name="copied"), window
+        wide = -(-wide // layer.lanes) * layer.lanes
+        shape = (conv.batch, tall, groups, wide, taps)
+        return te.compute(shape, lambda n, y, g, x, r: pixel(n, g * taps + r, y, x), name="copied"), window
+    shape = (conv.batch, tall, wide, groups, taps)
+    return te.compute(shape, lambda n, y, x, g, r: pixel(n, g * taps + r, y, x), name="copied"), window
 
 
-def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, constant: bool, lanes: int) -> None:
+def _schedule(cfg: Knobs, s: Schedule, stages: Stages, layer: Layer, constant: bool) -> None:
+    conv, lanes = layer.conv, layer.lanes
     out, sums, stage = stages.out, stages.sums, s[stages.out]
     n, f, y, x = out.op.axis if conv.is_nchw else (out.op.axis[0], out.op.axis[3], *out.op.axis[1:3])
     width = lanes * cfg[VECTORS].val
@@ -276,18 +296,18 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, consta
     tile.parallel_outer(s, out, outer)
     s[sums].compute_at(stage, columns)
     s[sums].set_scope("local")
-    accumulate(s, sums, width, cfg[UNROLL].val)
+    accumulate(s, layer.factors, sums, width, cfg[UNROLL].val)
     if stages.is_written_out:
         s[sums].unroll(sums.op.reduce_axis[1])
     _copy(s, stages.copied, conv, lanes)
     packing = s[stages.packed]
     if constant:
         packing.precompute()
-    *outer, lane, four = stages.packed.op.axis
+    *outer, lane, tap = stages.packed.op.axis
     over, lane = packing.split(lane, factor=lanes)
-    packing.reorder(*outer, over, four, lane)
+    packing.reorder(*outer, over, tap, lane)
     packing.vectorize(lane)
-    packing.unroll(four)
+    packing.unroll(tap)
     packing.parallel(packing.fuse(*outer[:3]))
     if stages.offsets is not None:
         stages.offsets.schedule(s, constant)
@@ -296,12 +316,13 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, consta
 def _copy(s: Schedule, copied: Tensor, conv: Convolution, lanes: int) -> None:
     stage = s[copied]
     if conv.is_nchw:
-        n, y, group, x, four = copied.op.axis
+        n, y, group, x, tap = copied.op.axis
         over, lane = stage.split(x, factor=lanes)
-        stage.reorder(n, y, group, over, four, lane)
+        stage.reorder(n, y, group, over, tap, lane)
         stage.vectorize(lane)
-        stage.unroll(four)
+        stage.unroll(tap)
     else:
-        n, y, x, group, four = copied.op.axis
-        tile.split_lanes(s, copied, stage.fuse(group, four), TAPS * lanes, TAPS * tile.size(group))
+        n, y, x, group, tap = copied.op.axis
+        taps = tile.size(tap)
+        tile.split_lanes(s, copied, stage.fuse(group, tap), taps * lanes, taps * tile.size(group))
     stage.parallel(stage.fuse(n, y))

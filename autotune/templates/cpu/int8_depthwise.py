@@ -21,7 +21,7 @@ from ....te.operators.intrinsics import TAPS
 from .. import register_tile as tile
 from ..convolution import Convolution
 from ..epilogue import Epilogue
-from .int8 import SIGNED_EXCESS, excess_of, unsigned
+from .int8 import BYTES
 
 MOST_DOTS = 160  # of a tile, all written out
 CONSTANTS = 5  # registers that making bytes of sums takes
@@ -47,7 +47,7 @@ class DepthwiseRequest:
     @property
     def excess(self) -> int:
         """Give how much greater the unsigned numbers of the image are than those that are meant."""
-        return excess_of(self.conv.image, self.data_zero)
+        return BYTES.excess_of(self.conv.image, self.data_zero)
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -60,8 +60,7 @@ class DepthwiseRequest:
         conv, (top, left, _, _) = self.conv, self.conv.geometry.padding
         width = arith.int_value(conv.image.shape[3 if conv.is_nchw else 2]) or 1
         row, column = y - top, x - left
-        value = conv.image[conv.place(n, c, row, column)]
-        value = unsigned(value, SIGNED_EXCESS if str(conv.image.dtype) == "int8" else 0)
+        value = BYTES.of_data(conv.image, *conv.place(n, c, row, column))
         inside = arith.const(True)
         for index, extent in ((row, conv.height), (column, width), (c, conv.groups)):
             inside = arith.logical_and(inside, arith.logical_and(index >= 0, index < extent))

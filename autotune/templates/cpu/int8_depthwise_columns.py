@@ -29,7 +29,7 @@ from ...space import Knobs
 from ...template import get_target
 from .. import register_tile as tile
 from .algorithm import Plan
-from .int8 import Offsets, offsets
+from .int8 import BYTES, Offsets, offsets
 from .int8_depthwise import (
     MOST_DOTS,
     DepthwiseRequest,
@@ -140,7 +140,7 @@ def _declare(request: DepthwiseRequest, block: int) -> Stages:
         return te.sum(value * packed[b, row, rx, group, lane, four].astype("int32"), axis=[rx, group, four])
 
     sums = te.compute((conv.batch, blocks, together, rows, width, block), total, name="sums")
-    added = offsets(packed, request.excess, request.epilogue.bias, copies=True)
+    added = offsets(BYTES, packed, request.excess, request.epilogue.bias, copies=True)
     epilogue = request.epilogue.without_bias
 
     def element(*at: Expr) -> Expr:

@@ -28,7 +28,7 @@ from ...space import Knobs
 from ...template import get_target
 from .. import register_tile as tile
 from .algorithm import Plan
-from .int8 import Offsets, offsets
+from .int8 import BYTES, Offsets, offsets
 from .int8_depthwise import (
     MOST_DOTS,
     DepthwiseRequest,
@@ -129,7 +129,7 @@ def _declare(request: DepthwiseRequest, lanes: int) -> Stages:
         return te.sum(value * packed[c // lanes, ry, group, c % lanes, four].astype("int32"), axis=[ry, group, four])
 
     sums = te.compute((conv.batch, conv.groups, height, whole), total, name="sums")
-    added, epilogue = offsets(packed, request.excess, request.epilogue.bias), request.epilogue.without_bias
+    added, epilogue = offsets(BYTES, packed, request.excess, request.epilogue.bias), request.epilogue.without_bias
 
     def element(*at: Expr) -> Expr:
         c, value = at[1], sums[at]
