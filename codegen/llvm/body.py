@@ -49,10 +49,14 @@ class Place(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A vector to be stored, and where its first lane goes; `offset.stride` elements lie between the lanes."""
+    """A vector to be stored, and where its first lane goes; `offset.stride` elements lie between the lanes.
+
+    active  lanes that are stored, the first ones
+    """
 
     offset: Linear
     value: Value
+    active: int
 
 
 class LaneLoop(NamedTuple):

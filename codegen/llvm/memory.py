@@ -91,19 +91,27 @@ def _read_vector(body: Body, buffer: Buffer, offset: Linear, lanes: int, mask: V
 
 def is_ragged(body: Body, elem: str, lanes: int) -> bool:
     """Tell whether so many lanes are no register, and are read and written at once where lanes can be masked."""
-    return bool(lanes & (lanes - 1)) and elem in ("float", "double", "i32", "i64") and has(body.target, "avx512vl")
+    if not lanes & (lanes - 1) or not has(body.target, "avx512vl"):
+        return False
+    return elem in ("float", "double", "i32", "i64") or (elem == "i8" and has(body.target, "avx512bw"))
+
+
+def _whole(elem: str, lanes: int) -> int:
+    """Give the lanes of a register that holds so many, the narrowest whose lanes can be masked."""
+    return max(1 << lanes.bit_length(), 16 if elem == "i8" else 1)
 
 
 def _read_ragged(body: Body, elem: str, lanes: int, place: str) -> Value:
     """Read the first lanes of a register; LLVM would read pieces of powers of two."""
-    whole = 1 << lanes.bit_length()
+    whole = _whole(elem, lanes)
     kind, symbol = vector(elem, whole), f"@llvm.masked.load.{suffix(elem, whole)}.p0"
-    read = body.code.result(f"call {kind} {symbol}({place}, {_first_lanes(lanes, whole)}, {kind} poison)")
+    mask = f"{vector('i1', whole)} {_first_lanes(lanes, whole)}"
+    read = body.code.result(f"call {kind} {symbol}({place}, {mask}, {kind} poison)")
     return Value(resized(body, read, elem, whole, lanes), elem, lanes)
 
 
 def _first_lanes(lanes: int, whole: int) -> str:
-    return f"{vector('i1', whole)} {lane_literal(tuple(int(k < lanes) for k in range(whole)), 'i1')}"
+    return lane_literal(tuple(int(k < lanes) for k in range(whole)), "i1")
 
 
 def _shuffled(body: Body, buffer: Buffer, offset: Linear, lanes: list[int | None]) -> Value:
@@ -223,23 +231,31 @@ def store(body: Body, access: Store, value: Value) -> None:
         _write(body, buffer, offset, broadcast(body, stored, body.lanes))
     elif not is_varying(offset) and body.mask is None:
         _write(body, buffer, offset, last_lane(body, stored))
-    elif body.columns is not None and _is_column(body, offset):
-        body.columns.append(Column(offset, broadcast(body, stored, body.lanes)))
+    elif body.columns is not None and _is_column(offset) and (active := _first_active(body)):
+        body.columns.append(Column(offset, broadcast(body, stored, body.lanes), active))
     else:
         _scatter(body, buffer, offset, broadcast(body, stored, body.lanes))
 
 
-def _is_column(body: Body, offset: Linear) -> bool:
-    """Tell whether all lanes are active and lie at one distance from each other."""
-    alike = offset.stride and not offset.pattern and all(value.lanes == 1 for value, _ in offset.terms)
-    return bool(alike) and body.mask is None
+def _is_column(offset: Linear) -> bool:
+    """Tell whether lanes lie at one distance from each other."""
+    return bool(offset.stride) and not offset.pattern and all(value.lanes == 1 for value, _ in offset.terms)
+
+
+def _first_active(body: Body) -> int:
+    """Give how many lanes are active where it is known that the first ones are, else 0."""
+    known = known_lanes(body.mask, body.lanes)
+    count = sum(known)
+    return count if all(known[:count]) else 0
 
 
 def store_columns(body: Body, access: Store, columns: list[Column]) -> None:
     """Write what the copies of a store in a written-out loop left for its end."""
 
     def apart(column: Column) -> None:
-        with body.wide(column.value.lanes):
+        lanes = column.value.lanes
+        part = None if column.active == lanes else Value(_first_lanes(column.active, lanes), "i1", lanes)
+        with body.wide(lanes), body.masked(part):
             _scatter(body, access.buffer, column.offset, column.value)
 
     write_columns(body, columns, apart, lambda offset, row: _write(body, access.buffer, offset, row))
@@ -263,10 +279,11 @@ def _write(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
 
 
 def _write_ragged(body: Body, value: Value, place: str) -> None:
-    whole = 1 << value.lanes.bit_length()
+    whole = _whole(value.elem, value.lanes)
     wide = resized(body, value.text, value.elem, value.lanes, whole)
     symbol, kind = f"@llvm.masked.store.{suffix(value.elem, whole)}.p0", vector(value.elem, whole)
-    body.code.effect(f"call void {symbol}({kind} {wide}, {place}, {_first_lanes(value.lanes, whole)})")
+    mask = f"{vector('i1', whole)} {_first_lanes(value.lanes, whole)}"
+    body.code.effect(f"call void {symbol}({kind} {wide}, {place}, {mask})")
 
 
 def _scatter(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from ...ir.expr import Load
-from ...ir.stmt import For, ForKind, Stmt, Store
-from ...ir.visit import of_kind
+from ...ir.expr import Call, Load, Var
+from ...ir.stmt import For, ForKind, If, Stmt, Store
+from ...ir.visit import of_kind, variables
 from .body import Body, Column, Linear
 from .chunks import is_written_out, lane_chunks
 from .types import Value, splat_literal, vector
@@ -30,8 +30,11 @@ BITS = (8, 16, 32)  # of elements
 
 
 def are_columns(body: Body, loop: For) -> bool:
-    """Tell whether a loop is written out and does nothing but one store, to memory that it does not read."""
-    if not is_written_out(body, loop) or not _is_storing(body, loop.body):
+    """Tell whether a loop is written out and does nothing but one store, to memory that it does not read.
+
+    The store may have conditions that are known for every lane when the loop is written out.
+    """
+    if not is_written_out(body, loop) or not _is_storing(body, loop.body, {loop.var}):
         return False
     buffer = next(of_kind(loop, Store)).buffer
     return (
@@ -42,13 +45,16 @@ def are_columns(body: Body, loop: For) -> bool:
     )
 
 
-def _is_storing(body: Body, stmt: Stmt) -> bool:
+def _is_storing(body: Body, stmt: Stmt, known: set[Var]) -> bool:
     match stmt:
         case Store():
             return True
         case For(body=inner):
             in_lanes = stmt.kind is ForKind.VECTORIZED and bool(lane_chunks(body, stmt))
-            return (is_written_out(body, stmt) or in_lanes) and _is_storing(body, inner)
+            return (is_written_out(body, stmt) or in_lanes) and _is_storing(body, inner, known | {stmt.var})
+        case If(condition, then, None):
+            is_known = variables(condition) <= known and not any(True for _ in of_kind(condition, Load, Call))
+            return is_known and _is_storing(body, then, known)
         case _:
             return False
 
@@ -66,8 +72,9 @@ def write_columns(
     """
     runs = _runs(columns) if _are_disjoint(columns) else [[column] for column in columns]
     for run in runs:
-        offset, value = run[0]
-        is_apart = value.elem == "i16" and (len(run), offset.stride) != (PAIR, PAIR)
+        offset, value, active = run[0]
+        is_dense = len(run) == offset.stride and active == value.lanes
+        is_apart = value.elem == "i16" and not (is_dense and len(run) == PAIR)
         if len(run) < FEWEST or value.lanes not in LANES or is_apart:
             for column in run:
                 apart(column)
@@ -76,10 +83,10 @@ def write_columns(
         if value.elem == "i16":
             row(Linear(offset.constant, offset.terms), _alternating(body, *values))
             continue
-        if value.elem == "i8" and len(run) == offset.stride == PIECE:
+        if value.elem == "i8" and is_dense and len(run) == PIECE:
             row(Linear(offset.constant, offset.terms), _bytes(body, _words(body, values)[0]))
             continue
-        for number, value in enumerate(_rows(body, values)):
+        for number, value in enumerate(_rows(body, values)[:active]):
             row(Linear(offset.constant + number * offset.stride, offset.terms), value)
 
 
@@ -87,16 +94,16 @@ def _are_disjoint(columns: Sequence[Column]) -> bool:
     """Tell whether no element is stored twice, so that the order does not count."""
     if len({c.offset.terms for c in columns}) > 1:
         return False
-    places = [c.offset.constant + c.offset.stride * lane for c in columns for lane in range(c.value.lanes)]
+    places = [c.offset.constant + c.offset.stride * lane for c in columns for lane in range(c.active)]
     return len(set(places)) == len(places)
 
 
 def _runs(columns: Sequence[Column]) -> Iterator[list[Column]]:
     """Give columns in runs of neighbours, at most as many as they have lanes."""
-    alike: dict[tuple[int, int], list[Column]] = {}
+    alike: dict[tuple[int, int, int], list[Column]] = {}
     for column in columns:
-        alike.setdefault((column.offset.stride, column.value.lanes), []).append(column)
-    for (_, lanes), group in alike.items():
+        alike.setdefault((column.offset.stride, column.value.lanes, column.active), []).append(column)
+    for (_, lanes, _), group in alike.items():
         ordered = sorted(group, key=lambda c: c.offset.constant)
         for _, run in groupby(enumerate(ordered), key=lambda item: item[1].offset.constant - item[0]):
             members = [column for _, column in run]

@@ -8,9 +8,9 @@ import pytest
 from tilewright.codegen.llvm.emit import emit
 from tilewright.codegen.pipeline import lower
 from tilewright.ir import arith
-from tilewright.ir.dtype import DType, float32, uint8
+from tilewright.ir.dtype import DType, float32, int16, uint8
 from tilewright.ir.expr import Const, Expr, Load, Var
-from tilewright.ir.stmt import For, ForKind, Function, Stmt, Store
+from tilewright.ir.stmt import For, ForKind, Function, If, Stmt, Store
 
 from .machine import Loaded, host
 from .test_llvm_nests import buffer
@@ -76,6 +76,37 @@ def test_rows_are_not_scattered(dtype: DType) -> None:
 
 def test_four_bytes_of_each_lane_are_one_store() -> None:
     assert "store <64 x i8>" in text(transposing(4, 16, dtype=uint8))
+
+
+@pytest.mark.parametrize("columns, distance", [(2, 2), (2, 5), (3, 3)])
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_neighbours_of_two_bytes(columns: int, distance: int, lanes: int) -> None:
+    function = transposing(columns, lanes, distance=distance, dtype=int16)
+    a = np.random.default_rng(columns).integers(-(2**15), 2**15, (columns, lanes), dtype=np.int16)
+    c = np.full(distance * lanes + columns, 7, np.int16)
+    assert Loaded(function, "quick")(a, c) == 0
+    written = c[: distance * lanes].reshape(lanes, distance)
+    np.testing.assert_array_equal(written[:, :columns], a.T)
+    assert (written[:, columns:] == 7).all() and (c[distance * lanes :] == 7).all()
+    assert ("scatter" in text(function)) == (distance != 2)
+
+
+@pytest.mark.parametrize("columns", [4, 14])
+@pytest.mark.parametrize("dtype", [float32, uint8], ids=str)
+def test_lanes_that_are_known_to_be_left_out_are_rows_less(dtype: DType, columns: int) -> None:
+    stored, vectors, lanes = 24, 2, 16
+    a = buffer("A", columns, vectors * lanes, dtype=dtype)
+    c = buffer("C", vectors * lanes, columns, dtype=dtype)
+    p, vector, lane = Var("p"), Var("v"), Var("l")
+    at = arith.add(arith.mul(vector, lanes), lane)
+    kept = If(arith.lt(at, stored), Store(c, (at, p), Load(a, (p, at))))
+    rows = over(p, columns, over(lane, lanes, kept, ForKind.VECTORIZED), ForKind.UNROLLED)
+    function = Function("main", (a, c), over(vector, vectors, rows, ForKind.UNROLLED), outputs=(c,))
+    given = np.arange(columns * 32).astype(str(dtype)).reshape(columns, 32)
+    found = np.full((32, columns), 99, str(dtype))
+    assert Loaded(function, "quick")(given, found) == 0
+    np.testing.assert_array_equal(found[:stored], given.T[:stored])
+    assert (found[stored:] == 99).all() and "scatter" not in text(function)
 
 
 def test_columns_that_are_no_neighbours_stay_apart() -> None:

@@ -50,6 +50,9 @@ TILE = VECTORS, HEIGHT, WIDTH = "int8_vectors", "int8_height", "int8_width"  # k
 UNROLL, OUTER = "int8_unroll", "int8_rows_outermost"
 KNOBS = (*TILE, UNROLL, OUTER)
 DECENT = 0.7  # of the best tile's share that others must promise
+STORE, STORED = 1.0, 16  # cycles for neighbouring results of one channel that are stored at once, so many at most
+SCATTERED = 40.0  # cycles for a vector whose lanes are stored one by one
+GUARDED = 1.15  # what tiles of several rows cost where a smaller one is left, and each tests which it is
 WRITTEN_TAPS = 7  # of a row of the window, at most, that are written out to leave columns out
 
 
@@ -143,11 +146,22 @@ def _share(layer: Layer, threads: int, seen: tuple[float, float], vectors: Any, 
     total = 0.0
     for h, down in ((height, rows // height), (rows % height, 1)):
         for w, across in ((width, columns // width), (columns % width, 1)):
-            total = total + down * across * tile_cycles(layer.factors, steps * met, h * w, vectors)
+            stored = _storing(layer, vectors, h, w)
+            total = total + down * across * (tile_cycles(layer.factors, steps * met, h * w, vectors) + stored)
+    total = total * np.where(rows % height > 0, GUARDED, 1)
     blocks = np.ceil(filters / (vectors * lanes))
     least = rows * columns * filters / lanes * steps / DOTS
     tasks = tile.coverage(conv.batch * blocks * np.ceil(rows / height), threads)
     return layer.factors.taps * least / (blocks * total) * tasks
+
+
+def _storing(layer: Layer, vectors: Any, height: Any, width: Any) -> Any:
+    """Give the cycles that a tile's results take to be stored, beyond those of whole vectors."""
+    if not layer.conv.is_nchw:
+        return 0.0
+    filters, channels = layer.conv.filters * layer.conv.groups, vectors * layer.lanes
+    is_masked = (filters % channels > 0) & (filters > channels)  # by what is known in each block only
+    return height * np.where(is_masked, SCATTERED * width * vectors, STORE * channels * np.ceil(width / STORED))
 
 
 def _define(cfg: Knobs, layer: Layer, share: Callable[..., Any]) -> None:
