@@ -53,7 +53,7 @@ DECENT = 0.7  # of the best tile's share that others must promise
 STORE, STORED = 1.0, 16  # cycles for neighbouring results of one channel that are stored at once, so many at most
 SCATTERED = 40.0  # cycles for a vector whose lanes are stored one by one
 GUARDED = 1.15  # what tiles of several rows cost where a smaller one is left, and each tests which it is
-WRITTEN_TAPS = 7  # of a row of the window, at most, that are written out to leave columns out
+WRITTEN_OUT = 10  # pairs of a tile in its row and a column of the window, at most, to leave columns out
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _share(layer: Layer, threads: int, seen: tuple[float, float], vectors: Any, 
     """Give how fast a register tile is in units of float32 multiply-adds: a step's products count as one at peak."""
     conv, lanes = layer.conv, layer.lanes
     rows, columns = conv.positions
-    is_whole = (height == 1) & (width == columns) & (conv.taps[1] <= WRITTEN_TAPS)
+    is_whole = (height == 1) & (np.ceil(columns / width) * conv.taps[1] <= WRITTEN_OUT)
     met = np.where(height == 1, seen[0], 1) * np.where(is_whole, seen[1], 1)
     steps, filters = conv.taps[0] * conv.taps[1] * layer.groups, conv.filters * conv.groups
     total = 0.0
@@ -225,7 +225,7 @@ def _leaves_out(cfg: Knobs, layer: Layer) -> tuple[bool, bool]:
     padding, is_zero = conv.geometry.padding, layer.excess == 0 and conv.taps != (1, 1)
     if cfg[HEIGHT].val != 1 or not is_zero:
         return False, False
-    is_whole = cfg[WIDTH].val == conv.positions[1] and conv.taps[1] <= WRITTEN_TAPS
+    is_whole = -(-conv.positions[1] // cfg[WIDTH].val) * conv.taps[1] <= WRITTEN_OUT
     return any(padding[::2]), any(padding[1::2]) and is_whole
 
 
@@ -312,6 +312,7 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, layer: Layer, constant: b
     s[sums].set_scope("local")
     accumulate(s, layer.factors, sums, width, cfg[UNROLL].val)
     if stages.is_written_out:
+        stage.unroll(columns)
         s[sums].unroll(sums.op.reduce_axis[1])
     _copy(s, stages.copied, conv, lanes)
     packing = s[stages.packed]
