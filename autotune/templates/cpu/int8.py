@@ -102,9 +102,7 @@ class Offsets:
         s[self.total].vectorize(self.total.op.axis[-1])
 
 
-def offsets(
-    factors: Factors, packed: Tensor, excess: int, bias: Tensor | None, copies: bool = False
-) -> Offsets | None:
+def offsets(factors: Factors, packed: Tensor, excess: int, bias: Tensor | None, copies: bool = False) -> Offsets | None:
     """Give what is added to each sum, None where nothing is.
 
     packed  (blocks, ..., lanes, taps), zero where there are no weights; those of a batch one after another
