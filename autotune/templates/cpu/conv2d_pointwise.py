@@ -29,6 +29,7 @@ from .request import ConvolutionRequest
 
 TILE = CHANNELS, VECTORS = "pointwise_channels", "pointwise_vectors"  # knobs: the register tile
 UNROLL, OUTER = "pointwise_unroll", "pointwise_pixels_outermost"
+CHOSEN = (*TILE, OUTER)  # by their cost
 
 LOADS = 1.7  # a cycle
 ACROSS = 0.75  # further loads that a vector costs which may lie across two lines
@@ -36,6 +37,8 @@ FETCH = 0.1  # cycles that a vector of pixels costs beyond its loading, as it co
 AROUND = 0.5  # cycles for a vector of sums: setting it to zero and storing it
 GUARDED = 0.98  # share of the speed where the last block of channels is not whole
 COPIED = 0.4  # cycles for an element that is copied because pixels are left out
+L2_BYTES = 768 << 10  # of an image that every block of channels reads again ...
+NEARLY, FAR = 0.995, 0.9  # ... and the shares of the speed where it is no larger, and where it is
 DECENT = 0.6  # of the best tile's share that others must promise
 
 
@@ -61,7 +64,7 @@ class TileCost:
 
     pixels: int
     filters: int
-    terms: int
+    channels: int
     lanes: int
     threads: int
     copied: int  # elements
@@ -70,23 +73,30 @@ class TileCost:
     def of(cls, conv: Convolution, lanes: int, threads: int) -> TileCost:
         """Give the cost of a convolution's tiles."""
         copied = conv.pixels * conv.channels if conv.geometry.stride != (1, 1) else 0
-        return cls(conv.pixels, conv.filters, conv.terms, lanes, threads, copied)
+        return cls(conv.pixels, conv.filters, conv.channels, lanes, threads, copied)
 
     def cycles(self, channels: Any, vectors: Any) -> Any:
         """Give the cycles of one tile; none for no vectors."""
         work = channels * vectors
         across = ACROSS if self.pixels % self.lanes else 0
         step = np.maximum(np.maximum(work / 2, (channels + vectors * (1 + across)) / LOADS), 4) + vectors * FETCH
-        return np.where(work > 0, self.terms * step + work * AROUND, 0)
+        return np.where(work > 0, self.channels * step + work * AROUND, 0)
 
-    def share(self, channels: Any, vectors: Any) -> Any:
-        """Give the share of the multiply-add peak; the last tile of pixels is as small as it need be."""
+    def share(self, channels: Any, vectors: Any, by_pixels: Any) -> Any:
+        """Give the share of the multiply-add peak; the last tile of pixels is as small as it need be.
+
+        by_pixels  whether threads share tiles of pixels, else blocks of channels
+        """
         blocks, parts = np.ceil(self.filters / channels), -(-self.pixels // self.lanes)
-        each = parts // vectors * self.cycles(channels, vectors) + self.cycles(channels, parts % vectors)
-        least = self.pixels * self.filters / self.lanes * self.terms / 2
-        whole = np.where(self.filters % channels == 0, 1, GUARDED)
-        balance = tile.coverage(np.ceil(parts / vectors), self.threads)
-        return whole * balance * least / (blocks * each + COPIED * self.copied)
+        tiles, (whole, rest) = np.ceil(parts / vectors), np.divmod(parts, vectors)
+        one, last = self.cycles(channels, vectors), self.cycles(channels, rest)
+        most = np.ceil(tiles / self.threads)  # of the first thread, which has no tile that is not whole if it can
+        pixels = blocks * (np.minimum(most, whole) * one + (most > whole) * last)
+        near = np.where(4 * self.pixels * self.channels <= L2_BYTES, NEARLY, FAR)
+        filters = np.ceil(blocks / self.threads) * (whole * one + last) / near
+        cycles = np.where(by_pixels, pixels, filters) + COPIED * self.copied / self.threads
+        least = self.pixels * self.filters / self.lanes * self.channels / 2 / self.threads
+        return np.where(self.filters % channels == 0, 1, GUARDED) * least / cycles
 
 
 def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
@@ -106,7 +116,7 @@ def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
         _schedule(cfg, s, stages, lanes, request.constant_weights)
         return s, stages.out
 
-    return Plan("pointwise", knobs, lambda c, v: cost.share(c.val, v.val), TILE, scheduled)
+    return Plan("pointwise", knobs, lambda c, v, o: cost.share(c.val, v.val, o.val), CHOSEN, scheduled)
 
 
 def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
@@ -114,16 +124,15 @@ def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
     target = get_target()
     channels = [c for c in tile.ROWS if min(4, conv.filters) <= c <= conv.filters]
     vectors = [v for v in (1, 2, 3, 4, 6) if v * cost.lanes <= conv.pixels]
-    fitting = [t for t in product(channels, vectors) if tile.fits_registers(target, *t)]
+    fitting = [t for t in product(channels, vectors, (True, False)) if tile.fits_registers(target, *t[:2])]
     best = max(fitting, key=lambda t: float(cost.share(*t)))
-    for name, values, default in zip(TILE, (channels, vectors), best, strict=True):
+    for name, values, default in zip(CHOSEN, (channels, vectors, [True, False]), best, strict=True):
         cfg.define_knob(name, values, default=default)
     cfg.restrict(lambda c, v: tile.fits_registers(target, c.val, v.val), *TILE)
     least = DECENT * float(cost.share(*best))
-    cfg.restrict(lambda c, v: cost.share(c.val, v.val) >= least, *TILE)
+    cfg.restrict(lambda c, v, o: cost.share(c.val, v.val, o.val) >= least, *CHOSEN)
     cfg.define_knob(UNROLL, [u for u in (1, 2, 4) if conv.channels % u == 0])
-    cfg.define_knob(OUTER, [True, False])
-    return (*TILE, UNROLL, OUTER)
+    return (*CHOSEN, UNROLL)
 
 
 def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution) -> Stages:
