@@ -128,6 +128,20 @@ def copy_stage(schedule: Schedule, copy: Tensor, lanes: int, parallel: bool) -> 
         parallel_outer(schedule, copy, axes[: max(1, len(axes) - 2)])
 
 
+def copy_rows(schedule: Schedule, copy: Tensor, lanes: int, is_nchw: bool) -> None:
+    """Schedule a copy of an image: threads share its rows as they share those of the result that are made of them.
+
+    So a row is in the cache of the core that reads it, and no two cores write to neighbouring rows at a time.
+    """
+    stage = schedule[copy]
+    n, *_, last = stage.op.axis
+    y = stage.op.axis[2 if is_nchw else 1]
+    if size(last) >= 2:
+        split_lanes(schedule, copy, last, lanes)
+    stage.reorder(n, y, *(a for a in stage.op.axis[1:-1] if a is not y))
+    parallel_outer(schedule, copy, [n, y])
+
+
 def padded_input(out: Tensor) -> Tensor | None:
     """Give the padding that an operator reads through, or None."""
     return next((t for t in out.op.inputs if t.op.axis), None)

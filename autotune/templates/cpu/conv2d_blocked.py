@@ -183,7 +183,8 @@ def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
     cfg.define_knob(OUTER, [True, False])
     copies = ["HCW", "CHW"] if conv.is_nchw else [COPIED]
     given = [GIVEN] if _padded(conv) is conv.image else []
-    cfg.define_knob(IMAGE, [*given, *copies] if conv.taps == (1, 1) else [*copies, *given])
+    is_read = conv.taps == (1, 1) and not _is_aliased(conv)
+    cfg.define_knob(IMAGE, [*given, *copies] if is_read else [*copies, *given])
     return (*TILE, CHANNELS, UNROLL, OUTER, IMAGE)
 
 
@@ -336,7 +337,18 @@ def _copy(cfg: Knobs, s: Schedule, copied: Tensor, conv: Convolution, lanes: int
     """Copy the image with its padding; "HCW": all channels of a row side by side."""
     if cfg[IMAGE].val == "HCW":
         s[copied].transform_layout(lambda n, c, y, x: [n, y, c, x])
+    if _is_aliased(conv):
+        s[copied].storage_align(copied.op.axis[2], WAY_BYTES // 4, LINE_BYTES // 4)
     padded = tile.padded_input(copied)
     if padded is not None:
         s[padded].compute_inline()
-    tile.copy_stage(s, copied, lanes, parallel=True)
+    tile.copy_rows(s, copied, lanes, conv.is_nchw)
+
+
+def _is_aliased(conv: Convolution) -> bool:
+    """Tell whether neighbouring pixels of an image in NHWC fall in one set of the L1 cache.
+
+    One channel of a tile's pixels is more than it holds: read where it lies, every line comes from L2 for each
+    of its elements.
+    """
+    return not conv.is_nchw and conv.channels * conv.groups * conv.geometry.stride[1] * 4 % WAY_BYTES == 0

@@ -189,7 +189,7 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, lanes: int, constant: boo
         s[stages.packed].precompute()
     tile.parallel_outer(s, stages.packed, stages.packed.op.axis[:1])
     if stages.dense is not None:
-        tile.copy_stage(s, stages.dense, lanes, parallel=True)
+        tile.copy_rows(s, stages.dense, lanes, is_nchw=True)
 
 
 def _accumulate(cfg: Knobs, s: Schedule, sums: Tensor, lanes: int) -> None:

@@ -83,7 +83,7 @@ class TransposedRequest:
         """Copy the image with its padding, in NCHW with all channels of a row side by side."""
         if self.is_nchw:
             s[padded].transform_layout(lambda n, c, y, x: [n, y, c, x])
-        tile.copy_stage(s, padded, lanes, parallel=True)
+        tile.copy_rows(s, padded, lanes, self.is_nchw)
 
 
 def define_tile(cfg: Knobs, names: Sequence[str], cost: TileCost, share: Share, groups: int = 1) -> None:
