@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
-from math import gcd
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ from .request import ConvolutionRequest
 
 TILE = VECTORS, HEIGHT, WIDTH = "blocked_vectors", "blocked_height", "blocked_width"  # knobs: the register tile
 CHANNELS, UNROLL = "blocked_channels", "blocked_unroll"  # knobs: the sum
-OUTER, IMAGE = "blocked_rows_outermost", "blocked_image"
+OUTER, IMAGE, PREFETCH = "blocked_rows_outermost", "blocked_image", "blocked_prefetch"
 GIVEN, COPIED = "given", "copied"  # values of IMAGE, with "HCW" and "CHW" for copies in NCHW
 
 WIDTHS = (*range(1, 15), 16, 20, 24, 28)  # of register tiles
@@ -52,6 +52,9 @@ EVICTED = 6  # cycles for a line of the result that leaves L1 between two stores
 DECENT = 0.6  # of the best tile's share that others must promise
 BAND_BYTES = 24 << 10  # of sums that stay in L1
 LONG = 512  # products that are worth fetching and storing the sums
+AHEAD = NONE, NEAR, FAR = 0, 16, 96  # terms of a sum for whose weights caches are asked ahead: not at all, where ...
+FAR_BYTES = 16 << 20  # ... they lie beyond L2, and where they are so many that main memory has some of them
+SPARE = 24  # sums of a tile that leave time for asking for what is near
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +182,25 @@ def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
     cfg.restrict(lambda v, h, w: tile.fits_registers(target, h.val * w.val, v.val), *TILE)
     least = DECENT * float(cost.share(*best))
     cfg.restrict(lambda v, h, w: cost.share(v.val, h.val, w.val) >= least, *TILE)
-    _define_reduction(cfg, conv, best[0] * best[1] * best[2])
+    _define_reduction(cfg, conv, prod(best))
     cfg.define_knob(OUTER, [True, False])
     copies = ["HCW", "CHW"] if conv.is_nchw else [COPIED]
     given = [GIVEN] if _padded(conv) is conv.image else []
     is_read = conv.taps == (1, 1) and not _is_aliased(conv)
     cfg.define_knob(IMAGE, [*given, *copies] if is_read else [*copies, *given])
-    return (*TILE, CHANNELS, UNROLL, OUTER, IMAGE)
+    cfg.define_knob(PREFETCH, list(AHEAD), default=terms_ahead(cost.filters * conv.terms, prod(best)))
+    return (*TILE, CHANNELS, UNROLL, OUTER, IMAGE, PREFETCH)
+
+
+def terms_ahead(weights: int, sums: int) -> int:
+    """Give for how many terms ahead the caches are best asked for weights.
+
+    weights  how many there are in all
+    sums     vectors of them in a register tile
+    """
+    if weights * 4 > FAR_BYTES:
+        return FAR
+    return NEAR if weights * 4 > L2_BYTES and sums >= SPARE else NONE
 
 
 def _define_reduction(cfg: Knobs, conv: Convolution, sums: int) -> None:
@@ -284,7 +299,7 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, lanes:
     parallel = tile.parallel_outer(s, out, outer)
     s[tiles].compute_at(stage, parallel if in_parts else columns)
     s[tiles].set_scope("local")
-    _accumulate(cfg, s, tiles, lanes, in_parts)
+    _accumulate(cfg, s, stages, lanes, in_parts)
     _pack(s, stages.packed, constant, lanes)
     if stages.copied is not None:
         _copy(cfg, s, stages.copied, conv, lanes)
@@ -307,8 +322,8 @@ def _band(cfg: Knobs, conv: Convolution, lanes: int) -> int:
     return min(rows, max(height, most // height * height))
 
 
-def _accumulate(cfg: Knobs, s: Schedule, tiles: Tensor, lanes: int, in_parts: bool) -> None:
-    stage = s[tiles]
+def _accumulate(cfg: Knobs, s: Schedule, stages: Stages, lanes: int, in_parts: bool) -> None:
+    tiles, stage = stages.tiles, s[stages.tiles]
     n, b, y, x, inside = tiles.op.axis
     rc, ry, rx = tiles.op.reduce_axis
     vectors, lane = stage.split(inside, factor=lanes)
@@ -322,6 +337,8 @@ def _accumulate(cfg: Knobs, s: Schedule, tiles: Tensor, lanes: int, in_parts: bo
     stage.reorder(n, b, parts, *loops, ry, rx, between, unrolled, y, x, vectors, lane)
     stage.vectorize(lane)
     tile.unroll_all(s, tiles, [unrolled, y, x, vectors])
+    if cfg[PREFETCH].val:
+        stage.prefetch(stages.packed, between, max(1, cfg[PREFETCH].val // cfg[UNROLL].val))
 
 
 def _pack(s: Schedule, packed: Tensor, constant: bool, lanes: int) -> None:

@@ -34,11 +34,11 @@ from .. import register_tile as tile
 from . import conv2d_transpose_merged
 from . import rows as by_stages
 from .algorithm import Plan, choose
-from .conv2d_blocked import TileCost
+from .conv2d_blocked import AHEAD, TileCost, terms_ahead
 from .transposed_request import Numbers, TransposedRequest, define_tile
 
 TILE = VECTORS, HEIGHT, WIDTH = "phases_vectors", "phases_height", "phases_width"  # knobs: the register tile
-UNROLL, OUTER, BAND = "phases_unroll", "phases_rows_outermost", "phases_band"
+UNROLL, OUTER, BAND, PREFETCH = "phases_unroll", "phases_rows_outermost", "phases_band", "phases_prefetch"
 SCATTERED = 8.0  # cycles for an element that no whole vector of channels brings to its place
 BANDS = (16 << 10, 64 << 10, 256 << 10)  # bytes of sums between tiles and the result
 NEAR = 64 << 10  # of them by default
@@ -131,11 +131,14 @@ def plan_phases(cfg: Knobs, request: TransposedRequest) -> Plan | None:
         """Give the share of the peak; tiles of one row leave out what they would see above and below the image."""
         return cost.share(vectors, height, width) / np.where(height == 1, seen.rows, 1.0)
 
-    define_tile(cfg, TILE, cost, share, numbers.groups)
+    best = define_tile(cfg, TILE, cost, share, numbers.groups)
     unrolls = [u for u in (1, 2, 4) if numbers.channels % u == 0]
     cfg.define_knob(UNROLL, unrolls)
-    cfg.define_knob(OUTER, [False, True])
+    weights = filters * numbers.channels * prod(request.geometry.taps)
+    is_shared = get_threads() > 1 and prod(numbers.image) * numbers.channels * numbers.groups >= weights
+    cfg.define_knob(OUTER, [False, True], default=is_shared)  # threads read the less of what is larger
     cfg.define_knob(BAND, list(BANDS), default=NEAR)
+    cfg.define_knob(PREFETCH, list(AHEAD), default=terms_ahead(weights, prod(best)))
     scattered = SCATTERED * lanes * images * prod(cost.positions) * (filters % lanes) * 2
 
     def made() -> tuple[Schedule, Tensor]:
@@ -146,7 +149,7 @@ def plan_phases(cfg: Knobs, request: TransposedRequest) -> Plan | None:
         least = images * prod(cost.positions) * filters * terms
         return least / (least / share(v.val, h.val, w.val) + scattered)
 
-    return Plan("phases", (*TILE, UNROLL, OUTER, BAND), estimate, TILE, made)
+    return Plan("phases", (*TILE, UNROLL, OUTER, BAND, PREFETCH), estimate, TILE, made)
 
 
 class _Nest:
@@ -274,6 +277,8 @@ class _Nest:
         stage.reorder(n, b, ay, ax, yo, xo, ry, rx, between, unrolled, y, x, vectors, lane)
         stage.vectorize(lane)
         tile.unroll_all(s, kind.tiles, [unrolled, y, x, vectors])
+        if self.cfg[PREFETCH].val:
+            stage.prefetch(kind.packed, between, max(1, self.cfg[PREFETCH].val // self.cfg[UNROLL].val))
 
 
 def _within(at: Expr, phases: Phases, stride: int) -> Iterator[Expr]:

@@ -15,7 +15,7 @@ from ....te.tensor import Tensor
 from ...space import Knobs
 from ...template import get_target
 from .. import register_tile as tile
-from .conv2d_blocked import WIDTHS, TileCost
+from .conv2d_blocked import LINE_BYTES, WAY_BYTES, WIDTHS, TileCost
 
 Share = Callable[[Any, Any, Any], Any]  # of the multiply-add peak, from vectors, rows and columns
 DECENT = 0.6  # of the best tile's share that others must promise
@@ -82,12 +82,20 @@ class TransposedRequest:
     def copy(self, s: Schedule, padded: Tensor, lanes: int) -> None:
         """Copy the image with its padding, in NCHW with all channels of a row side by side."""
         if self.is_nchw:
+            _, c, y, x = padded.op.axis
+            if tile.size(c) * tile.size(x) * 4 % WAY_BYTES == 0:  # else rows of a tile meet in one set of L1
+                s[padded].storage_align(y, WAY_BYTES // 4, LINE_BYTES // 4)
             s[padded].transform_layout(lambda n, c, y, x: [n, y, c, x])
         tile.copy_rows(s, padded, lanes, self.is_nchw)
 
 
-def define_tile(cfg: Knobs, names: Sequence[str], cost: TileCost, share: Share, groups: int = 1) -> None:
-    """Define vectors, rows and columns of a register tile, by default the one of the greatest share of the peak."""
+def define_tile(
+    cfg: Knobs, names: Sequence[str], cost: TileCost, share: Share, groups: int = 1
+) -> tuple[int, int, int]:
+    """Define vectors, rows and columns of a register tile, by default the one of the greatest share of the peak.
+
+    Gives that one.
+    """
     target, (rows, columns), lanes = get_target(), cost.positions, cost.lanes
     whole = -(-cost.filters // lanes)
     vectors = [v for v in (1, 2, 3, 4) if v <= whole and (groups == 1 or cost.filters // groups % (v * lanes) == 0)]
@@ -100,3 +108,4 @@ def define_tile(cfg: Knobs, names: Sequence[str], cost: TileCost, share: Share, 
     cfg.restrict(lambda v, h, w: tile.fits_registers(target, h.val * w.val, v.val), *names)
     least = DECENT * float(share(*best))
     cfg.restrict(lambda v, h, w: share(v.val, h.val, w.val) >= least, *names)
+    return best
