@@ -9,6 +9,7 @@ import pytest
 from tilewright.autotune import task
 from tilewright.autotune.entities import OtherOptionEntity
 from tilewright.autotune.space import Config
+from tilewright.autotune.templates import register_tile as tile
 from tilewright.autotune.templates.cpu import conv2d_blocked
 
 from .convolutions import Args, assert_right, case, configs_of, only
@@ -28,6 +29,7 @@ CASES = {
     "fewer channels than lanes": case(6, (10, 12), 7, (3, 3), 1, 1),
     "variable weights": case(8, (9, 9), 40, (3, 3), 1, 1, constant=False),
     "NHWC": case(12, (13, 9), 40, (3, 3), 1, 1, layout="NHWC"),
+    "NHWC, pixels in one set of a cache": case(1024, (3, 5), 20, (1, 1), 1, 0, layout="NHWC"),
     "NHWC with stride and batch": case(8, (11, 11), 37, (3, 3), 2, 1, batch=2, layout="NHWC"),
 }
 
@@ -65,3 +67,18 @@ def test_planes_that_share_sets_of_a_cache_are_written_in_whole_lines() -> None:
     crowded = replace(apart, places=1)
     assert apart.share(2, 1, 14) > apart.share(1, 1, 16)
     assert crowded.share(1, 1, 16) > crowded.share(2, 1, 14)
+
+
+def test_weights_are_asked_for_ahead_where_they_lie_beyond_l2() -> None:
+    assert conv2d_blocked.terms_ahead(1 << 18, sums=28) == conv2d_blocked.NONE
+    assert conv2d_blocked.terms_ahead(1 << 20, sums=28) == conv2d_blocked.NEAR
+    assert conv2d_blocked.terms_ahead(1 << 20, sums=16) == conv2d_blocked.NONE  # no time left for it
+    assert conv2d_blocked.terms_ahead(1 << 23, sums=16) == conv2d_blocked.FAR
+
+
+def test_a_copy_of_the_image_is_shared_out_by_rows() -> None:
+    tuned = task.create("conv2d", case(3, (20, 20), 32, (3, 3), 2, 1), threads=2)
+    schedule, _ = tuned.instantiate(tuned.config_space.default_config())
+    copy = next(stage for stage in schedule.stages if stage.op.name == "data_pad")
+    first, *_ = copy.leaf_iter_vars
+    assert tile.size(first) == 20

@@ -42,3 +42,11 @@ def test_configurations_give_the_right_result(monkeypatch: pytest.MonkeyPatch, a
 @pytest.mark.parametrize("args", OTHERS.values(), ids=OTHERS)
 def test_what_does_not_fit_is_left_to_others(args: Args) -> None:
     assert "pointwise_channels" not in task.create("conv2d", args).config_space.fragments
+
+
+def test_threads_share_channels_where_tiles_of_pixels_are_not_even() -> None:
+    """14 x 14 pixels are 13 vectors, 7 tiles of two; 112 channels are 8 blocks of 14."""
+    alone, together = (conv2d_pointwise.TileCost(196, 112, 672, 16, threads, 0) for threads in (1, 2))
+    assert alone.share(14, 2, True) > alone.share(14, 2, False)
+    assert together.share(14, 2, False) > 1.1 * together.share(14, 2, True)
+    assert together.share(14, 2, False) == pytest.approx(alone.share(14, 2, False))

@@ -32,6 +32,7 @@ CASES = {
     "stride 1": case(8, (9, 8), 16, (3, 3), 1, 1),
     "padding wider than the window": case(8, (9, 8), 16, (2, 3), 1, 3),
     "batch and variable weights": case(8, (5, 6), 48, (4, 4), 2, 1, batch=2, constant=False),
+    "rows in one set of a cache": case(256, (3, 2), 16, (4, 4), 2, 1),
     "groups": case(12, (6, 5), 64, (3, 3), 2, 1, 1, groups=4),
     "NHWC of few channels": case(5, (6, 5), 3, (4, 4), 2, 1, layout="NHWC", batch=2),
     "NHWC": case(8, (6, 5), 37, (4, 4), 2, 1, layout="NHWC"),
