@@ -53,7 +53,7 @@ DECENT = 0.6  # of the best tile's share that others must promise
 BAND_BYTES = 24 << 10  # of sums that stay in L1
 LONG = 512  # products that are worth fetching and storing the sums
 AHEAD = NONE, NEAR, FAR = 0, 16, 96  # terms of a sum for whose weights caches are asked ahead: not at all, where ...
-FAR_BYTES = 16 << 20  # ... they lie beyond L2, and where they are so many that main memory has some of them
+FAR_BYTES = 12 << 20  # ... they lie beyond L2, and where they are so many that main memory has some of them
 SPARE = 24  # sums of a tile that leave time for asking for what is near
 
 

@@ -31,6 +31,7 @@ from ...template import get_target, get_threads
 from .. import register_tile as tile
 from . import turned as turning
 from .algorithm import Plan
+from .conv2d_blocked import FAR, NONE, terms_ahead
 from .request import ConvolutionRequest
 from .winograd_cost import Blocking, Cost, Shape
 
@@ -39,14 +40,14 @@ TILES = (8, 14, 16, 28, 56)  # at most, in a block
 ROWS = (4, 5, 6, 7, 8, 9, 10, 12, 13, 14)  # tiles of a register tile
 VECTORS = (1, 2, 3, 4)  # of output channels in a register tile
 KNOBS = ("winograd_outputs", "winograd_tiles", "winograd_rows", "winograd_vectors", "winograd_whole")
-UNROLL = "winograd_unroll"
+AROUND = UNROLL, PREFETCH = "winograd_unroll", "winograd_prefetch"  # knobs of the sums' loop
 NAME = "conv2d_winograd"  # of the result
 TERMS_AHEAD = 64  # of which weights are asked for in advance
 FEWEST_SUMS = 8  # of a register tile: multiply-adds that the units have under way
 
 
 class Choice(NamedTuple):
-    """The values of the knobs, in the order of `KNOBS`, and of the unrolling.
+    """The values of the knobs, in the order of `KNOBS`, and of the sums' loop.
 
     outputs  rows and columns of a tile of the result
     most     tiles in a block
@@ -54,6 +55,7 @@ class Choice(NamedTuple):
     vectors  of output channels in a register tile
     whole    whether all tiles are transformed before the products, which then run in parallel over channels, too
     unroll   input channels that are written out
+    ahead    input channels for whose weights caches are asked ahead
     """
 
     outputs: int
@@ -62,6 +64,7 @@ class Choice(NamedTuple):
     vectors: int
     whole: bool
     unroll: int
+    ahead: int
 
 
 def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
@@ -78,10 +81,10 @@ def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
     _define(cfg, cost, outputs)
 
     def scheduled() -> tuple[Schedule, Tensor]:
-        choice = Choice(*(cfg[name].val for name in (*KNOBS, UNROLL)))
+        choice = Choice(*(cfg[name].val for name in (*KNOBS, *AROUND)))
         return _Nest(request, shape, lanes, choice).scheduled()
 
-    return Plan("winograd", (*KNOBS, UNROLL), _estimate(cost), KNOBS, scheduled)
+    return Plan("winograd", (*KNOBS, *AROUND), _estimate(cost), KNOBS, scheduled)
 
 
 def _accurate(request: ConvolutionRequest, shape: Shape) -> list[int]:
@@ -111,6 +114,8 @@ def _define(cfg: Knobs, cost: Cost, outputs: list[int]) -> None:
     for name, values, default in zip(KNOBS, columns, best, strict=True):
         cfg.define_knob(name, values, default=default)
     cfg.define_knob(UNROLL, [1, 2, 4, 8], default=4)
+    weights = shape.channels * shape.filters * (best[0] + 2) ** 2
+    cfg.define_knob(PREFETCH, [NONE, FAR], default=terms_ahead(weights, sums=0))
     cfg.restrict(lambda m, t: is_first(int(m.val), int(t.val)), *KNOBS[:2])
     cfg.restrict(lambda r, v: fits(int(r.val), int(v.val)), *KNOBS[2:4])
 
@@ -247,6 +252,8 @@ class _Nest:
         inner.prefetch(self.stages.weights, ci, -(-TERMS_AHEAD // tile.size(unrolled)))
         inner.reorder(c, ci, unrolled, t, *self.vectors(sums, ki))
         tile.unroll_all(s, sums, [unrolled, t])
+        if self.choice.ahead:
+            inner.prefetch(self.stages.weights, ci, max(1, self.choice.ahead // self.choice.unroll))
 
     def tiles(self, block: Axis | None) -> None:
         """Transform the image: of each block of channels what a block of tiles reads, then its tiles row by row."""
