@@ -13,7 +13,7 @@ its padding on the left and on the right.  What a window takes from above or bel
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 from math import gcd, prod
 from typing import Any
 
@@ -49,6 +49,7 @@ AROUND = 1.5  # cycles for a vector of sums: setting it to zero, transposing and
 WAY_BYTES, WAYS, LINE_BYTES = 4096, 8, 64  # of the L1 cache
 L2_BYTES = 1 << 20  # of a result whose lines come back to L1 soon
 EVICTED = 6  # cycles for a line of the result that leaves L1 between two stores, for each WAYS lines in its place
+UNEVEN = 1.03  # of equal shares that the busiest thread may have to do
 DECENT = 0.6  # of the best tile's share that others must promise
 BAND_BYTES = 24 << 10  # of sums that stay in L1
 LONG = 512  # products that are worth fetching and storing the sums
@@ -183,13 +184,23 @@ def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
     least = DECENT * float(cost.share(*best))
     cfg.restrict(lambda v, h, w: cost.share(v.val, h.val, w.val) >= least, *TILE)
     _define_reduction(cfg, conv, prod(best))
-    cfg.define_knob(OUTER, [True, False])
+    cfg.define_knob(OUTER, [True, False], default=_rows_outermost(cost, best))
     copies = ["HCW", "CHW"] if conv.is_nchw else [COPIED]
     given = [GIVEN] if _padded(conv) is conv.image else []
     is_read = conv.taps == (1, 1) and not _is_aliased(conv)
     cfg.define_knob(IMAGE, [*given, *copies] if is_read else [*copies, *given])
     cfg.define_knob(PREFETCH, list(AHEAD), default=terms_ahead(cost.filters * conv.terms, prod(best)))
     return (*TILE, CHANNELS, UNROLL, OUTER, IMAGE, PREFETCH)
+
+
+def _rows_outermost(cost: TileCost, chosen: tuple[int, int, int]) -> bool:
+    """Tell whether threads best share rows; blocks of channels that they share evenly are cut for them as well."""
+    (vectors, height, _), threads = chosen, cost.threads
+    blocks = -(-cost.filters // (vectors * cost.lanes))
+    if cost.images % threads == 0 or blocks % threads == 0:
+        return True
+    by_rows, by_blocks = (uneven(cost.positions[0], height, blocks, order, threads) for order in (True, False))
+    return by_rows < by_blocks + UNEVEN - 1
 
 
 def terms_ahead(weights: int, sums: int) -> int:
@@ -307,10 +318,22 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, conv: Convolution, lanes:
 
 def _shares(cfg: Knobs, conv: Convolution, lanes: int) -> int:
     """Give the parts that the blocks of channels are cut in: one for each thread where rows are not shared evenly."""
-    threads, (rows, _) = get_threads(), conv.positions
-    blocks = -(-conv.filters * conv.groups // (lanes * cfg[VECTORS].val))
-    is_even = not cfg[OUTER].val or rows % (cfg[HEIGHT].val * threads) == 0
+    threads, blocks = get_threads(), -(-conv.filters * conv.groups // (lanes * cfg[VECTORS].val))
+    is_even = not cfg[OUTER].val or uneven(conv.positions[0], cfg[HEIGHT].val, blocks, True, threads) < UNEVEN
     return 1 if is_even or blocks % threads else threads
+
+
+def uneven(rows: int, height: int, blocks: int, rows_outermost: bool, threads: int) -> float:
+    """Give what the busiest thread has to do, relative to equal shares, of bands of rows by blocks of channels.
+
+    height  rows of a band; the last one may have fewer
+    """
+    bands = [min(height, rows - first) for first in range(0, rows, height)]
+    tasks = [band for band in bands for _ in range(blocks)] if rows_outermost else bands * blocks
+    each, over = divmod(len(tasks), threads)
+    ends = [part * each + min(part, over) for part in range(threads + 1)]
+    most = max(sum(tasks[begin:end]) for begin, end in pairwise(ends))
+    return most * threads / sum(tasks)
 
 
 def _band(cfg: Knobs, conv: Convolution, lanes: int) -> int:

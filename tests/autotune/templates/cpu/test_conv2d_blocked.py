@@ -82,3 +82,13 @@ def test_a_copy_of_the_image_is_shared_out_by_rows() -> None:
     copy = next(stage for stage in schedule.stages if stage.op.name == "data_pad")
     first, *_ = copy.leaf_iter_vars
     assert tile.size(first) == 20
+
+
+def test_threads_share_what_can_be_shared_evenly() -> None:
+    """Seven rows in bands of two: by bands, the first of two threads has 20 of 35 rows of five blocks, else 18."""
+    assert conv2d_blocked.uneven(7, 2, 5, rows_outermost=True, threads=2) == pytest.approx(20 / 17.5)
+    assert conv2d_blocked.uneven(7, 2, 5, rows_outermost=False, threads=2) == pytest.approx(18 / 17.5)
+    assert conv2d_blocked.uneven(17, 1, 4, rows_outermost=True, threads=2) == 1
+    space = task.create("conv2d", case(64, (7, 7), 160, (1, 1), 1, 0), threads=2).config_space
+    assert space["blocked_height"].val == 2
+    assert not space["blocked_rows_outermost"].val
