@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -114,22 +115,37 @@ def arguments_of(bound: ErrorBound) -> list[np.ndarray]:
     return [np.concatenate([pairs[0], x, x]), np.concatenate([pairs[1], other, similar])]
 
 
-def ulp_errors(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
+def last_places(exact: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Give the unit in the last place of numbers of `dtype` beside each exact value."""
+    info = np.finfo(dtype)
+    with np.errstate(all="ignore"):
+        top = np.ldexp(exact.dtype.type(1), info.maxexp)
+        _, exponent = np.frexp(np.where(np.isnan(exact), 0, np.clip(exact, -top, top)))
+        return np.ldexp(exact.dtype.type(1), np.clip(exponent - 1, info.minexp, info.maxexp - 1) - info.nmant)
+
+
+def ulp_errors(got: np.ndarray, exact: np.ndarray, units: np.ndarray | None = None) -> np.ndarray:
     """Give |got - exact| in units in the last place of `exact`; infinite where only one of the two is NaN.
 
     Overflow counts as the number after the greatest one, so an infinity may stand for an exact value near it.
     """
-    info = np.finfo(got.dtype)
     with np.errstate(all="ignore"):
-        top = np.ldexp(exact.dtype.type(1), info.maxexp)
+        top = np.ldexp(exact.dtype.type(1), np.finfo(got.dtype).maxexp)
         finite = np.where(np.isinf(got), np.copysign(top, got), got.astype(exact.dtype))
-        bounded = np.clip(exact, -top, top)
-        _, exponent = np.frexp(np.where(np.isnan(exact), 0, bounded))
-        unit = np.ldexp(exact.dtype.type(1), np.clip(exponent - 1, info.minexp, info.maxexp - 1) - info.nmant)
-        errors = np.abs(finite - bounded) / unit
+        errors = np.abs(finite - np.clip(exact, -top, top)) / (
+            last_places(exact, got.dtype) if units is None else units
+        )
     errors[np.isnan(got) & np.isnan(exact)] = 0
     errors[np.isnan(got) != np.isnan(exact)] = np.inf
     return errors
+
+
+@lru_cache(maxsize=1)  # tests of one bound follow one another
+def answers(bound: ErrorBound) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Give sampled arguments, the exact values, and their units in the last place: the same for every target."""
+    arguments = arguments_of(bound)
+    exact = reference(bound.name, *arguments)
+    return arguments, exact, last_places(exact, arguments[0].dtype)
 
 
 def bound_name(bound: ErrorBound) -> str:
@@ -140,9 +156,9 @@ def bound_name(bound: ErrorBound) -> str:
 @pytest.mark.parametrize("bound", ERROR_BOUNDS, ids=bound_name)
 def test_error_is_within_the_stated_bound(bound: ErrorBound, target: str) -> None:
     machine, lanes, scales = TARGETS[target]
-    arguments = arguments_of(bound)
+    arguments, exact, units = answers(bound)
     got = compute(bound.name, bound.dtype, lanes, machine, *arguments, scales=scales)
-    errors = ulp_errors(got, reference(bound.name, *arguments))
+    errors = ulp_errors(got, exact, units)
     worst = int(np.argmax(errors))
     assert errors[worst] <= bound.ulp, f"{bound.name}{[x[worst] for x in arguments]}: {errors[worst]} ULP"
 
