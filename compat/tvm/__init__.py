@@ -4,7 +4,7 @@ Programs written with `tvm.te` and `tvm.autotvm` run with their imports changed;
 """
 
 from ...ir.errors import Error as TVMError
-from . import autotvm, driver, nd, runtime, target, te, testing, tir, topi, transform
+from . import autotvm, contrib, driver, nd, runtime, target, te, testing, tir, topi, transform
 from .absent import __getattr__
 from .driver import build, lower
 from .packed import get_global_func, register_func
@@ -18,6 +18,7 @@ __all__ = [
     "__getattr__",
     "autotvm",
     "build",
+    "contrib",
     "cpu",
     "device",
     "driver",

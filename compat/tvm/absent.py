@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...ir.errors import Error
 
+_PROCESSOR = "arrays are in main memory: tvm.cpu(0); kernels for a GPU: tilewright.build(s, args, target='cuda')"
 _ABSENT = {
     "relay": "tensor expressions are scheduled here, not graphs: declare the operators with te or topi",
     "relax": "tensor expressions are scheduled here, not graphs: declare the operators with te or topi",
@@ -11,13 +12,12 @@ _ABSENT = {
     "meta_schedule": "write a template for autotvm; tilewright.autotune.templates has some for common operators",
     "rpc": "kernels are measured in worker processes on this machine: autotvm.LocalRunner()",
     "micro": "export the kernel as C-callable library: func.export_library(path)",
-    "contrib": "register the function by tvm.register_func and call it by tvm.tir.call_packed",
-    "cuda": "kernels are compiled for this machine's processor: tvm.cpu(0)",
-    "gpu": "kernels are compiled for this machine's processor: tvm.cpu(0)",
-    "opencl": "kernels are compiled for this machine's processor: tvm.cpu(0)",
-    "vulkan": "kernels are compiled for this machine's processor: tvm.cpu(0)",
-    "metal": "kernels are compiled for this machine's processor: tvm.cpu(0)",
-    "rocm": "kernels are compiled for this machine's processor: tvm.cpu(0)",
+    "cuda": _PROCESSOR,
+    "gpu": _PROCESSOR,
+    "opencl": _PROCESSOR,
+    "vulkan": _PROCESSOR,
+    "metal": _PROCESSOR,
+    "rocm": _PROCESSOR,
     "script": "loop nests are printed and parsed by tilewright.ir.printer and tilewright.ir.parser",
 }
 

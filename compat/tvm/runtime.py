@@ -65,8 +65,12 @@ class Module:
 
     @property
     def imported_modules(self) -> list[Module]:
-        """Give the modules for other devices, of which there are none."""
-        return []
+        """Give the modules for other devices: this one, if its kernels are a GPU's."""
+        return [self] if self._cuda_source else []
+
+    @property
+    def _cuda_source(self) -> str:
+        return getattr(self.native, "cuda_source", "")
 
     def get_function(self, name: str, query_imports: bool = False) -> Function:
         """Give the kernel called `name`."""
@@ -96,7 +100,9 @@ class Module:
         return lambda *args: BenchmarkResult(evaluate(*map(unwrapped, args)).results_s)
 
     def get_source(self, fmt: str = "") -> str:
-        """Give LLVM IR ("" or "ll") or assembly ("asm" or "s")."""
+        """Give LLVM IR ("" or "ll") or assembly ("asm" or "s"); of kernels for a GPU the CUDA source."""
+        if self._cuda_source and fmt in ("", "cu", "cuda"):
+            return self._cuda_source
         return self._compiled("get_source").get_source(fmt or "ll")
 
     def save(self, file_name: str | Path, fmt: str = "") -> None:
@@ -119,7 +125,8 @@ class Module:
             case native.Module():
                 return self.native
             case _:
-                raise ArgumentError(step, "the module was loaded from a shared library", advice="the one that built it")
+                fact = "the module is for a GPU" if self._cuda_source else "the module was loaded from a shared library"
+                raise ArgumentError(step, fact, advice="the module that build gave for a processor")
 
 
 _FLUSH_BYTES = 64 << 20

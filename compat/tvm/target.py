@@ -11,6 +11,17 @@ _HINTS = ("keys", "device", "model", "libs", "num-cores", "opt-level", "link-par
 _CURRENT: ContextVar[tuple[Target, ...]] = ContextVar("target", default=())
 
 
+class TargetKind(str):
+    """The first word of a target: text, and `name` as programs for TVM ask for it."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """Give the word."""
+        return str(self)
+
+
 class Target:
     """A target such as "llvm -mcpu=skylake-avx512"; within `with Target(...):` it is what `build` compiles for.
 
@@ -23,9 +34,9 @@ class Target:
         self.native = native.Target.parse(" ".join(kept))
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> TargetKind:
         """Give the first word."""
-        return self.native.kind
+        return TargetKind(self.native.kind)
 
     @property
     def mcpu(self) -> str:

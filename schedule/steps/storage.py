@@ -217,5 +217,8 @@ class SetStorePredicate(Step):
         try:
             condition = parse_expr(self.condition, names)
         except ParseError as error:
-            raise self.refuse(table, stage, None, error.fact, f"a comparison in {', '.join(names)}") from None
+            advice = f"a comparison in {', '.join(names)}"
+            if "threadIdx" in self.condition:
+                advice = "no such step where threads share a reduction, which is stored once; else " + advice
+            raise self.refuse(table, stage, None, error.fact, advice) from None
         return table.updated(replace(stage, predicate=condition))

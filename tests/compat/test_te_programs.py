@@ -6,6 +6,7 @@ Sums are of up to 100 float32 products of magnitude 1, which round by less than 
 from __future__ import annotations
 
 import ctypes
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from tilewright.compat import tvm
 from tilewright.compat.tvm import te, topi
+from tilewright.ir.errors import ArgumentError
 
 DEV = tvm.cpu(0)
 
@@ -34,7 +36,7 @@ def test_vector_add():
     assert "for i_o in parallel" in str(tvm.lower(s, [A, B, C], simple_mode=True))
 
     fadd = tvm.build(s, [A, B, C], tgt, name="myadd")
-    dev = tvm.device(tgt.kind, 0)
+    dev = tvm.device(tgt.kind.name, 0)
     n = 1000
     a = tvm.nd.array(np.random.uniform(size=n).astype(A.dtype), dev)
     b = tvm.nd.array(np.random.uniform(size=n).astype(B.dtype), dev)
@@ -425,11 +427,32 @@ def test_topi():
     tvm.testing.assert_allclose(b.numpy()[0], expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["relay", "auto_scheduler", "rpc", "cuda"])
+@pytest.mark.parametrize("name", ["relay", "auto_scheduler", "rpc", "cuda", "contrib.cc", "contrib.cblas"])
 def test_what_is_absent_says_what_to_use_instead(name: str):
     with pytest.raises(tvm.TVMError, match=f"^tvm.{name}: not part of this package") as refusal:
-        getattr(tvm, name)
+        attrgetter(name)(tvm)
     assert refusal.value.advice
+
+
+def test_a_temporary_folder_is_there_until_it_is_removed():
+    folder = tvm.contrib.utils.tempdir()
+    Path(folder.relpath("x.o")).touch()
+    assert folder.listdir() == ["x.o"] and Path(folder.temp_dir).is_dir()
+    folder.remove()
+    assert not folder.path.exists()
+
+
+def test_the_module_of_kernels_for_a_gpu_shows_their_source():
+    A = te.placeholder((64,), name="A")
+    B = te.compute((64,), lambda i: A[i] + 1.0, name="B")
+    s = te.create_schedule(B.op)
+    outer, inner = s[B].split(B.op.axis[0], factor=32)
+    s[B].bind(outer, te.thread_axis("blockIdx.x"))
+    s[B].bind(inner, te.thread_axis("threadIdx.x"))
+    (module,) = tvm.build(s, [A, B], "cuda -arch=sm_80").imported_modules
+    assert "TW_KERNEL" in module.get_source()
+    with pytest.raises(ArgumentError, match="the module is for a GPU"):
+        module.get_source("asm")
 
 
 def test_what_never_was_is_an_attribute_error():
