@@ -30,7 +30,7 @@ def as_array(value: object) -> np.ndarray:
         case np.ndarray():
             return value
     if not hasattr(value, "__dlpack__"):
-        raise TypeError(f"a {type(value).__name__} is no array")
+        raise TypeError(f"a {type(value).__name__}, which is none")
     try:
         return np.from_dlpack(value)  # type: ignore[arg-type]
     except (BufferError, RuntimeError, TypeError, ValueError) as error:

@@ -160,6 +160,9 @@ def _functions(
         case Function():
             return [schedule]
     functions = list(schedule)
+    others = [type(f).__name__ for f in functions if type(f) is not Function]
+    if others:
+        raise ArgumentError("build", f"a {others[0]} is given", advice="a schedule, or what lower(s, args) gives")
     names = [f.name for f in functions]
     twins = sorted({n for n in names if names.count(n) > 1})
     if twins or not functions:

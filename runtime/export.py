@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..codegen.llvm.compile import compile_ir
 from ..ir.dtype import DType, Kind
-from ..ir.errors import TargetError
+from ..ir.errors import ArgumentError, TargetError
 from ..ir.target import Target
 from .host import host_target
 from .library import library_code
@@ -29,6 +29,7 @@ def packed(name: str) -> str:
 
 def write_objects(path: Path, code: bytes, target: Target) -> tuple[Path, Path]:
     """Write a kernel object and the runtime's beside it; give both paths."""
+    _require_folder("export_object", path)
     runtime = path.with_name(RUNTIME_OBJECT)
     path.write_bytes(code)
     runtime.write_bytes(library_code(target, pic=True).code)
@@ -37,6 +38,7 @@ def write_objects(path: Path, code: bytes, target: Target) -> tuple[Path, Path]:
 
 def write_library(path: Path, code: bytes, signatures: Sequence[Signature], target: Target) -> Path:
     """Link kernels, runtime and description to a shared library; write its header beside it and give that path."""
+    _require_folder("export_library", path)
     linker = _linker(target.triple.split("-")[0])
     with tempfile.TemporaryDirectory() as folder:
         kernels, runtime = write_objects(Path(folder) / "kernels.o", code, target)
@@ -46,6 +48,11 @@ def write_library(path: Path, code: bytes, signatures: Sequence[Signature], targ
     header = path.with_suffix(".h")
     header.write_text(header_text(signatures), encoding="utf-8")
     return header
+
+
+def _require_folder(step: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ArgumentError(step, f"folder {path.parent} does not exist", advice="make it first")
 
 
 def _metadata_text(signatures: Sequence[Signature], target: Target) -> str:

@@ -79,6 +79,10 @@ class Module:
         """Run the only kernel; raises as it does, and ArgumentError where there are several."""
         self.kernel(*arguments, threads=threads)
 
+    def __reduce__(self) -> tuple[type[Module], tuple[object, ...]]:
+        """Let the module be pickled, as its code: for processes that are not forked from this one."""
+        return Module, (self._pic_code(), self.signatures, self.target, self.externs)
+
     def __repr__(self) -> str:
         return f"<module {', '.join(map(str, self.signatures))} for {self.target.cpu or self.target.triple}>"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from types import ModuleType
 
 import pytest
 
+import tilewright
+from tilewright import te
+from tilewright.cli.main import check_words, make_parser
+from tilewright.cli.operators import understand
 from tilewright.ir.errors import SettingError
 from tilewright.ir.settings import Settings, read
 
@@ -63,6 +68,34 @@ def test_the_examples_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr().out
     assert "for i_i in unrolled(8):" in printed
     assert "tw_barrier();" in printed
+
+
+@pytest.mark.parametrize("page", ["install", "migrating_from_tvm", "targets"])
+def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    A = te.placeholder((64, 64), name="A")
+    B = te.compute((64, 64), lambda i, j: A[i, j] + 1.0, name="B")
+    around = {"tilewright": tilewright, "s": tilewright.create_schedule(B), "A": A, "B": B}
+    exec(compile("\n".join(examples), page, "exec"), around)
+    assert examples
+
+
+def commands() -> list[str]:
+    """Give the command lines of README.md and docs/, those of fenced blocks without what is said of them."""
+    pages = [text for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")) if "```" in (text := page.read_text())]
+    blocks = [block for text in pages for block in re.findall(r"```\n(.*?)```", text, re.DOTALL)]
+    lines = [line.split("   ")[0] for block in blocks for line in block.splitlines()]
+    return sorted({line for line in lines if line.startswith("autotune ")})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_that_the_documents_show_means_something(command: str) -> None:
+    words, parser = shlex.split(command)[1:], make_parser()
+    check_words(words, parser)
+    options = parser.parse_args(words)
+    if "operator" in options and (options.layer or options.shape):
+        assert understand(options).template_args
 
 
 # -- packaging ----------------------------------------------------------------------------------------------------

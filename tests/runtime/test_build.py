@@ -60,6 +60,11 @@ def test_functions_of_one_name_are_refused() -> None:
         build([elementwise("f", 10), elementwise("f", 11)])
 
 
+def test_what_is_no_function_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="build: a str is given"):
+        build("f")
+
+
 def test_nothing_to_build_is_refused() -> None:
     with pytest.raises(ArgumentError, match="build: no functions"):
         build([])

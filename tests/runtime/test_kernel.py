@@ -34,8 +34,8 @@ def read_only() -> np.ndarray:
 
 
 REFUSALS: dict[str, tuple[int, Any, str]] = {
-    "list": (0, [[1.0] * 3] * 2, "argument 0, A, must be an array, got a list is no array"),
-    "number": (1, 3.0, "argument 1, B, must be an array, got a float is no array"),
+    "list": (0, [[1.0] * 3] * 2, "argument 0, A, must be an array, got a list, which is none"),
+    "number": (1, 3.0, "argument 1, B, must be an array, got a float, which is none"),
     "dtype": (0, np.zeros((2, 3)), r"argument 0, A, must be float32, got float64[^!]*astype\(\"float32\"\)"),
     "rank": (1, np.zeros(6, np.float32), r"argument 1, B, must have 2 dimensions \(2, 3\), got shape \(6,\)"),
     "shape": (1, np.zeros((2, 4), np.float32), r"got \(2, 4\): axis 1 must be 3"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import pickle
 import shutil
 import subprocess
 import zipfile
@@ -79,6 +80,18 @@ def test_a_saved_module_computes_the_same(tmp_path: Path) -> None:
     assert isinstance(again, Module)
     assert again.signatures == module.signatures
     assert "define i32 @double(" in again.llvm_ir
+
+
+def test_a_pickled_module_computes_the_same() -> None:
+    module = pickle.loads(pickle.dumps(build(elementwise("double", Var("n")))))
+    assert isinstance(module, Module) and doubles(module)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    module = build(elementwise("double", 100))
+    for write in (module.export_library, module.export_object):
+        with pytest.raises(ArgumentError, match=r"export_\w+: folder \S+/nowhere does not exist"):
+            write(tmp_path / "nowhere" / "double.so")
 
 
 def test_code_for_another_machine_is_not_run(tmp_path: Path) -> None:
