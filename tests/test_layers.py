@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def direction(path: str, tree: ast.Module) -> Found:
 def environment(path: str, tree: ast.Module) -> Found:
     if path == SETTINGS:
         return
-    for node in ast.walk(tree):
+    for node in named(tree):
         name = node.attr if isinstance(node, ast.Attribute) else node.name if isinstance(node, ast.alias) else ""
         if name in ("environ", "environb", "getenv", "putenv"):
             yield node.lineno, f"only {SETTINGS} reads the environment"
@@ -80,7 +81,7 @@ def host(path: str, tree: ast.Module) -> Found:
             yield line, f"`{module}` is the host's, which nothing left of runtime touches"
         if module.split(".")[0] == "llvmlite" and not path.startswith("codegen/llvm/"):
             yield line, "llvmlite is used in codegen/llvm and from runtime on"
-    for node in ast.walk(tree):
+    for node in named(tree):
         if isinstance(node, ast.Attribute) and node.attr in HOST_CALLS:
             yield node.lineno, f"`{node.attr}` asks the host, which nothing left of runtime touches"
 
@@ -91,8 +92,14 @@ def slow_imports(path: str, tree: ast.Module) -> Found:
             yield line, f"`{module}` is imported inside the function that uses it"
 
 
+@lru_cache(maxsize=1)  # the rules read one file after the other
+def named(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Give the imports and attributes of a file: all that the rules look at."""
+    return tuple(n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom | ast.alias | ast.Attribute))
+
+
 def absolute_imports(tree: ast.Module, nested: bool = True) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree) if nested else tree.body:
+    for node in named(tree) if nested else tree.body:
         match node:
             case ast.Import(names=names):
                 yield from ((node.lineno, alias.name) for alias in names)
@@ -103,7 +110,7 @@ def absolute_imports(tree: ast.Module, nested: bool = True) -> Iterator[tuple[in
 def relative_imports(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Give line and first folder below the root of each relative import; "" for the root itself."""
     folder = path.split("/")[:-1]
-    for node in ast.walk(tree):
+    for node in named(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = folder[: len(folder) - node.level + 1]
             full = base + (node.module.split(".") if node.module else [])

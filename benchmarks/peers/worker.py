@@ -9,6 +9,7 @@ import gc
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from .messages import Answer, Prepare, Ready, Refused, Run, Sample, Started
 from .timing import calibrated, settle, undisturbed_batch
 
 PLACED_S = 0.15  # of calls before anything is timed, until each thread has a processor to itself
-TRIALS = 5  # batches by which the fastest form is chosen
+TRIALS = 5  # batches by which the fastest form is chosen ...
+CHOOSING_S = 10.0  # ... and fewer of calls that take seconds
 
 
 class Bench:
@@ -54,7 +56,10 @@ class Bench:
             settle(form.call, PLACED_S)
         numbers = [calibrated(form.call, request.batch_s) for form in forms]
         times = [np.inf] * len(forms)
-        for _ in range(TRIALS if len(forms) > 1 else 0):
+        began = perf_counter()
+        for done in range(TRIALS if len(forms) > 1 else 0):
+            if done and perf_counter() - began > CHOOSING_S:
+                break
             for position, (form, number) in enumerate(zip(forms, numbers, strict=True)):
                 times[position] = min(times[position], undisturbed_batch(form.call, number, self.threads))
         best = int(np.argmin(times))
