@@ -2,9 +2,9 @@
 give.
 
 They move bytes, so each byte is read once from beyond the first-level cache: a task is a row, which stays there while
-its statistics are taken and it is written; while exp is computed of it, the next one is asked for.  A sum along a row
-has a vector of partial sums for each of several vectors at once, for sums wait for each other; they are combined in
-halves at the end.  Long reductions to few results are cut in parts, which threads share.
+its statistics are taken and it is written; when it is read for the last time, the next one is asked for.  A sum along a
+row has a vector of partial sums for each of several vectors at once, for sums wait for each other; they are combined
+in halves at the end.  Long reductions to few results are cut in parts, which threads share.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ VECTORS = (1, 2, 4, 8)  # side by side
 ROWS = (1, 2, 4)  # of one task, so that sums of several rows are under way at once
 IN_REGISTERS = 4  # vectors of a row that is kept in registers
 NEAR_BYTES = 1 << 19  # of a result that stays in the second-level cache
+FAR_BYTES = 1 << 20  # of everything that is read and written, of which the second-level cache keeps little
 STREAMS = ((4, 2304), (2, 4096))  # rows at once from beyond it, and the bytes of each, at most
 SHORT_BYTES = 1024  # of a row, several of which stay in the first-level cache with what is made of them
 BLOCKS = (1024, 4096, 16384)  # elements of a row that one task may have
@@ -317,11 +318,11 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
         stage.vectorize(lane)
         row = task.rows if stage is last else rows[-1]
         stage.reorder(column, row, lane)
+        if len(widths) > 1 and stage is (*kept, last)[0]:
+            _ask_for_next_rows(cfg, s, stage, column, tile.size(task.rows) * columns)
         if stage is last:
             _stream(cfg, s, stage, "stream", lane if len(widths) == 1 else column)
         else:
-            if len(widths) > 1:
-                _ask_for_next_rows(cfg, s, stage, column, tile.size(task.rows) * columns)
             stage.unroll(row)
             task.take(stage, "shared")  # on a processor: memory, and registers only where no loop has to be unrolled
     for stage in statistics:
@@ -332,8 +333,8 @@ def _normalized_rows(cfg: Knobs, s: Schedule) -> bool:
 
 
 def _ask_for_next_rows(cfg: Knobs, s: Schedule, stage: Stage, loop: Axis, elements: int) -> None:
-    """Let a stage that computes much ask for what the next task reads, some elements further on."""
-    cfg.define_knob("ahead", [False, True], default=NEAR_BYTES < _moved_bytes(s) < STREAM_BYTES)
+    """Let the stage that reads a row for the last time ask for what the next task reads, some elements further on."""
+    cfg.define_knob("ahead", [False, True], default=FAR_BYTES < _moved_bytes(s) < STREAM_BYTES)
     axes = tuple(a.var for a in stage.op.axis)
     tensors = [r.tensor for r in _reads(stage) if r.indices == axes and s[r.tensor].state.is_placeholder]
     for tensor in dict.fromkeys(tensors) if cfg["ahead"].val else ():

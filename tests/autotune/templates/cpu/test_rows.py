@@ -69,10 +69,19 @@ def test_threads_share_the_terms_of_few_long_reductions(shape: tuple[int, int], 
 
 
 @pytest.mark.parametrize(
-    ("shape", "asks"), [((300, 1000), True), ((1000, 256), True), ((8192, 1024), False), ((64, 100), False)], ids=str
+    ("operator", "shape", "asks"),
+    [
+        ("softmax", (300, 1000), True),
+        ("softmax", (1000, 256), True),
+        ("softmax", (8192, 1024), False),
+        ("softmax", (64, 100), False),
+        ("layer_norm", (4096, 256), True),
+        ("layer_norm", (128, 768), False),
+    ],
+    ids=str,
 )
-def test_softmax_asks_for_the_rows_of_the_next_task(shape: tuple[int, int], asks: bool) -> None:
-    tuned = task.create("softmax", shape)
+def test_the_rows_of_the_next_task_are_asked_for(operator: str, shape: tuple[int, int], asks: bool) -> None:
+    tuned = task.create(operator, shape)
     nest = str(lower(*tuned.instantiate(tuned.config_space.default_config())))
     assert ["+ 1024" in line for line in nest.splitlines() if "prefetch" in line] == [True] * asks
 
