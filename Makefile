@@ -20,9 +20,13 @@ FAMILY ?= resnet18
 THREADS ?= 1
 DB ?=
 
-# What the shipped defaults are made of: seconds of tuning for each training workload.
+# What the shipped defaults are made of: trials, seconds of tuning for each training workload, or a time for all of it:
+# `make shipped BUDGET=20m`; numbers of threads, and families of workloads.
 TRAINING_DB ?= build/training.db
 TRAINING_TIME ?= 10
+TRAINING_THREADS ?= 1,2
+TRAINING_FAMILIES ?=
+BUDGET ?=
 
 # How much to fuzz, and from which seed on.
 PAIRS ?= 20000
@@ -53,12 +57,10 @@ benchmark-all: $(VENV)/installed ## all families with one thread and two, and th
 		$(if $(DB),--ours both --db $(abspath $(DB)))
 	cd benchmarks && ../$(BIN)/python -m peers.summary
 
-shipped: $(VENV)/installed ## tune the training workloads with one thread and two, write the records and the model that ship
+shipped: $(VENV)/installed ## tune the training workloads, write the records and the model that ship, confirm the records
 	mkdir -p $(dir $(TRAINING_DB))
-	cd benchmarks && for threads in 1 2; do \
-		../$(BIN)/python -m untuned tune --db $(abspath $(TRAINING_DB)) --threads $$threads --time $(TRAINING_TIME); \
-	done
-	cd benchmarks && ../$(BIN)/python -m untuned fit --db $(abspath $(TRAINING_DB)) --threads 1,2
+	cd benchmarks && ../$(BIN)/python -m untuned ship --db $(abspath $(TRAINING_DB)) --time $(TRAINING_TIME) \
+		--threads $(TRAINING_THREADS) --family "$(TRAINING_FAMILIES)" $(if $(BUDGET),--budget $(BUDGET))
 
 test: $(VENV)/tested ## run the tests
 	@rm -f $(VENV)/passed

@@ -13,7 +13,7 @@ import numpy as np
 import xgboost
 
 from tilewright.autotune.shipped.check import is_current
-from tilewright.autotune.shipped.model import GAIN, TRUST, Correction, write_corrections
+from tilewright.autotune.shipped.model import GAIN, TRUST, Correction, shipped_corrections, write_corrections
 from tilewright.autotune.shipped.records import Record, knobs_of, read_records, write_records
 from tilewright.autotune.shipped.trees import Trees
 
@@ -55,16 +55,21 @@ class Verdict:
 
 
 def ship(trials: Sequence[Sequence[Trials]]) -> None:
-    """Write the shipped records and the parts of the model that hold, from the trials of each number of threads."""
+    """Write the shipped records and the parts of the model that hold, from the trials of each number of threads.
+
+    They replace those of the same calls; the others stay.
+    """
     records = [_record(of) for some in trials for of in some]
-    model = []
+    model, judged = [], set()
     for members in (part for some in trials for part in parts(some)):
         call, verdict = members[0].call, cross_validate(members)
         sys.stderr.write(f"{call.template} {call.variant} {call.threads} threads: {verdict}; ")
         sys.stderr.write("shipped\n" if verdict.holds else "left to the rules\n")
+        judged.add((call.kind, call.threads, call.template, call.variant))
         model += [replace(fit(members), judged=str(verdict))] if verdict.holds else []
-    write_records(records)
-    write_corrections(model)
+    made = {record.key for record in records}
+    write_records([*records, *(record for record in read_records() if record.key not in made)])
+    write_corrections([*model, *(part for key, part in shipped_corrections().items() if key not in judged)])
     sys.stderr.write(f"{len(records)} records, {len(model)} parts of a model\n")
 
 

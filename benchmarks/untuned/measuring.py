@@ -69,13 +69,18 @@ def _row(of: Trials) -> Row:
     return Row(of.workload, untuned.origin, len(of.indices), seconds, "; ".join(faults))
 
 
-def in_turn(made: Task, indices: Sequence[int]) -> tuple[dict[int, tuple[float, ...]], list[str]]:
-    """Give the seconds of configurations, built with all effort, by number, and what is wrong with the others."""
+def in_turn(
+    made: Task, indices: Sequence[int], budget_s: float = BUDGET_S
+) -> tuple[dict[int, tuple[float, ...]], list[str]]:
+    """Give the seconds of configurations, built with all effort, by number, and what is wrong with the others.
+
+    budget_s  seconds for all rounds
+    """
     built = [build_candidate(made, made.config_space.get(i), "full", None) for i in dict.fromkeys(indices)]
     faults = [f"{b.index}: {b.error.splitlines()[0]}" for b in built if b.status is not Status.OK]
     kept = [b for b in built if b.status is Status.OK]
     peak = fma_peak(made.threads, made.target)
-    measured = remeasure(kept, make_reference(made.tensors), peak, made.threads, ROUNDS, BUDGET_S)
+    measured = remeasure(kept, make_reference(made.tensors), peak, made.threads, ROUNDS, budget_s)
     faults += [f"{m.index} is wrong" for m in measured if m.status is not Status.OK]
     return {m.index: m.seconds for m in measured if m.status is Status.OK}, faults
 
