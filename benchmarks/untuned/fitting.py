@@ -57,9 +57,10 @@ class Verdict:
 def ship(trials: Sequence[Sequence[Trials]]) -> None:
     """Write the shipped records and the parts of the model that hold, from the trials of each number of threads.
 
-    They replace those of the same calls; the others stay.
+    They replace those of the same calls; the others stay.  Where nothing was clearly faster than the rules' default,
+    there is no new record.
     """
-    records = [_record(of) for some in trials for of in some]
+    records = [_record(of) for some in trials for of in some if of.best != of.base]
     model, judged = [], set()
     for members in (part for some in trials for part in parts(some)):
         call, verdict = members[0].call, cross_validate(members)

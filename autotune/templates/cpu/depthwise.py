@@ -32,6 +32,7 @@ LOADED = 4  # registers for operands on their way, where multiply-adds take none
 CROSSING = 1.6  # loads that one unaligned load of a whole vector counts as, on average
 LOW = 4  # rows of a tile along the width, beyond which LLVM mixes them ...
 MIXED = 0.02  # ... and what each row of input costs then, as a share
+LATENCY = 4  # cycles of a multiply-add: the sums of a tile as high as the image do not wait for each other
 SHARED = 3  # columns of a window of stride 2 whose vectors stay in registers for the next column
 VECTORS = (1, 2, 3, 4)  # of a tile, along the width
 ORDERS = ("window", "rows")
@@ -186,16 +187,19 @@ def _promise(roles: Layout, lanes: int, rows: Any, across: Any, columns: Any) ->
     vectors = -(-across // lanes)
     results = rows * columns * vectors
     inputs = s * (rows - 1) + kh
-    if roles.is_along_width:
+    work, least, high = results * kh * kw / 2, 0, tile.coverage(tile.size(roles.height), rows)
+    if roles.is_along_width and s == 1 and tile.size(roles.width) <= lanes:
+        loads, covered, least = inputs * kw * CROSSING, tile.coverage(tile.size(roles.width), lanes), kh * kw * LATENCY
+        high = 1  # a last tile of few rows is computed beside the first ones of the next channel
+    elif roles.is_along_width:
         taken = kw if s == 1 else 2 * -(-kw // 2) if kw <= SHARED else 2 * kw
         loads = inputs * vectors * taken * CROSSING
         covered = tile.coverage(tile.size(roles.width), lanes) / (1 + MIXED * s * np.maximum(0, rows - LOW))
     else:
         loads = inputs * (s * (columns - 1) + kw) * vectors
         covered = tile.coverage(tile.size(roles.lane), lanes) * tile.coverage(tile.size(roles.width), columns)
-    work = results * kh * kw / 2
-    time = np.maximum(work, (loads + kh * kw + results) / 2) + 8
-    return work / time * covered * tile.coverage(tile.size(roles.height), rows)
+    time = np.maximum(np.maximum(work, least), (loads + kh * kw + results) / 2) + 8
+    return work / time * covered * high
 
 
 def _accumulate(cfg: Knobs, s: Schedule, cache: Tensor, position: int, lanes: int) -> None:
