@@ -396,10 +396,14 @@ class Quantized:
     """
 
     of: Convolution | Product
-    limit: ClassVar[Limit] = "dot"
 
     data_scale: ClassVar[float] = 1 / 64
     weight_scale: ClassVar[float] = 1 / 64
+
+    @property
+    def limit(self) -> Limit:
+        """Give what bounds it: dot products, or for depthwise convolutions moving the bytes."""
+        return "copy" if isinstance(self.of, Convolution) and self.of.depthwise else "dot"
 
     @property
     def result_scale(self) -> float:
