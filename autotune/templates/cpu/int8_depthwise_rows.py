@@ -109,13 +109,19 @@ def _define(cfg: Knobs, request: DepthwiseRequest, target: Target) -> None:
     cfg.restrict(lambda r, v: fits(r.val, v.val), *TILE)
 
 
+def _row(columns: int, step: int, groups: int, lanes: int) -> int:
+    """Give the length of a copied row: whole registers, so that what is loaded lies within what was stored at once."""
+    needed, register = (columns - 1) * step + groups * TAPS, lanes * TAPS
+    return -(-needed // register) * register
+
+
 def _declare(request: DepthwiseRequest, lanes: int) -> Stages:
     conv = request.conv
     (kh, _), (height, width), groups = conv.taps, conv.positions, groups_of(request.reach[1])
     (sy, sx), (dy, _) = conv.geometry.stride, conv.geometry.dilation
     whole = -(-width // lanes) * lanes
-    high, wide = (height - 1) * sy + request.reach[0], (whole - 1) * sx + groups * TAPS
-    copied = te.compute((conv.batch, conv.groups, high, -(-wide // lanes) * lanes), request.pixel, name="copied")
+    high, wide = (height - 1) * sy + request.reach[0], _row(whole, sx, groups, lanes)
+    copied = te.compute((conv.batch, conv.groups, high, wide), request.pixel, name="copied")
 
     def weight(b: Expr, row: Expr, group: Expr, lane: Expr, r: Expr) -> Expr:
         return request.weight(b * lanes + lane, row * dy, group * TAPS + r)
@@ -158,6 +164,7 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, request: DepthwiseRequest
     *_, high, wide = (tile.size(a) for a in stages.copied.op.axis)
     if high * wide <= MOST_LOCAL:
         copying.set_scope("local")
+    copying.align_bounds(stages.copied.op.axis[3], wide)
     copying.vectorize(stages.copied.op.axis[3])
     if request.constant:
         s[stages.packed].precompute()
