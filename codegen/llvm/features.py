@@ -14,6 +14,7 @@ _AVX512_VNNI = frozenset({
     "cascadelake", "cooperlake", "icelake-client", "icelake-server", "rocketlake", "tigerlake", "sapphirerapids",
     "emeraldrapids", "graniterapids", "graniterapids-d", "diamondrapids", "znver4", "znver5",
 })  # fmt: skip
+_AVX512_VBMI = (_AVX512_VNNI | {"cannonlake"}) - {"cascadelake", "cooperlake"}
 _AVX512 = _AVX512_VNNI | {"x86-64-v4", "skylake-avx512", "skx", "cannonlake"}
 _AVX_VNNI = frozenset({
     "alderlake", "raptorlake", "meteorlake", "gracemont", "arrowlake", "arrowlake-s", "lunarlake", "pantherlake",
@@ -40,6 +41,7 @@ CPUS_WITH = {
     "avx512bw": _AVX512,
     "avx512dq": _AVX512,
     "avx512vl": _AVX512,
+    "avx512vbmi": _AVX512_VBMI,
     "avx512vnni": _AVX512_VNNI,
     "avxvnni": _AVX_VNNI,
     "dotprod": _NEON_DOT,
@@ -55,6 +57,7 @@ _NEEDS = {  # a feature switches on what it builds on, and is off when one of th
     "avx512bw": ("avx512f", *_UNDER_AVX512),
     "avx512dq": ("avx512f", *_UNDER_AVX512),
     "avx512vl": ("avx512f", *_UNDER_AVX512),
+    "avx512vbmi": ("avx512bw", "avx512f", *_UNDER_AVX512),
     "avx512vnni": ("avx512f", *_UNDER_AVX512),
     "avxvnni": ("avx2", "avx"),
 }

@@ -19,6 +19,7 @@ from ...ir.stmt import For, ForKind, If, Stmt, Store
 from ...ir.visit import of_kind, variables
 from .body import Body, Column, Linear
 from .chunks import is_written_out, lane_chunks
+from .features import has
 from .types import Value, splat_literal, vector
 
 PIECE = 4  # elements of 4 bytes in 16 bytes, which most shuffles stay within
@@ -84,7 +85,7 @@ def write_columns(
             row(Linear(offset.constant, offset.terms), _alternating(body, *values))
             continue
         if value.elem == "i8" and is_dense and len(run) == PIECE:
-            row(Linear(offset.constant, offset.terms), _bytes(body, _words(body, values)[0]))
+            row(Linear(offset.constant, offset.terms), _interleaved(body, values))
             continue
         for number, value in enumerate(_rows(body, values)[:active]):
             row(Linear(offset.constant + number * offset.stride, offset.terms), value)
@@ -124,6 +125,16 @@ def _rows(body: Body, columns: Sequence[Value]) -> list[Value]:
         return [_cut(body, _bytes(body, row), len(columns)) for row in transposed(body, words)]
     mixed = _bytes(body, words[0])
     return [_shuffle(body, mixed, mixed, range(k, k + len(columns))) for k in range(0, mixed.lanes, PIECE)]
+
+
+def _interleaved(body: Body, columns: Sequence[Value]) -> Value:
+    """Put the elements of four columns of bytes side by side, with one shuffle where the processor has it."""
+    if not has(body.target, "avx512vbmi"):
+        return _bytes(body, _words(body, columns)[0])
+    a, b, c, d = columns
+    pairs = [_shuffle(body, x, y, range(2 * x.lanes)) for x, y in ((a, b), (c, d))]
+    picks = [column * a.lanes + lane for lane in range(a.lanes) for column in range(PIECE)]
+    return _shuffle(body, *pairs, picks)
 
 
 def _words(body: Body, columns: Sequence[Value]) -> list[Value]:

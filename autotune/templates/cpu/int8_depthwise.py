@@ -25,7 +25,7 @@ from .int8 import BYTES
 
 MOST_DOTS = 160  # of a tile, all written out
 CONSTANTS = 5  # registers that making bytes of sums takes
-WIDENED, WIDENED_ELSEWHERE = 11, 18  # registers that products of widened bytes take, with x86's of pairs and without
+WIDENED, WIDENED_ELSEWHERE = 11, 13  # registers that products of widened bytes take, with x86's of pairs and without
 FINISH = 8.0  # instructions that make a vector of sums bytes and store it
 AROUND = 16.0  # instructions around a tile
 WITHOUT = 4.0  # instructions of a dot product that is none of the processor's
@@ -85,10 +85,11 @@ def groups_of(taps: int) -> int:
 
 
 def fits_registers(target: Target, sums: Any, operands: Any) -> Any:
-    """Tell whether vectors of sums and of operands stay in registers; of widened bytes few are there at a time."""
+    """Tell whether vectors of sums and of operands stay in registers, or of widened bytes those of a product."""
     if dot_instruction(target) is not None:
         return sums + operands + CONSTANTS <= tile.registers_of(target)
-    return sums + (WIDENED if is_x86(target) else WIDENED_ELSEWHERE) <= tile.registers_of(target)
+    widened = WIDENED if is_x86(target) else operands + WIDENED_ELSEWHERE
+    return sums + widened <= tile.registers_of(target)
 
 
 def tile_instructions(target: Target, sums: Any, dots: Any, loading: Any) -> Any:

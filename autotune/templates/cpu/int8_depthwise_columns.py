@@ -1,6 +1,6 @@
 """Depthwise convolutions of bytes in NHWC on processors: lanes are channels, which take four taps of a column each.
 
-    for n, rows, block in parallel(images, groups of rows of the result, blocks of channels):
+    for n, rows in parallel(images, groups of rows of the result), block of channels:     # small images: blocks, rows
         copied   the image's rows, four to a group, four bytes of a column and channel side by side
         for tile in tiles of columns:
             for group in groups of four rows, rx in window:               # sums in registers
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any
+
+import numpy as np
 
 from .... import te
 from ....ir.expr import Expr
@@ -40,6 +42,10 @@ from .int8_depthwise import (
 )
 
 TILE = COLUMNS, VECTORS = "dw8_columns", "dw8_vectors"  # knobs: the register tile, and vectors of a block of channels
+MOST_NEAR = 12 << 10  # bytes of a copied block, beyond which it drives the image from the first cache
+AROUND_BLOCK = 60.0  # instructions around a block of channels
+SHORT = 4  # columns of a tile below which one that leaves a rest is better
+MANY = 16  # groups of rows that threads share; where there are less, they share blocks of channels
 COPIED = 5.0  # instructions that put four rows side by side
 
 
@@ -90,11 +96,9 @@ def _share(request: DepthwiseRequest, target: Target, columns: Any, vectors: Any
         dots = rows * x * conv.taps[1] * groups
         total = total + across * tile_instructions(target, rows * x, dots, x * conv.taps[1] * groups)
     blocks = -(-conv.groups // (lanes * vectors)) * vectors
-    each = total + wide * groups * COPIED + AROUND_BLOCK / vectors
+    far = wide * groups * vectors * lanes * TAPS > MOST_NEAR
+    each = total + wide * groups * np.where(far, 2 * COPIED, COPIED) + AROUND_BLOCK / vectors
     return share_of_peak(request, lanes, conv.batch * -(-height // rows) * blocks * each)
-
-
-AROUND_BLOCK = 60.0  # instructions around a block of channels
 
 
 def _wide(request: DepthwiseRequest) -> int:
@@ -111,7 +115,8 @@ def _define(cfg: Knobs, request: DepthwiseRequest, target: Target) -> None:
         return (few and fits_registers(target, rows * columns, 2 * rows)) or columns == 1
 
     columns = [w for _, w in tile.row_candidates(conv.positions[1], 16) if fits(w)]
-    vectors = [v for v in (1, 2, 3, 4) if v <= whole]
+    columns = [w for w in columns if conv.positions[1] % w == 0 and w >= SHORT] or columns
+    vectors = [v for v in (1, 2, 3, 4) if whole % v == 0]
     best = max(product(columns, vectors), key=lambda t: float(_share(request, target, *t)))
     for name, values, default in zip(TILE, (columns, vectors), best, strict=True):
         cfg.define_knob(name, values, default=default)
@@ -159,15 +164,16 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, request: DepthwiseRequest
     tiles, column = stage.split(x, factor=cfg[COLUMNS].val)
     blocks, inside = stage.split(c, factor=lanes * cfg[VECTORS].val)
     over, lane = stage.split(inside, factor=lanes)
-    stage.reorder(n, together, blocks, tiles, over, row, column, lane)
+    outer = [together, blocks] if tile.size(stages.copied.op.axis[1]) >= MANY else [blocks, together]
+    stage.reorder(n, *outer, tiles, over, row, column, lane)
     stage.vectorize(lane)
     tile.unroll_all(s, out, [row, column])
-    at = tile.parallel_outer(s, out, [n, together, blocks])
+    tile.parallel_outer(s, out, [n, outer[0]])
     s[sums].compute_at(stage, over)
     s[sums].set_scope("local")
     _accumulate(s, sums, lanes)
     _copy(s, stages.copied, lanes)
-    s[stages.copied].compute_at(stage, at)
+    s[stages.copied].compute_at(stage, outer[1])
     if request.constant:
         s[stages.packed].precompute()
     if stages.offsets is not None:
