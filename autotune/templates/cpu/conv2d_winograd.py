@@ -5,7 +5,11 @@ for block of tile rows in parallel:
     for input channels:      pad, B^T d, (B^T d) B      -> tiles
     for output channels:
         for place in a tile: tiles x weights            -> products, a register tile of tiles by channels at a time
-        A^T m, (A^T m) A                                -> result
+        A^T m, (A^T m) A                                -> result, by lines whose channels and pixels are then turned
+                                                           where vectors of pixels are no whole tiles
+
+Weights are asked for in advance.  Errors are those of `te/operators/cook_toom.py`; tiles of 6 x 6 results are offered
+where the user accepts theirs.
 """
 
 from __future__ import annotations
