@@ -35,7 +35,6 @@ from ...template import get_target, get_threads
 from .. import register_tile as tile
 from . import turned as turning
 from .algorithm import Plan
-from .conv2d_blocked import FAR, NONE, terms_ahead
 from .request import ConvolutionRequest
 from .winograd_cost import Blocking, Cost, Shape
 
@@ -46,7 +45,7 @@ VECTORS = (1, 2, 3, 4)  # of output channels in a register tile
 KNOBS = ("winograd_outputs", "winograd_tiles", "winograd_rows", "winograd_vectors", "winograd_whole")
 AROUND = UNROLL, PREFETCH = "winograd_unroll", "winograd_prefetch"  # knobs of the sums' loop
 NAME = "conv2d_winograd"  # of the result
-TERMS_AHEAD = 64  # of which weights are asked for in advance
+AHEAD = (64, 0, 96)  # input channels for whose weights caches are asked ahead
 FEWEST_SUMS = 8  # of a register tile: multiply-adds that the units have under way
 
 
@@ -118,8 +117,7 @@ def _define(cfg: Knobs, cost: Cost, outputs: list[int]) -> None:
     for name, values, default in zip(KNOBS, columns, best, strict=True):
         cfg.define_knob(name, values, default=default)
     cfg.define_knob(UNROLL, [1, 2, 4, 8], default=4)
-    weights = shape.channels * shape.filters * (best[0] + 2) ** 2
-    cfg.define_knob(PREFETCH, [NONE, FAR], default=terms_ahead(weights, sums=0))
+    cfg.define_knob(PREFETCH, list(AHEAD), default=AHEAD[0])
     cfg.restrict(lambda m, t: is_first(int(m.val), int(t.val)), *KNOBS[:2])
     cfg.restrict(lambda r, v: fits(int(r.val), int(v.val)), *KNOBS[2:4])
 
@@ -253,11 +251,10 @@ class _Nest:
         *_, t, ki = inner.op.axis
         c, ci = inner.op.reduce_axis
         ci, unrolled = inner.split(ci, factor=min(self.choice.unroll, self.lanes))
-        inner.prefetch(self.stages.weights, ci, -(-TERMS_AHEAD // tile.size(unrolled)))
         inner.reorder(c, ci, unrolled, t, *self.vectors(sums, ki))
         tile.unroll_all(s, sums, [unrolled, t])
         if self.choice.ahead:
-            inner.prefetch(self.stages.weights, ci, max(1, self.choice.ahead // self.choice.unroll))
+            inner.prefetch(self.stages.weights, ci, self.choice.ahead // tile.size(unrolled))
 
     def tiles(self, block: Axis | None) -> None:
         """Transform the image: of each block of channels what a block of tiles reads, then its tiles row by row."""
