@@ -116,21 +116,21 @@ def _schedule(
     cfg: Knobs, s: Schedule, request: TransposedRequest, stages: tuple[Tensor, Tensor, Tensor], lanes: int
 ) -> None:
     packed, tiles, out = stages
-    axes = out.op.axis
-    x = axes[3] if request.is_nchw else axes[2]
+    n, f, y, x = out.op.axis if request.is_nchw else (out.op.axis[0], out.op.axis[3], *out.op.axis[1:3])
     across = request.geometry.stride[1]
     columns, column = s[out].split(x, factor=max(1, COLUMNS // across) * across)
     if request.is_nchw:
+        s[out].reorder(n, y, f, columns, column)
         s[out].unroll(column)
-    tile.parallel_outer(s, out, axes[:3] if request.is_nchw else axes[:2])
+    tile.parallel_outer(s, out, [n, y])  # rows, as of the sums: in the cache of the core that has made them
     n, b, y, x, inside = tiles.op.axis
     rc, ry, rx = tiles.op.reduce_axis
     stage = s[tiles]
     vectors, lane = stage.split(inside, factor=lanes)
     rows, y = stage.split(y, factor=cfg[HEIGHT].val)
     columns, x = stage.split(x, factor=cfg[WIDTH].val)
-    stage.reorder(n, b, rows, columns, ry, rx, rc, y, x, vectors, lane)
+    stage.reorder(n, rows, b, columns, ry, rx, rc, y, x, vectors, lane)
     stage.vectorize(lane)
     tile.unroll_all(s, tiles, [y, x, vectors])
-    tile.parallel_outer(s, tiles, [n, b, rows])
+    tile.parallel_outer(s, tiles, [n, rows])
     request.pack(s, packed, 1, lanes)
