@@ -31,7 +31,7 @@ from ....te.tensor import Tensor
 from ...space import Knobs
 from ...template import get_target, get_threads
 from .. import register_tile as tile
-from . import conv2d_transpose_merged
+from . import conv2d_transpose_merged, conv2d_transpose_pixels
 from . import rows as by_stages
 from .algorithm import Plan, choose
 from .conv2d_blocked import AHEAD, TileCost, terms_ahead
@@ -107,7 +107,8 @@ class Kind:
 def scheduled(cfg: Knobs, request: TransposedRequest) -> tuple[Schedule, Tensor]:
     """Give a schedule of a transposed convolution, and its result."""
     cfg.define_meaning([request.image, request.kernel, request.out])
-    plans = [plan for make in (plan_phases, conv2d_transpose_merged.plan) if (plan := make(cfg, request)) is not None]
+    ways = plan_phases, conv2d_transpose_merged.plan, conv2d_transpose_pixels.plan
+    plans = [plan for make in ways if (plan := make(cfg, request)) is not None]
     if plans:
         return choose(cfg, plans).scheduled()
     s = create_schedule(request.out.op)

@@ -42,6 +42,13 @@ OTHERS = {
     "groups that are no whole vectors": case(6, (5, 6), 6, (3, 3), 2, 1, 1, groups=6),
     "half floats": case(4, (5, 5), 16, (4, 4), 2, 1, dtype="float16", constant=False),
 }
+PIXELS = {
+    "whole rows of tiles": case(5, (6, 16), 3, (4, 4), 2, 1),
+    "odd sizes and a batch": case(4, (5, 19), 7, (2, 6), 2, 1, 1, batch=2),
+    "one channel by a stride of three": case(3, (4, 9), 1, (3, 3), 3, 0),
+    "stride 1": case(6, (7, 19), 5, (3, 3), 1, 1),
+    "variable weights": case(3, (7, 10), 21, (4, 4), 2, 1, constant=False),
+}
 
 
 FEW = [name for name, args in CASES.items() if args[1][0] < 32 and args[5] == 1]  # channels, without groups
@@ -65,6 +72,13 @@ def test_phases_merged_give_the_right_result(name: str) -> None:
     tuned = task.create("conv2d_transpose", CASES[name], threads=2)
     for number, config in enumerate(configs_of(tuned, len(name) % 2)):
         assert_right(tuned, following(tuned, "merged", config), threads=1 + number % 2)
+
+
+@pytest.mark.parametrize("args", PIXELS.values(), ids=PIXELS)
+def test_lanes_along_columns_give_the_right_result(args: Args) -> None:
+    tuned = task.create("conv2d_transpose", args, threads=2)
+    for number, config in enumerate(configs_of(tuned, 1)):
+        assert_right(tuned, following(tuned, "pixels", config), threads=1 + number % 2)
 
 
 @pytest.mark.parametrize("args", OTHERS.values(), ids=OTHERS)
