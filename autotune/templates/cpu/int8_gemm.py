@@ -13,7 +13,9 @@ read as it is, row by row, unless it must be copied: signed, across, widened, or
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from math import gcd
 from typing import Any
@@ -80,7 +82,8 @@ def plan(cfg: Knobs, request: ProductRequest) -> Plan | None:
 def any_plan(cfg: Knobs, request: ProductRequest, data_zero: int = 0) -> Plan:
     """Give the plan of a product of bytes, whatever its result; `data_zero` stands for zero in the first factor."""
     lanes, factors = tile.lanes_of(get_target()), factors_for(get_target(), request.m)
-    _define(cfg, request, factors, lanes)
+    share = partial(_share, request, factors, lanes, get_threads())
+    _define(cfg, request, factors, lanes, share)
 
     def scheduled() -> tuple[Schedule, Tensor]:
         stages = _declare(cfg, request, factors, data_zero, lanes)
@@ -88,10 +91,10 @@ def any_plan(cfg: Knobs, request: ProductRequest, data_zero: int = 0) -> Plan:
         _schedule(cfg, s, stages, request, factors, lanes)
         return s, stages.out
 
-    return Plan("int8", KNOBS, lambda r, v: _share(request, factors, lanes, r.val, v.val), TILE, scheduled)
+    return Plan("int8", KNOBS, lambda r, v: share(r.val, v.val), TILE, scheduled)
 
 
-def _share(request: ProductRequest, factors: Factors, lanes: int, rows: Any, vectors: Any) -> Any:
+def _share(request: ProductRequest, factors: Factors, lanes: int, threads: int, rows: Any, vectors: Any) -> Any:
     """Give how fast a register tile is in units of float32 multiply-adds: a step's products count as one at peak."""
     groups = -(-request.k // factors.taps)
     whole, rest = (tile_cycles(factors, groups, r, vectors) for r in (rows, request.m % rows))
@@ -99,24 +102,33 @@ def _share(request: ProductRequest, factors: Factors, lanes: int, rows: Any, vec
     least = request.m * request.n * groups / lanes / DOTS
     met = gcd(request.k, ALIASED_BYTES) / ALIASED_BYTES  # the share of all rows of A that fall in one set
     waits = 1 + ALIASED * met * np.maximum(rows - STREAMS, 0)
-    return factors.taps * least / (np.ceil(request.n / (vectors * lanes)) * tiles * waits)
+    blocks = np.ceil(request.n / (vectors * lanes))
+    shared = tile.coverage(request.batch * blocks * _parts(request, lanes, threads, rows, vectors), threads)
+    return factors.taps * least / (blocks * tiles * waits) * shared
 
 
-def _define(cfg: Knobs, request: ProductRequest, factors: Factors, lanes: int) -> None:
+def _parts(request: ProductRequest, lanes: int, threads: int, rows: Any, vectors: Any) -> Any:
+    """Give in how many parts rows are best cut: where threads do not share the blocks of columns evenly, in many."""
+    uneven = request.batch * np.ceil(request.n / (vectors * lanes)) % threads != 0
+    most = np.max([np.where(request.m % (p * rows) == 0, p, 1) for p in PART_COUNTS], axis=0)
+    return np.where(uneven, most, 1)
+
+
+def _define(
+    cfg: Knobs, request: ProductRequest, factors: Factors, lanes: int, share: Callable[[Any, Any], Any]
+) -> None:
     target, m = get_target(), request.m
     rows = [r[-1] for r in tile.row_candidates(m, 14)]
     vectors = [v for v in (2, 4, 3, 1, 6) if v == 1 or (v - 1) * lanes < request.n]
     fitting = [t for t in product(rows, vectors) if fits_registers(target, factors, *t)]
-    best = max(fitting, key=lambda t: float(_share(request, factors, lanes, *t)))
+    best = max(fitting, key=lambda t: float(share(*t)))
     cfg.define_knob(ROWS, rows, default=best[0])
     cfg.define_knob(VECTORS, vectors, default=best[1])
     cfg.restrict(lambda r, v: fits_registers(target, factors, r.val, v.val), *TILE)
-    least = DECENT * float(_share(request, factors, lanes, *best))
-    cfg.restrict(lambda r, v: _share(request, factors, lanes, r.val, v.val) >= least, *TILE)
+    least = DECENT * float(share(*best))
+    cfg.restrict(lambda r, v: share(r.val, v.val) >= least, *TILE)
     parts = [p for p in PART_COUNTS if p == 1 or m % p == 0]
-    uneven = request.batch * -(-request.n // (best[1] * lanes)) % get_threads() != 0
-    whole = [p for p in parts if m % (p * best[0]) == 0]
-    cfg.define_knob(PARTS, parts, default=whole[-1] if uneven and whole else 1)
+    cfg.define_knob(PARTS, parts, default=int(_parts(request, lanes, get_threads(), *best)))
     cfg.restrict(lambda p, r: (p.val == 1) | (m % (p.val * r.val) == 0), PARTS, ROWS)
     groups = -(-request.k // factors.taps)
     unrolls = [u for u in UNROLLS if groups % u == 0]
