@@ -132,9 +132,9 @@ def _interleaved(body: Body, columns: Sequence[Value]) -> Value:
     if not has(body.target, "avx512vbmi"):
         return _bytes(body, _words(body, columns)[0])
     a, b, c, d = columns
-    pairs = [_shuffle(body, x, y, range(2 * x.lanes)) for x, y in ((a, b), (c, d))]
+    low, high = (_shuffle(body, x, y, range(2 * x.lanes)) for x, y in ((a, b), (c, d)))
     picks = [column * a.lanes + lane for lane in range(a.lanes) for column in range(PIECE)]
-    return _shuffle(body, *pairs, picks)
+    return _shuffle(body, low, high, picks)
 
 
 def _words(body: Body, columns: Sequence[Value]) -> list[Value]:
