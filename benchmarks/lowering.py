@@ -94,7 +94,7 @@ def from_zero(layout: str, effort: str, layer: str) -> list[float]:
     clock.mark()
     text = emit(lowered, task.target)
     clock.mark()
-    code = compile_ir(text, task.target, effort=effort, native=True)
+    code = compile_ir(text, task.target, effort=effort)
     clock.mark()
     assert Module(code, tuple(map(signature_of, functions)), task.target).kernels
     clock.mark()

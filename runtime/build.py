@@ -23,7 +23,7 @@ from ..schedule.schedule import Schedule
 from ..te.tensor import Tensor
 from . import trace
 from .externs import extern_names
-from .host import host_target, resolve
+from .host import resolve
 from .module import Module
 from .signature import signature_of
 
@@ -108,8 +108,7 @@ def compile_functions(
     began = perf_counter()
     trace.show_nests(functions)
     text = emit([lower_for(f, target, trace.show_pass) for f in functions], target)
-    native = target.triple == host_target().triple
-    code = compile_ir(text, target, effort=effort, pic=pic, native=native)
+    code = compile_ir(text, target, effort=effort, pic=pic)
     trace.show_code(functions, code, perf_counter() - began)
     with _lock:
         _cache[key] = code

@@ -69,9 +69,12 @@ declare i32 @clock_gettime(i32, ptr)
 
 @cache
 def library_code(target: Target, pic: bool = False) -> ObjectCode:
-    """Give the functions compiled for `target`, `pic` for linking into a shared library."""
-    native = target.triple == host_target().triple
-    return compile_ir(library_text(target), target, effort="quick", pic=pic, native=native)
+    """Give the functions compiled for `target`, `pic` for linking into a shared library.
+
+    The first kernel of a process waits for them to be compiled: its own are compiled in a fifth of the time that tidy
+    code takes, and are no slower but for some nanoseconds in a call.
+    """
+    return compile_ir(library_text(target), target, effort="quick" if pic else "least", pic=pic)
 
 
 @cache

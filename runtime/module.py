@@ -125,10 +125,13 @@ class Module:
 
     def get_source(self, form: str = "ll") -> str:
         """Give the code as text: "ll" for LLVM IR, "asm" or "s" for assembly."""
-        texts = {"": self.llvm_ir, "ll": self.llvm_ir, "asm": self.assembly, "s": self.assembly}
-        if form not in texts:
-            raise ArgumentError("get_source", f"no text of the form {form!r}", advice='"ll" or "asm"')
-        return texts[form]
+        match form:
+            case "" | "ll":
+                return self.llvm_ir
+            case "asm" | "s":
+                return self.assembly
+            case _:
+                raise ArgumentError("get_source", f"no text of the form {form!r}", advice='"ll" or "asm"')
 
     def time_evaluator(
         self,
@@ -228,7 +231,8 @@ def load_module(path: str | Path, device: str | Device | None = None) -> Module 
 
                 return read_module(parts, target, device)
             signatures = from_json(parts.read("signatures.json").decode())
-            code = ObjectCode(parts.read("code.o"), parts.read("code.s").decode(), parts.read("code.ll").decode())
+            assembly = parts.read("code.s").decode()
+            code = ObjectCode(parts.read("code.o"), parts.read("code.ll").decode(), lambda: assembly)
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ArgumentError("load_module", f"{path} is damaged: {error}", advice="save the module again") from None
     return Module(code, signatures, target, about["externs"])

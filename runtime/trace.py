@@ -30,7 +30,8 @@ def show_code(functions: Sequence[Function], code: ObjectCode, seconds: float) -
     names = ", ".join(function.name for function in functions)
     show(COMPILED, f"# compiled {names}: {len(code.code)} bytes in {seconds * 1e3:.1f} ms")
     show(SOURCE, code.text)
-    show(ASSEMBLY, code.assembly)
+    if shows(ASSEMBLY):
+        show(ASSEMBLY, code.assembly)
 
 
 def shows(level: int) -> bool:

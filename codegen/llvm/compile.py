@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from threading import RLock
+from typing import TypeVar
 
 import llvmlite.binding as llvm
 
@@ -15,7 +16,8 @@ from ...ir.errors import CodegenError, TargetError
 from ...ir.target import Target
 from .emit import WRITTEN_OUT
 
-EFFORTS = ("auto", "quick", "full")
+T = TypeVar("T")
+EFFORTS = ("auto", "least", "quick", "full")
 SCALED = "x86_64"  # architectures whose addresses add a scaled counter and an offset to a base
 _LOCK = RLock()  # llvmlite's target machines and pass builders are not safe to share between threads
 
@@ -24,39 +26,59 @@ _LOCK = RLock()  # llvmlite's target machines and pass builders are not safe to 
 class ObjectCode:
     """Compiled functions.
 
-    code      bytes of a relocatable object
-    assembly  its text
-    text      the LLVM IR that it was compiled from
+    code   bytes of a relocatable object
+    text   the LLVM IR that it was compiled from
+    write  gives its assembly
     """
 
     code: bytes
-    assembly: str
     text: str
+    write: Callable[[], str]
+
+    @property
+    def assembly(self) -> str:
+        """Give the code as assembly text."""
+        return self.write()
 
 
 def compile_ir(
     text: str, target: Target, *, effort: str = "quick", pic: bool = False, native: bool = False
 ) -> ObjectCode:
-    """Compile LLVM IR text.
+    """Compile LLVM IR text; its assembly is written when it is first asked for, which takes as long again.
 
     effort  "quick" tidies up and generates code, for candidates; "full" runs LLVM's whole -O3 pipeline first;
-            "auto" does so unless the schedule has left it nothing to do, as the mark `WRITTEN_OUT` tells
+            "auto" does so unless the schedule has left it nothing to do, as the mark `WRITTEN_OUT` tells;
+            "least" generates code as fast as LLVM can, without tidying up
     pic     give position-independent code, as shared libraries need
-    native  the target is of the compiling machine's own family: its assembler makes the object from the assembly, in
-            a tenth of the time that generating code again takes
+    native  the target is of the compiling machine's own family, and the assembly is wanted, too: it is written at
+            once, and the machine's assembler makes the object from it, in a tenth of the time of generating code
     Raises CodegenError with LLVM's message and the line it means, TargetError for an unknown triple.
     """
     if effort not in EFFORTS:
         raise CodegenError("compile", f"unknown effort {effort!r}", advice=f"one of {', '.join(EFFORTS)}")
+    generate = partial(_generated, text, target, effort, pic)
+    if not native:
+        return ObjectCode(generate(llvm.TargetMachine.emit_object), text, cache(lambda: generate(_write_assembly)))
+    assembly = generate(_write_assembly)
+    return ObjectCode(_assembled(assembly, target, effort, pic), text, lambda: assembly)
+
+
+def _generated(
+    text: str, target: Target, effort: str, pic: bool, form: Callable[[llvm.TargetMachine, llvm.ModuleRef], T]
+) -> T:
+    """Give the code of a text in some form."""
     with _LOCK:
-        machine = _machine(target, pic)
+        machine = _machine(target, effort, pic)
         module = _parsed(text)
-        written_out = effort == "auto" and WRITTEN_OUT in text
-        _optimise(module, machine, full=effort != "quick" and not written_out)
-        with _reducing_strength(not written_out or not machine.triple.startswith(SCALED)):
-            assembly = machine.emit_assembly(module)
-            code = _assembled(assembly, machine) if native else machine.emit_object(module)
-        return ObjectCode(code, assembly, text)
+        as_written = effort == "auto" and WRITTEN_OUT in text
+        _optimise(module, machine, "quick" if as_written else effort)
+        with _reducing_strength(not as_written or not machine.triple.startswith(SCALED)):
+            return form(machine, module)
+
+
+def _write_assembly(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> str:
+    machine.set_asm_verbosity(True)  # the comments that codegen/llvm/assembly.py reads
+    return machine.emit_assembly(module)
 
 
 @contextmanager
@@ -75,11 +97,14 @@ def _reducing_strength(wanted: bool) -> Iterator[None]:
             llvm.set_option("tilewright", "-disable-lsr=false")
 
 
-def _assembled(assembly: str, machine: llvm.TargetMachine) -> bytes:
+def _assembled(assembly: str, target: Target, effort: str, pic: bool) -> bytes:
     """Give the object of an assembly text."""
-    llvm.initialize_native_asmparser()
     escaped = assembly.translate(_ESCAPES)
-    return machine.emit_object(llvm.parse_assembly(f'target triple = "{machine.triple}"\nmodule asm "{escaped}"\n'))
+    with _LOCK:
+        llvm.initialize_native_asmparser()
+        machine = _machine(target, effort, pic)
+        text = f'target triple = "{machine.triple}"\nmodule asm "{escaped}"\n'
+        return machine.emit_object(llvm.parse_assembly(text))
 
 
 _ESCAPES = str.maketrans({"\\": "\\5C", '"': "\\22", "\n": "\\0A", "\t": "\\09"})
@@ -91,7 +116,7 @@ def _initialise() -> None:
     llvm.initialize_all_asmprinters()
 
 
-def _machine(target: Target, pic: bool) -> llvm.TargetMachine:
+def _machine(target: Target, effort: str, pic: bool) -> llvm.TargetMachine:
     _initialise()
     if not target.triple:
         raise TargetError("compile", f"target `{target}` has no triple", advice="a target resolved for its machine")
@@ -101,11 +126,10 @@ def _machine(target: Target, pic: bool) -> llvm.TargetMachine:
         raise TargetError("compile", str(error), advice="a triple such as x86_64-unknown-linux-gnu") from None
     model = "default" if pic else "jitdefault"
     relocation = "pic" if pic else "default"
-    machine = found.create_target_machine(
-        cpu=target.cpu, features=target.features, opt=3, reloc=relocation, codemodel=model, jit=not pic
+    level = 0 if effort == "least" else 3
+    return found.create_target_machine(
+        cpu=target.cpu, features=target.features, opt=level, reloc=relocation, codemodel=model, jit=not pic
     )
-    machine.set_asm_verbosity(True)  # the comments that codegen/llvm/assembly.py reads
-    return machine
 
 
 def _parsed(text: str) -> llvm.ModuleRef:
@@ -126,9 +150,11 @@ def _line_of(text: str, message: str) -> str:
     return f"> {lines[int(found.group(1)) - 1].strip()}"
 
 
-def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, full: bool) -> None:
+def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, effort: str) -> None:
+    if effort == "least":
+        return
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3))
-    if full:
+    if effort != "quick":
         builder.getModulePassManager().run(module, builder)
         return
     passes = llvm.create_new_module_pass_manager()

@@ -58,7 +58,7 @@ def test_a_function_without_loops_has_no_spills() -> None:
     assert spills_in_hot_loop("f:\n  vmovups %zmm1, -8(%rsp)\n  retq\n", "f") == 0
 
 
-@pytest.mark.parametrize("effort", ["quick", "full"])
+@pytest.mark.parametrize("effort", ["least", "quick", "full"])
 @pytest.mark.parametrize("pic", [False, True])
 def test_objects_are_elf_and_define_both_entries(effort: str, pic: bool) -> None:
     code = compile_ir(emit([tile(4)], host()), host(), effort=effort, pic=pic)
