@@ -17,11 +17,14 @@ from .dtype import DType, Kind, boolean, dtype_of, float32, float64, int32, int6
 from .errors import ExpressionError, TypeMismatch
 
 Operand: TypeAlias = "e.Expr | int | float | bool"
+_LEAST, _MOST = -(1 << 31), (1 << 31) - 1  # of int32
 _EQUALITY = "write a.equal(b) for equality of values, or const(True) for a literal"
 
 
 def const(value: int | float | bool, dtype: str | DType | None = None) -> e.Const:
     """Give a literal: bool for a bool, int32 (int64 where it does not fit) for an int, float32 for a float."""
+    if type(value) is int and (dtype is None or dtype is int32) and _LEAST <= value <= _MOST:  # as most are
+        return e.Const(value, int32)
     dtype = _natural_dtype(value) if dtype is None else dtype_of(dtype)
     if dtype.is_float:
         return e.Const(float(value), dtype)
@@ -53,11 +56,10 @@ def as_expr(value: e.Expr | int | float | bool, dtype: DType | None = None) -> e
 
     Raises TypeMismatch for anything else.
     """
-    match value:
-        case e.Expr():
-            return value
-        case bool() | int() | float():
-            return const(value, dtype)
+    if isinstance(value, e.Expr):
+        return value
+    if isinstance(value, (bool, int, float)):
+        return const(value, dtype)
     as_node = getattr(value, "as_expr", None)
     if as_node is not None:
         return as_node()
@@ -71,6 +73,11 @@ def as_expr(value: e.Expr | int | float | bool, dtype: DType | None = None) -> e
 
 def operands(step: str, a: object, b: object) -> tuple[e.Expr, e.Expr]:
     """Give both operands as expressions of one data type; a Python number takes the other side's type."""
+    if isinstance(a, e.Expr):  # first what most are: two indices, or an index and a number
+        if isinstance(b, e.Expr) and a.dtype is b.dtype:
+            return a, b
+        if type(b) is int and a.dtype is int32 and _LEAST <= b <= _MOST:
+            return a, e.Const(b, int32)
     if a is False or b is False or a is True or b is True:
         fact = "an operand is a Python bool; `==` between expressions compares Python objects"
         raise ExpressionError(step, fact, advice=_EQUALITY)
@@ -99,11 +106,9 @@ def _literal_like(number: e.Expr, other: e.Expr) -> e.Expr:
 
 def _folded(a: e.Expr, b: e.Expr, compute: Callable[[int, int], int], node: type[e.Binary]) -> e.Expr:
     """Give `node` of a and b, or fold integer literals; floats are folded by nobody: rounding stays the machine's."""
-    match a, b:
-        case e.Const(x, dtype), e.Const(y) if dtype.is_int:
-            return const(compute(int(x), int(y)), dtype)
-        case _:
-            return node(a, b)  # type: ignore[call-arg]
+    if type(a) is e.Const and type(b) is e.Const and a.dtype.is_int:
+        return const(compute(int(a.value), int(b.value)), a.dtype)
+    return node(a, b)  # type: ignore[call-arg]
 
 
 def is_const(x: e.Expr, value: int) -> bool:
@@ -195,11 +200,9 @@ def maximum(a: Operand, b: Operand) -> e.Expr:
 
 def _compared(step: str, a: Operand, b: Operand, node: type, compute: Callable[[int, int], bool]) -> e.Expr:
     a, b = operands(step, a, b)
-    match a, b:
-        case e.Const(x), e.Const(y):
-            return e.Const(compute(x, y), boolean)  # type: ignore[arg-type]
-        case _:
-            return node(a, b)
+    if type(a) is e.Const and type(b) is e.Const:
+        return e.Const(compute(a.value, b.value), boolean)  # type: ignore[arg-type]
+    return node(a, b)
 
 
 def eq(a: Operand, b: Operand) -> e.Expr:
@@ -264,11 +267,7 @@ def logical_not(value: object) -> e.Expr:
 
 def is_known(x: e.Expr, value: bool) -> bool:
     """Tell whether `x` is the bool literal `value`."""
-    match x:
-        case e.Const(found):
-            return found is value
-        case _:
-            return False
+    return type(x) is e.Const and x.value is value
 
 
 def select(cond: object, then: Operand, otherwise: Operand) -> e.Expr:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -22,21 +22,34 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """A scalar type; `str(dtype)` is its TVM and NumPy name, such as `float32`, which it also equals."""
+    """A scalar type; `str(dtype)` is its TVM and NumPy name, such as `float32`, which it also equals.
+
+    is_float  whether values are floating point
+    is_int    whether values are signed or unsigned integers (bool is neither)
+    """
 
     kind: Kind
     bits: int
+    is_float: bool = field(init=False)  # worked out once: nothing is asked more often
+    is_int: bool = field(init=False)
+    _name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__  # the class is frozen
+        set_field(self, "is_float", self.kind in (Kind.FLOAT, Kind.BFLOAT))
+        set_field(self, "is_int", self.kind in (Kind.INT, Kind.UINT))
+        set_field(self, "_name", "bool" if self.kind is Kind.BOOL else f"{self.kind.value}{self.bits}")
 
     def __eq__(self, other: object) -> bool:
         if type(other) is DType:
             return self.kind is other.kind and self.bits == other.bits
-        return type(other) is str and str(self) == other
+        return type(other) is str and self._name == other
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash(self._name)
 
     def __str__(self) -> str:
-        return "bool" if self.kind is Kind.BOOL else f"{self.kind.value}{self.bits}"
+        return self._name
 
     __repr__ = __str__
 
@@ -52,16 +65,6 @@ class DType:
     def bytes(self) -> int:
         """Give the size in memory in bytes; types under a byte take one whole byte."""
         return max(1, self.bits // 8)
-
-    @property
-    def is_float(self) -> bool:
-        """Tell whether values are floating point."""
-        return self.kind in (Kind.FLOAT, Kind.BFLOAT)
-
-    @property
-    def is_int(self) -> bool:
-        """Tell whether values are signed or unsigned integers (bool is neither)."""
-        return self.kind in (Kind.INT, Kind.UINT)
 
     @property
     def min_value(self) -> int | float:

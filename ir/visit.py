@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from .expr import Expr, Var
@@ -16,10 +17,13 @@ K = TypeVar("K", bound=Expr | Stmt)
 
 _CHILD_TYPES = {"Expr", "Stmt", "Stmt | None"}
 _TUPLE_TYPES = {"tuple[Expr, ...]", "tuple[Stmt, ...]"}
-_SHAPES: dict[type, tuple[tuple[str, bool], ...]] = {}  # class -> its child fields, and whether each is a tuple
+_Shape = tuple[tuple[str, bool], ...]  # names of the child fields of a class, and whether each is a tuple
+_SHAPES: dict[type, _Shape] = {}
+_Below = Callable[[Any], Sequence[Any]]  # gives the children of a node
+_BELOW: tuple[dict[type, _Below | None], ...] = ({}, {})  # by whether only statements count: what `_below` gives
 
 
-def _shape(cls: type) -> tuple[tuple[str, bool], ...]:
+def _shape(cls: type) -> _Shape:
     found = _SHAPES.get(cls)
     if found is None:
         kinds = [(f.name, str(f.type)) for f in fields(cls)]
@@ -29,8 +33,30 @@ def _shape(cls: type) -> tuple[tuple[str, bool], ...]:
 
 
 @cache
-def _statement_shape(cls: type) -> tuple[tuple[str, bool], ...]:
+def _statement_shape(cls: type) -> _Shape:
     return tuple((f.name, "tuple" in str(f.type)) for f in fields(cls) if "Stmt" in str(f.type))
+
+
+def _below(cls: type, statements_only: bool) -> _Below | None:
+    """Give a function of a node that gives its children, last first, None for a missing one; None for a leaf."""
+    shape = (_statement_shape if statements_only else _shape)(cls)[::-1]
+    names = tuple(name for name, _ in shape)
+    below: _Below | None = None
+    if len(names) > 1:
+        below = partial(_of_fields, shape) if any(many for _, many in shape) else attrgetter(*names)
+    elif names:
+        only = attrgetter(*names)
+        below = (lambda node: only(node)[::-1]) if shape[0][1] else (lambda node: (only(node),))
+    _BELOW[statements_only][cls] = below
+    return below
+
+
+def _of_fields(shape: _Shape, node: Any) -> Sequence[Any]:
+    found: list[Any] = []
+    for name, many in shape:
+        value = getattr(node, name)
+        found += value[::-1] if many else (value,)
+    return found
 
 
 def children(node: Node) -> Iterator[Node]:
@@ -47,23 +73,21 @@ def _parts(node: Node, shape: tuple[tuple[str, bool], ...]) -> Iterator[Any]:
             yield value
 
 
-def walk(node: Node) -> Iterator[Node]:
+def walk(node: Node, statements_only: bool = False) -> Iterator[Node]:
     """Give `node` and everything below it, parents first; a shared node is given once."""
+    known = _BELOW[statements_only]
     seen: set[int] = set()
-    stack: list[Node] = [node]
+    stack: list[Any] = [node]
     while stack:
         here = stack.pop()
-        if id(here) in seen:
+        if here is None or id(here) in seen:
             continue
         seen.add(id(here))
         yield here
-        shape = _SHAPES.get(type(here))
-        for name, many in (_shape(type(here)) if shape is None else shape)[::-1]:
-            value = getattr(here, name)
-            if many:
-                stack += value[::-1]
-            elif value is not None:
-                stack.append(value)
+        cls = type(here)
+        below = known[cls] if cls in known else _below(cls, statements_only)
+        if below is not None:
+            stack += below(here)
 
 
 # From identity to (the node itself, kept alive so that its identity stays taken; its result).
@@ -72,7 +96,18 @@ Memo = dict[int, tuple[Node, Node]]
 
 def of_kind(node: Node, *kinds: type[K]) -> Iterator[K]:
     """Give the nodes of these classes among `node` and everything below it, parents first."""
-    return (n for n in walk(node) if type(n) in kinds)  # type: ignore[misc]
+    return (n for n in walk(node, _are_statements(kinds)) if type(n) in kinds)  # type: ignore[misc]
+
+
+def contains(node: Node, *kinds: type[Node]) -> bool:
+    """Tell whether a node of these classes is among `node` and everything below it."""
+    return any(type(n) in kinds for n in walk(node, _are_statements(kinds)))
+
+
+@cache
+def _are_statements(kinds: tuple[type, ...]) -> bool:
+    """Tell whether nodes of these classes are never below expressions."""
+    return all(issubclass(kind, Stmt) for kind in kinds)
 
 
 def variables(node: Node) -> set[Var]:

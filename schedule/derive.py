@@ -17,7 +17,7 @@ from ..ir.errors import ScheduleError
 from ..ir.expr import Const, Expr, FloorDiv, FloorMod, Le, Lt, Max, Min, Var
 from ..ir.interval import Interval, bounds, const_bounds, prove
 from ..ir.simplify import simplifier
-from ..ir.visit import of_kind, substitute
+from ..ir.visit import contains, of_kind, substitute
 from ..te.axis import Axis
 from ..te.nodes import Read
 from ..te.operation import ComputeOp, ExternOp, ScanOp
@@ -82,7 +82,7 @@ class Derived:
         """
         if self.fused:
             return simple(substitute(simple(expression), self.fused))
-        return simple(expression) if any(True for _ in of_kind(expression, FloorDiv, FloorMod)) else expression
+        return simple(expression) if contains(expression, FloorDiv, FloorMod) else expression
 
 
 def is_loop(value: Expr) -> TypeGuard[Var]:

@@ -144,9 +144,9 @@ class Body:
     places: dict[int, Place] = field(default_factory=dict)
     placed: dict[Var, dict[int, None]] = field(default_factory=dict)
     bases: dict[tuple[Buffer, tuple], str] = field(default_factory=dict)  # pointers, by buffer and loop counters
+    facts: dict[tuple[str, int], tuple[object, object]] = field(default_factory=dict)  # by name, and identity of a node
     _elems: dict[Buffer, str] = field(default_factory=dict)
     _spare: str = ""
-    _facts: dict[tuple[str, int], tuple[object, object]] = field(default_factory=dict)
 
     @cached_property
     def vector_bits(self) -> int:
@@ -217,11 +217,11 @@ class Body:
         self.places = places
 
     def fact(self, name: str, node: Expr | Stmt, compute: Callable[[Any], T]) -> T:
-        """Give `compute(node)`, computed once per node."""
+        """Give `compute(node)`, computed once per node: nothing that another place in the code could change."""
         key = (name, id(node))
-        found = self._facts.get(key)
+        found = self.facts.get(key)
         if found is None:
-            found = self._facts[key] = (node, compute(node))
+            found = self.facts[key] = (node, compute(node))
         return found[1]  # type: ignore[return-value]
 
     def written(self, stmt: Stmt) -> frozenset[Buffer]:

@@ -10,7 +10,7 @@ from ...ir.buffer import Buffer
 from ...ir.dtype import int64
 from ...ir.expr import Expr
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store
-from ...ir.visit import of_kind
+from ...ir.visit import contains, of_kind
 from .arithmetic import binary, compare, negation
 from .body import Body, LaneLoop, Linear
 from .cells import Cell
@@ -196,7 +196,7 @@ def loop(body: Body, stmt: For, begin: Value, end: Value) -> None:
     merged, known = body.cells.leave_loop()
     is_tile = sum(cell.lanes > 1 for cell, *_ in merged) >= TILE_CELLS
     if loops == module.loops:
-        is_guarded = is_tile and any(True for _ in of_kind(stmt.body, If))
+        is_guarded = is_tile and contains(stmt.body, If)
         module.unfinished += vectors == module.vectors or is_guarded
         module.tiles += is_tile and written <= body.registers.keys()
     as_it_is = ""

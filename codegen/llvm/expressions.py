@@ -54,7 +54,7 @@ def evaluate_atom(body: Body, expr: Expr) -> Value:
 
 
 def _constant(body: Body, expr: e.Const) -> Value:
-    return constant(expr.value, expr.dtype)
+    return body.fact("literal", expr, lambda node: constant(node.value, node.dtype))
 
 
 def _variable(body: Body, expr: e.Var) -> Value:
@@ -118,6 +118,8 @@ def _comparison(body: Body, expr: e.Comparison) -> Value:
         return compare(body, op, evaluate(body, expr.a), evaluate(body, expr.b), dtype)
     a, b = linear(body, expr.a), linear(body, expr.b)
     if is_constant(a) and is_constant(b):
+        if a.stride == b.stride and not (a.pattern or b.pattern):  # as far apart in all lanes
+            return TRUE if holds(a.constant, b.constant) else FALSE
         known = tuple(map(holds, lanes_of(a, body.lanes), lanes_of(b, body.lanes)))
         if all(known) or not any(known):
             return TRUE if known[0] else FALSE

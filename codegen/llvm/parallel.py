@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...ir.buffer import Buffer
 from ...ir.dtype import int64
-from ...ir.expr import Var
+from ...ir.expr import Const, Var
 from ...ir.stmt import Allocate, For
 from ...ir.visit import of_kind
 from .arithmetic import compare
@@ -56,7 +56,7 @@ def _captured(body: Body, stmt: For) -> list[Value]:
 
 def _variables(stmt: For, buffers: tuple[Buffer, ...]) -> list[Var]:
     inside = tuple(n.buffer for n in of_kind(stmt.body, Allocate))
-    dims = [d for b in buffers + inside for d in (*b.shape, *(b.strides or ()))]
+    dims = [d for b in buffers + inside for d in (*b.shape, *(b.strides or ())) if type(d) is not Const]
     return [v for node in (stmt.body, *dims) for v in of_kind(node, Var)]
 
 
@@ -75,6 +75,9 @@ def _inner(body: Body, stmt: For, name: str, captured: list[Value]) -> str:
         ends={name: last for name, last in body.ends.items() if name in known},
         in_parallel=True,
         streamed=dict(body.streamed),
+        forms=body.forms,
+        offsets=body.offsets,
+        facts=body.facts,
     )
     begin, end = Value("%begin", "i64"), Value("%end", "i64")
     some = compare(inner, "lt", begin, end, int64)

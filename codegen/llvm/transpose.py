@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
+from ...ir.buffer import Buffer
 from ...ir.expr import Call, Load, Var
 from ...ir.stmt import For, ForKind, If, Stmt, Store
 from ...ir.visit import of_kind, variables
@@ -35,15 +36,17 @@ def are_columns(body: Body, loop: For) -> bool:
 
     The store may have conditions that are known for every lane when the loop is written out.
     """
+    buffer = body.fact("stored in columns", loop, lambda _: _stored(body, loop))
+    return buffer is not None and buffer not in body.registers
+
+
+def _stored(body: Body, loop: For) -> Buffer | None:
+    """Give the memory that the only store of a loop writes, where that may be done in columns."""
     if not is_written_out(body, loop) or not _is_storing(body, loop.body, {loop.var}):
-        return False
+        return None
     buffer = next(of_kind(loop, Store)).buffer
-    return (
-        buffer not in body.registers
-        and buffer.dtype.bits in BITS
-        and (buffer.dtype.bits > 16 or buffer.dtype.is_int)
-        and all(x.buffer is not buffer for x in of_kind(loop, Load))
-    )
+    fits = buffer.dtype.bits in BITS and (buffer.dtype.bits > 16 or buffer.dtype.is_int)
+    return buffer if fits and all(x.buffer is not buffer for x in of_kind(loop, Load)) else None
 
 
 def _is_storing(body: Body, stmt: Stmt, known: set[Var]) -> bool:

@@ -8,7 +8,7 @@ from ...ir import arith
 from ...ir.expr import Call, Expr, Load, Var
 from ...ir.stmt import For, ForKind, If, Stmt
 from ...ir.target import Target
-from ...ir.visit import Node, of_kind, rewrite, variables, with_fields
+from ...ir.visit import Node, contains, rewrite, variables, with_fields
 from .conditions import conjuncts
 
 _OURS = (ForKind.SERIAL, ForKind.VECTORIZED, ForKind.UNROLLED)
@@ -26,7 +26,7 @@ class HoistConditions:
 
     def __call__(self, body: Stmt, target: Target) -> Stmt:
         """Give the body with its conditions as far outside as they may be."""
-        return rewrite(body, _hoisted) if any(True for _ in of_kind(body, If)) else body
+        return rewrite(body, _hoisted) if contains(body, If) else body
 
 
 def _hoisted(node: Node) -> Node | None:
@@ -45,4 +45,4 @@ def _hoisted(node: Node) -> Node | None:
 
 def _is_fixed(condition: Expr, var: Var) -> bool:
     """Tell whether a condition is the same whatever a loop does."""
-    return var not in variables(condition) and not any(True for _ in of_kind(condition, Load, Call))
+    return var not in variables(condition) and not contains(condition, Load, Call)

@@ -14,7 +14,7 @@ from ...ir.interval import Interval
 from ...ir.simplify import simplify
 from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
-from ...ir.visit import Node, children, map_statements, of_kind, rewrite, substitute, with_fields
+from ...ir.visit import Node, children, contains, map_statements, of_kind, rewrite, substitute, with_fields
 from .conditions import conjuncts, room
 from .live import live_extent
 from .names import Names
@@ -55,7 +55,7 @@ class PartitionLoops:
 
     def __call__(self, body: Stmt, target: Target) -> Stmt:
         """Give the body with its loops split."""
-        if not any(True for _ in of_kind(body, If, IfThenElse)):
+        if not contains(body, If, IfThenElse):
             return body
         made = _Partition(Names(body), target, self.copies, {}).statement(body, frozenset(), 1)
         return body if made is body else rewrite(made, shortened)

@@ -13,6 +13,7 @@ from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
 from ...ir.visit import (
     Node,
+    contains,
     inner_statements,
     map_statements,
     of_kind,
@@ -206,7 +207,7 @@ def _are_separable(guards: list[Expr], tile: list[For], reduction: list[Var]) ->
     """Tell whether no guard mentions both the tile's and the reduction's loops, nor reads memory."""
     places = {t.var for t in tile}
     return not any(
-        (variables(g) & places and variables(g) & set(reduction)) or any(True for _ in of_kind(g, Load)) for g in guards
+        (variables(g) & places and variables(g) & set(reduction)) or contains(g, Load) for g in guards
     )
 
 

@@ -84,6 +84,12 @@ def transforms(outputs: int, taps: int, points: Sequence[Fraction | int] | None 
     """
     count = outputs + taps - 2
     finite = tuple(map(Fraction, POINTS.get(count + 1, ()) if points is None else points))
+    return _transforms(outputs, taps, finite)
+
+
+@cache
+def _transforms(outputs: int, taps: int, finite: tuple[Fraction, ...]) -> Transforms:
+    count = outputs + taps - 2
     if len(set(finite)) != count or len(finite) != count:
         fact = f"F({outputs}, {taps}) needs {count} different points, got ({', '.join(map(str, finite))})"
         raise ExpressionError("winograd", fact, advice="as many different points, infinity apart")

@@ -177,11 +177,12 @@ def _define(cfg: Knobs, conv: Convolution, cost: TileCost) -> tuple[str, ...]:
     heights = [h for h in (1, 2, 3, 4) if h <= rows]
     widths = [w for w in WIDTHS if w <= columns]
     fitting = [t for t in product(vectors, heights, widths) if tile.fits_registers(target, t[1] * t[2], t[0])]
-    best = max(fitting, key=lambda t: float(cost.share(*t)))
+    shares = cost.share(*np.array(fitting).T)
+    best = fitting[int(np.argmax(shares))]
     for name, values, default in zip(TILE, (vectors, heights, widths), best, strict=True):
         cfg.define_knob(name, values, default=default)
     cfg.restrict(lambda v, h, w: tile.fits_registers(target, h.val * w.val, v.val), *TILE)
-    least = DECENT * float(cost.share(*best))
+    least = DECENT * float(shares.max())
     cfg.restrict(lambda v, h, w: cost.share(v.val, h.val, w.val) >= least, *TILE)
     _define_reduction(cfg, conv, prod(best))
     cfg.define_knob(OUTER, [True, False], default=_rows_outermost(cost, best))

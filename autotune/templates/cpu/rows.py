@@ -15,7 +15,7 @@ from math import prod
 from ....ir import arith
 from ....ir.dtype import DType
 from ....ir.expr import Call, Var
-from ....ir.visit import of_kind, variables
+from ....ir.visit import contains, of_kind, variables
 from ....schedule.schedule import Schedule
 from ....schedule.stage import Stage
 from ....schedule.table import can_inline
@@ -364,5 +364,5 @@ def _is_kept(s: Schedule, stage: Stage) -> bool:
     """Tell whether the elements of a row are read more than once and cost more than to read them again."""
     compute = stage.op
     assert isinstance(compute, ComputeOp)
-    calls = any(True for body in compute.body for _ in of_kind(body, Call))
+    calls = any(contains(body, Call) for body in compute.body)
     return calls and len(s.table.consumers(stage.state)) > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 from ....ir.arith import int_value
@@ -141,7 +142,7 @@ class Cost:
         return blocking.blocks * self.panels(vectors) * (outputs + 2) ** 2 * cycles
 
     def _register_tile(self, rows: int, vectors: int) -> float:
-        return TILE_START + PRODUCTS * rows * vectors * self.channels / 2 / float(tile.estimate(rows, vectors))
+        return TILE_START + PRODUCTS * rows * vectors * self.channels / 2 / _share(rows, vectors)
 
     def _weights(self, blocking: Blocking, outputs: int, rows: int, vectors: int) -> float:
         """Give the cycles that products wait for weights: each panel comes once for a block, and for each register tile
@@ -179,6 +180,12 @@ class Cost:
         if not self.weights_ahead:
             cycles += shape.channels * filters * places * KERNEL_TRANSFORM
         return cycles
+
+
+@cache
+def _share(rows: int, vectors: int) -> float:
+    """Give the share of the multiply-add peak that a register tile allows."""
+    return float(tile.estimate(rows, vectors))
 
 
 def _rate(size: int) -> float:

@@ -6,7 +6,7 @@ from ....ir import arith
 from ....ir.expr import Expr, IfThenElse, Load
 from ....ir.prover import negated
 from ....ir.stmt import Allocate, For, If, Let, Seq, Stmt, Store, seq
-from ....ir.visit import of_kind, statements, with_fields
+from ....ir.visit import contains, of_kind, statements, with_fields
 
 
 def distributed(branch: If) -> Stmt | None:
@@ -67,4 +67,4 @@ def _opposite(condition: Expr) -> Expr:
 
 
 def _loads(expr: Expr) -> bool:
-    return any(True for _ in of_kind(expr, Load))
+    return contains(expr, Load)
