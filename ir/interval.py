@@ -18,7 +18,7 @@ from .linear import Affine, is_index
 from .prover import Prover, negated
 from .solver import Solver
 
-__all__ = ["Interval", "Known", "Ranges", "bounds", "const_bounds", "negated", "prove"]
+__all__ = ["Bounds", "Interval", "Known", "Ranges", "bounds", "const_bounds", "negated", "prove"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,39 @@ def bounds(expr: Expr, ranges: Ranges) -> Interval:
 
     The ends are not always reached.  Floats and values from memory are unbounded, up to what their type holds.
     """
-    if not is_index(expr.dtype):
-        lo, hi = const_bounds(expr, ranges)
-        return Interval(*[None if x is None else arith.const(x, expr.dtype) for x in (lo, hi)])
-    solver = Solver(ranges)
-    form = affine_of(expr)
-    ends = solver.of_form(form, False, False), solver.of_form(form, True, False)
-    return Interval(*[None if end is None else end.to_expr(expr.dtype) for end in ends])
+    return Bounds(ranges).of(expr)
 
 
 def const_bounds(expr: Expr, ranges: Ranges) -> tuple[int | None, int | None]:
     """Give integer bounds of `expr`; a variable not in `ranges` is only known to be at least its `minimum`."""
-    solver = Solver(ranges)
-    if is_index(expr.dtype):
+    return Bounds(ranges).constant(expr)
+
+
+class Bounds:
+    """What `bounds` and `const_bounds` give for many expressions within the same ranges, whose ends it remembers."""
+
+    __slots__ = ("_solver",)
+
+    def __init__(self, ranges: Ranges) -> None:
+        self._solver = Solver(ranges)
+
+    def of(self, expr: Expr) -> Interval:
+        """Give what `bounds` gives."""
+        if not is_index(expr.dtype):
+            ends = self.constant(expr)
+            return Interval(*[None if x is None else arith.const(x, expr.dtype) for x in ends])
+        solver = self._solver.asked()
         form = affine_of(expr)
-        return solver.floor(form), solver.ceiling(form)
-    return (None, None) if expr.dtype.is_float else solver.wrapping_span(expr)
+        found = solver.of_form(form, False, False), solver.of_form(form, True, False)
+        return Interval(*[None if end is None else end.to_expr(expr.dtype) for end in found])
+
+    def constant(self, expr: Expr) -> tuple[int | None, int | None]:
+        """Give what `const_bounds` gives."""
+        solver = self._solver.asked()
+        if is_index(expr.dtype):
+            form = affine_of(expr)
+            return solver.floor(form), solver.ceiling(form)
+        return (None, None) if expr.dtype.is_float else solver.wrapping_span(expr)
 
 
 def prove(condition: Expr, ranges: Ranges, given: Sequence[Expr] = ()) -> bool:

@@ -8,6 +8,7 @@ expressions.  Literals take the type of the whole.  Index arithmetic has stronge
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 from .affine import is_pure
@@ -102,10 +103,15 @@ RULES: tuple[tuple[Expr, Expr], ...] = (
 )
 
 
-def _by_class(rules: Iterable[tuple[Expr, Expr]]) -> dict[type, tuple[tuple[Expr, Expr], ...]]:
-    table: dict[type, tuple[tuple[Expr, Expr], ...]] = {}
+_Rule = tuple[Expr, Expr, tuple[tuple[str, type], ...]]  # pattern, result, operands that are of some class
+
+
+def _by_class(rules: Iterable[tuple[Expr, Expr]]) -> dict[type, tuple[_Rule, ...]]:
+    table: dict[type, tuple[_Rule, ...]] = {}
     for pattern, result in rules:
-        table[type(pattern)] = (*table.get(type(pattern), ()), (pattern, result))
+        operands = ((f.name, type(getattr(pattern, f.name))) for f in fields(pattern))  # type: ignore[arg-type]
+        needed = tuple((name, cls) for name, cls in operands if cls is not Var)
+        table[type(pattern)] = (*table.get(type(pattern), ()), (pattern, result, needed))
     return table
 
 
@@ -116,11 +122,19 @@ def apply(node: Expr) -> Expr | None:
     """Give what the first rule that fits makes of `node`, or None."""
     if type(node) is Cast:
         return cast_of_cast(node)
-    for pattern, result in _TABLE.get(type(node), ()):
+    for pattern, result, needed in _TABLE.get(type(node), ()):
         bound: dict[Var, Expr] = {}
-        if _fits(pattern, node, bound):
+        if _may_fit(node, needed) and _fits(pattern, node, bound):
             return _filled(result, bound, node.dtype)
     return None
+
+
+def _may_fit(node: Expr, needed: tuple[tuple[str, type], ...]) -> bool:
+    """Tell at a glance whether the operands that a rule is particular about are of the right classes."""
+    for name, cls in needed:
+        if type(getattr(node, name)) is not cls:
+            return False
+    return True
 
 
 def _fits(pattern: Any, node: Any, bound: dict[Var, Expr]) -> bool:

@@ -33,6 +33,11 @@ class Solver:
         self._ends: dict[Var, Ends] = {}
         self._spans: dict[Var, Span | None] = {}
 
+    def asked(self) -> Solver:
+        """Begin a question: give the solver with all case distinctions to be made."""
+        self.splits = MOST_SPLITS
+        return self
+
     def span(self, form: Affine) -> Span:
         """Give integer bounds of a form."""
         self.splits = MOST_SPLITS

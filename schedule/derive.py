@@ -15,7 +15,7 @@ from ..ir import arith
 from ..ir.affine import affine_of
 from ..ir.errors import ScheduleError
 from ..ir.expr import Const, Expr, FloorDiv, FloorMod, Le, Lt, Max, Min, Var
-from ..ir.interval import Interval, bounds, const_bounds, prove
+from ..ir.interval import Bounds, Interval, prove
 from ..ir.simplify import simplifier
 from ..ir.visit import contains, of_kind, substitute
 from ..te.axis import Axis
@@ -204,18 +204,23 @@ def _region(result: Derivation, stage: StageState, enclosing: tuple[Var, ...], r
     if stage.is_root or not shape:
         return Region(tuple(a.start for a in stage.op.axis), shape)
     hull: list[Interval | None] = [Interval(None, None)] * len(shape)
-    simple = simplifier(result.ranges)
+    simple, known = simplifier(result.ranges), Bounds(result.ranges)
+    relaxed: dict[str, Bounds] = {}
+    seen: set[tuple[str, int, int]] = set()  # reader, dimension, identity of an index: many reads share most indices
     first = True
     for reader, indices in readers:
-        ranges = _relaxed(result, stage, result.stages[reader], enclosing)
+        derived = result.stages[reader]
+        if reader not in relaxed:
+            relaxed[reader] = Bounds(_relaxed(result, stage, derived, enclosing))
         if indices is None:
             return Region((ZERO,) * len(shape), shape)
-        index = result.stages[reader].apart
         for d, i in enumerate(indices):
-            here = bounds(result.stages[reader].together(substitute(i, index), simple), ranges)
-            hull[d] = here if first else _union(hull[d], here, result.ranges)
+            if (reader, d, id(i)) not in seen:
+                seen.add((reader, d, id(i)))
+                here = relaxed[reader].of(derived.together(substitute(i, derived.apart), simple))
+                hull[d] = here if first else _union(hull[d], here, known)
         first = False
-    return _aligned(stage, _clipped(result, shape, hull))
+    return _aligned(stage, _clipped(shape, hull, known))
 
 
 def _aligned(stage: StageState, region: Region) -> Region:
@@ -266,16 +271,16 @@ def _is_within(table: Table, stage: StageState, place: At) -> bool:
     return True
 
 
-def _union(a: Interval | None, b: Interval, ranges: Ranges) -> Interval | None:
+def _union(a: Interval | None, b: Interval, known: Bounds) -> Interval | None:
     if a is None or a.lo is None or a.hi is None or b.lo is None or b.hi is None:
         return Interval(None, None)
-    return Interval(_extreme(a.lo, b.lo, ranges, Min), _extreme(a.hi, b.hi, ranges, Max))
+    return Interval(_extreme(a.lo, b.lo, known, Min), _extreme(a.hi, b.hi, known, Max))
 
 
-def _extreme(a: Expr, b: Expr, ranges: Ranges, node: type[Min] | type[Max]) -> Expr:
+def _extreme(a: Expr, b: Expr, known: Bounds, node: type[Min] | type[Max]) -> Expr:
     if a is b:
         return a
-    low, high = const_bounds(arith.sub(b, a), ranges)
+    low, high = known.constant(arith.sub(b, a))
     a_is_least = low is not None and low >= 0
     b_is_least = high is not None and high <= 0
     if a_is_least or b_is_least:
@@ -284,14 +289,14 @@ def _extreme(a: Expr, b: Expr, ranges: Ranges, node: type[Min] | type[Max]) -> E
     return node(a, b)
 
 
-def _clipped(result: Derivation, shape: tuple[Expr, ...], hull: list[Interval | None]) -> Region:
+def _clipped(shape: tuple[Expr, ...], hull: list[Interval | None], known: Bounds) -> Region:
     """Give the box of constant size that holds the hull, or whole dimensions where there is none smaller."""
     starts: list[Expr] = []
     extents: list[Expr] = []
     for whole, interval in zip(shape, hull, strict=True):
         start, extent = ZERO, whole
         if interval is not None and interval.lo is not None and interval.hi is not None:
-            _, most = const_bounds(arith.sub(interval.hi, interval.lo), result.ranges)
+            _, most = known.constant(arith.sub(interval.hi, interval.lo))
             if most is not None and not (isinstance(whole, Const) and most + 1 >= int(whole.value)):
                 start, extent = affine_of(interval.lo).to_expr(), arith.const(max(1, most + 1))
         starts.append(start)
