@@ -124,17 +124,14 @@ def apply(node: Expr) -> Expr | None:
         return cast_of_cast(node)
     for pattern, result, needed in _TABLE.get(type(node), ()):
         bound: dict[Var, Expr] = {}
-        if _may_fit(node, needed) and _fits(pattern, node, bound):
+        if (not needed or _may_fit(node, needed)) and _fits(pattern, node, bound):
             return _filled(result, bound, node.dtype)
     return None
 
 
 def _may_fit(node: Expr, needed: tuple[tuple[str, type], ...]) -> bool:
     """Tell at a glance whether the operands that a rule is particular about are of the right classes."""
-    for name, cls in needed:
-        if type(getattr(node, name)) is not cls:
-            return False
-    return True
+    return all(type(getattr(node, name)) is cls for name, cls in needed)
 
 
 def _fits(pattern: Any, node: Any, bound: dict[Var, Expr]) -> bool:

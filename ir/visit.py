@@ -129,7 +129,7 @@ def statements(stmt: Stmt) -> Iterator[Stmt]:
 
 def map_statements(stmt: Stmt, change: Callable[[Stmt], Stmt]) -> Stmt:
     """Give `stmt` with `change` applied to each direct sub-statement; the same object where all stay the same."""
-    return map_children(stmt, lambda child: change(child) if isinstance(child, Stmt) else child)
+    return _mapped(stmt, _statement_shape(type(stmt)), change)
 
 
 def rewrite(node: N, rule: Callable[[Node], Node | None], memo: Memo | None = None) -> N:
@@ -154,11 +154,22 @@ def rewrite(node: N, rule: Callable[[Node], Node | None], memo: Memo | None = No
     return change(node)  # type: ignore[return-value]
 
 
+def rewrite_statements(stmt: Stmt, rule: Callable[[Stmt], Stmt | None]) -> Stmt:
+    """Apply `rule` bottom-up to statements, as `rewrite` does, and leave the expressions in them as they are."""
+    rebuilt = map_statements(stmt, lambda inner: rewrite_statements(inner, rule))
+    replaced = rule(rebuilt)
+    return rebuilt if replaced is None else replaced
+
+
 def map_children(node: K, change: Callable[[Any], Any]) -> K:
     """Give `node` with `change` applied to each child; the same object where every child stays the same."""
-    changes: dict[str, Any] = {}
     shape = _SHAPES.get(type(node))
-    for name, many in _shape(type(node)) if shape is None else shape:
+    return _mapped(node, _shape(type(node)) if shape is None else shape, change)
+
+
+def _mapped(node: K, shape: _Shape, change: Callable[[Any], Any]) -> K:
+    changes: dict[str, Any] = {}
+    for name, many in shape:
         old = getattr(node, name)
         if old is None:
             continue

@@ -8,7 +8,7 @@ from ...ir import arith
 from ...ir.expr import Call, Expr, Load, Var
 from ...ir.stmt import For, ForKind, If, Stmt
 from ...ir.target import Target
-from ...ir.visit import Node, contains, rewrite, variables, with_fields
+from ...ir.visit import contains, rewrite_statements, variables, with_fields
 from .conditions import conjuncts
 
 _OURS = (ForKind.SERIAL, ForKind.VECTORIZED, ForKind.UNROLLED)
@@ -26,10 +26,10 @@ class HoistConditions:
 
     def __call__(self, body: Stmt, target: Target) -> Stmt:
         """Give the body with its conditions as far outside as they may be."""
-        return rewrite(body, _hoisted) if contains(body, If) else body
+        return rewrite_statements(body, _hoisted) if contains(body, If) else body
 
 
-def _hoisted(node: Node) -> Node | None:
+def _hoisted(node: Stmt) -> Stmt | None:
     match node:
         case For(var, body=If(condition, then, None), kind=kind) if kind in _OURS:
             parts = list(conjuncts(condition))

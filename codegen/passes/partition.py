@@ -14,7 +14,17 @@ from ...ir.interval import Interval
 from ...ir.simplify import simplify
 from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
-from ...ir.visit import Node, children, contains, map_statements, of_kind, rewrite, substitute, with_fields
+from ...ir.visit import (
+    Node,
+    children,
+    contains,
+    map_statements,
+    of_kind,
+    rewrite,
+    rewrite_statements,
+    substitute,
+    with_fields,
+)
 from .conditions import conjuncts, room
 from .live import live_extent
 from .names import Names
@@ -58,10 +68,10 @@ class PartitionLoops:
         if not contains(body, If, IfThenElse):
             return body
         made = _Partition(Names(body), target, self.copies, {}).statement(body, frozenset(), 1)
-        return body if made is body else rewrite(made, shortened)
+        return body if made is body else rewrite_statements(made, shortened)
 
 
-def shortened(node: Node) -> Node | None:
+def shortened(node: Stmt) -> Stmt | None:
     """Give a loop that ends where its guard ends: `for i in range(8): if i < 3: S` runs three times."""
     match node:
         case For(var, Const(value=extent), If(Lt(Var() as tested, Const(value=bound)), then, None)) if tested is var:
@@ -175,7 +185,7 @@ class _Partition:
         def deeper(part: Stmt, around: frozenset[Var] = inside) -> Stmt:
             return self.within(part, conditions, around, copies, chosen)
 
-        if not _has(stmt, conditions):
+        if not self.has(stmt, conditions):
             return self.statement(stmt, inside, copies)
         match stmt:
             case Allocate(body=body):
@@ -184,19 +194,20 @@ class _Partition:
                 return seq(*map(deeper, parts))
             case For(var=var, body=body, kind=ForKind.SERIAL):
                 parts = _parts(body)
-                if self.are_apart(parts) and not all(_has(part, conditions) for part in parts):
+                if self.are_apart(parts) and not all(self.has(part, conditions) for part in parts):
                     return with_fields(stmt, {"body": deeper(body, inside | {var})})
         return chosen(stmt, inside)
 
+    def has(self, stmt: Stmt, conditions: set[int]) -> bool:
+        """Tell whether one of the conditions, by identity, is below `stmt`."""
+        return any(id(c) in conditions for c, _ in _conditions(stmt, {}, self.choices))
+
     def are_apart(self, parts: Sequence[Stmt]) -> bool:
         """Tell whether no two statements share a buffer that may be in registers."""
+        if len(parts) < 2:
+            return True
         used = [buffer for part in parts for buffer in {n.buffer for n in of_kind(part, Load, Store, Address)}]
         return not any(used.count(b) > 1 and b.scope == "local" and fits_registers(b, self.target) for b in used)
-
-
-def _has(stmt: Stmt, conditions: set[int]) -> bool:
-    """Tell whether one of the conditions, by identity, is below `stmt`."""
-    return any(id(c) in conditions for node in of_kind(stmt, If, IfThenElse) for c in conjuncts(node.condition))
 
 
 def _parts(stmt: Stmt) -> tuple[Stmt, ...]:

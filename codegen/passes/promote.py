@@ -206,9 +206,7 @@ def _enclosing(loop: For, buffer: Buffer, indices: tuple[Expr, ...], used: set[V
 def _are_separable(guards: list[Expr], tile: list[For], reduction: list[Var]) -> bool:
     """Tell whether no guard mentions both the tile's and the reduction's loops, nor reads memory."""
     places = {t.var for t in tile}
-    return not any(
-        (variables(g) & places and variables(g) & set(reduction)) or contains(g, Load) for g in guards
-    )
+    return not any((variables(g) & places and variables(g) & set(reduction)) or contains(g, Load) for g in guards)
 
 
 def _path_to_store(stmt: Stmt, buffer: Buffer) -> list[Stmt] | None:

@@ -9,7 +9,7 @@ from ...ir.buffer import Buffer
 from ...ir.expr import Address, Const, Load, Var
 from ...ir.stmt import Allocate, For, ForKind, Stmt, Store
 from ...ir.target import Target
-from ...ir.visit import Node, inner_statements, map_statements, of_kind, rewrite, variables, with_fields
+from ...ir.visit import inner_statements, map_statements, of_kind, rewrite_statements, variables, with_fields
 from .registers import fits_registers
 
 STEP_PRAGMA = "auto_unroll_max_step"
@@ -27,9 +27,9 @@ class UnrollByPragma:
 
     def __call__(self, body: Stmt, target: Target) -> Stmt:
         """Give the body with its marked loops."""
-        return rewrite(body, self.expand)
+        return rewrite_statements(body, self.expand)
 
-    def expand(self, node: Node) -> Node | None:
+    def expand(self, node: Stmt) -> Stmt | None:
         """Mark the loops below one with the pragma; None for anything else."""
         match node:
             case For(annotations=annotations):
@@ -89,14 +89,14 @@ class UnrollTiles:
         if not marked:
             return body
 
-        def mark(node: Node) -> Node | None:
+        def mark(node: Stmt) -> Stmt | None:
             match node:
                 case For(var, kind=ForKind.SERIAL) if var in marked:
                     return with_fields(node, {"kind": ForKind.UNROLLED})
                 case _:
                     return None
 
-        return rewrite(body, mark)
+        return rewrite_statements(body, mark)
 
     def tile_loops(self, buffer: Buffer, body: Stmt) -> set[Var]:
         """Give the serial loops to write out, none where that does not make every index constant."""
