@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -72,7 +72,8 @@ def _generated(
         module = _parsed(text)
         as_written = effort == "auto" and WRITTEN_OUT in text
         _optimise(module, machine, "quick" if as_written else effort)
-        with _reducing_strength(not as_written or not machine.triple.startswith(SCALED)):
+        left_out = ("disable-lsr", "disable-post-ra") if as_written and machine.triple.startswith(SCALED) else ()
+        with _without(left_out):
             return form(machine, module)
 
 
@@ -82,19 +83,22 @@ def _write_assembly(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> str:
 
 
 @contextmanager
-def _reducing_strength(wanted: bool) -> Iterator[None]:
-    """Let LLVM search for the cheapest counters and pointers of loops, or leave them as they are written.
+def _without(switches: Sequence[str]) -> Iterator[None]:
+    """Leave out what LLVM has these switches for, where code is as a schedule means it to be.
 
-    The search is a third of the time that generating code takes, and with addresses of base, scaled counter and offset
-    finds nothing better.  LLVM has one such option for the whole process, which is as it was afterwards.
+    disable-lsr      the search for the cheapest counters and pointers of loops is a third of the time that generating
+                     code takes, and with addresses of base, scaled counter and offset finds nothing better
+    disable-post-ra  putting instructions in another order once they have registers is a twelfth, and changes nothing
+                     where the processor finds an order of its own
+    LLVM has one such switch for the whole process, which is as it was afterwards.
     """
-    if not wanted:
-        llvm.set_option("tilewright", "-disable-lsr=true")
+    for switch in switches:
+        llvm.set_option("tilewright", f"-{switch}=true")
     try:
         yield
     finally:
-        if not wanted:
-            llvm.set_option("tilewright", "-disable-lsr=false")
+        for switch in switches:
+            llvm.set_option("tilewright", f"-{switch}=false")
 
 
 def _assembled(assembly: str, target: Target, effort: str, pic: bool) -> bytes:

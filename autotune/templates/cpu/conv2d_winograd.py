@@ -156,14 +156,16 @@ class _Nest:
         return [*loops, lane]
 
     def weights(self) -> None:
-        """Transform weights, ahead of the calls where they are constant."""
+        """Transform weights, ahead of the calls where they are constant: then with the least code to be compiled."""
         s, half, whole = self.s, self.stages.half_weights, self.stages.weights
-        k, a, x, c, ki = s[half].op.axis
-        s[half].reorder(k, x, c, *self.vectors(half, ki)[:-1], a)
-        s[half].unroll(a)
-        k, a, b, c, ki = s[whole].op.axis
-        s[whole].reorder(k, a, c, *self.vectors(whole, ki)[:-1], b)
-        s[whole].unroll(b)
+        for stage, place in ((half, 1), (whole, 2)):
+            axes = list(s[stage].op.axis)
+            unrolled, channel = axes.pop(place), axes.pop()
+            vectors, _ = tile.split_lanes(s, stage, channel, self.lanes)
+            s[stage].reorder(*axes, *vectors, unrolled)
+            s[stage].unroll(unrolled)
+            if not self.request.constant_weights:
+                tile.unroll_all(s, stage, vectors)
         s[whole].parallel(s[whole].op.axis[0])
         if self.request.constant_weights:
             s[half].parallel(s[half].op.axis[0])
