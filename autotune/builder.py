@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..ir.errors import Error
-from .build_cuda import build_cuda
 from .build_llvm import build_llvm
 from .built import KERNEL, BuildOptions, Built, Progress
 from .space import Config
@@ -16,7 +15,14 @@ __all__ = ["BUILDERS", "KERNEL", "BuildOptions", "Built", "build_candidate"]
 
 Builder = Callable[[Task, Config, BuildOptions, Progress], Built]
 
-BUILDERS: dict[str, Builder] = {"llvm": build_llvm, "cuda": build_cuda}  # by kind of target
+
+def _build_cuda(task: Task, config: Config, options: BuildOptions, progress: Progress) -> Built:
+    from .build_cuda import build_cuda  # most programs need none of it
+
+    return build_cuda(task, config, options, progress)
+
+
+BUILDERS: dict[str, Builder] = {"llvm": build_llvm, "cuda": _build_cuda}  # by kind of target
 
 
 def build_candidate(

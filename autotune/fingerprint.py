@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..ir.target import Target
 from ..runtime.cuda.availability import probe
-from ..runtime.cuda.compiler.compile import find_compiler
 from ..runtime.host import machine
 
 _FOLDERS = ("ir", "te", "schedule", "codegen")  # what decides the machine code of a configuration
@@ -23,6 +22,8 @@ def codegen_fingerprint(device: str = "") -> str:
     """
     if not device or device == "emulate":
         return _own_fingerprint()
+    from ..runtime.cuda.compiler.compile import find_compiler  # most programs need none of it
+
     return hashlib.sha256(f"{_own_fingerprint()}\n{find_compiler().identity}".encode()).hexdigest()[:12]
 
 

@@ -12,7 +12,6 @@ from .built import Built
 from .cores import Cores, pin
 from .reference import Reference, make_reference
 from .requests import BuildRequest, FinalRequest, RunRequest, Stages
-from .run_cuda import cuda_stages
 from .runner import Measured, measure_candidate, remeasure
 from .task import Task
 
@@ -30,6 +29,8 @@ def task_stages(task: Task, reference: Reference | None = None, cores: Cores | N
 
 
 def _for_gpu(task: Task, reference: Reference | None, cores: Cores | None) -> Stages:
+    from .run_cuda import cuda_stages  # here, so that workers that are forked have it; most programs need none of it
+
     return cuda_stages(task, reference or make_reference(task.tensors))
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import ceil
+from typing import TYPE_CHECKING
 
 from ..ir.errors import TuneError
-from .figures import Figures
 from .history import config_of
 from .measure import MeasureOptions, Measurer, Stages
 from .records import Records, TaskRow
@@ -20,6 +20,9 @@ from .strategies.strategy import Strategy, batch_size
 from .strategies.xgb import XgbStrategy
 from .task import Task
 from .trial import Status, Trial
+
+if TYPE_CHECKING:
+    from .figures import Figures
 
 MakeStrategy = Callable[[ConfigSpace, int], Strategy]
 FINALISTS = 4  # configurations measured again at the end
@@ -189,7 +192,7 @@ class _Search:
         self._thread = ThreadPoolExecutor(1)  # workers are forked by processes of their own: a thread is safe here
         self._thinking: Future[list[int]] | None = None
         self._empty = False
-        self.figures = Figures(tuner.task, tuner.options.builders) if tuner.task.target.kind == "cuda" else None
+        self.figures = _figures(tuner) if tuner.task.target.kind == "cuda" else None
         self.space.figures = self.figures
         self.strategy = tuner.strategy(self.space, tuner.seed)
         self._begin()
@@ -333,3 +336,9 @@ class _Search:
             return False
         kept_s = min(FINAL_SHARE * self.time_s, 2 * self.tuner.options.final_s) + FINAL_LEAST_S
         return time.monotonic() - self.started >= self.time_s - kept_s
+
+
+def _figures(tuner: Tuner) -> Figures:
+    from .figures import Figures  # most programs need none of it
+
+    return Figures(tuner.task, tuner.options.builders)
