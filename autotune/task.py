@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from ..ir.collector import at_rest
 from ..ir.errors import TuneError
 from ..ir.target import Target
 from ..runtime.host import resolve
@@ -71,7 +72,7 @@ class Task:
 
     def _run(self, config: Knobs) -> tuple[Schedule, list[Tensor]]:
         """Run the template with a configuration in force."""
-        with in_force(Situation(config, self.target, self.threads)):
+        with in_force(Situation(config, self.target, self.threads)), at_rest():
             schedule, tensors = self.template.function(*self.args)
         return schedule, list(tensors)
 

@@ -1,16 +1,16 @@
 """Time to turn a configuration into LLVM IR text, or from nothing into a callable kernel, stage by stage.
 
     python benchmarks/lowering.py [--layer resnet18.C6] [--layout NCHW16c] [--candidates 40]
-    python benchmarks/lowering.py --kernels resnet18.C2 resnet18.C6 [--layout NCHW] [--effort auto] [--repeat 5]
+    python benchmarks/lowering.py --kernels resnet18.C2 resnet18.C6 [--layout NCHW] [--effort auto] [--repeat 9]
 
 Prints milliseconds of processor time: for random valid candidates the median and the 90th percentile; for untuned
-kernels with constant weights the median over new processes that have imported the package and compiled nothing.
+kernels with constant weights the median over new processes, each with an interpreter of its own, that have imported the
+package and compiled nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import time
 from functools import partial
 from itertools import pairwise
@@ -30,7 +30,7 @@ from tilewright.runtime.signature import signature_of
 from tilewright.schedule import lower, lower_prepared
 
 PARTS = ("schedule", "nest", "passes", "emission", "all")
-STAGES = ("runtime", "schedule", "nest", "passes", "emission", "LLVM", "loading", "kernel")
+STAGES = ("runtime", "schedule", "nest", "passes", "emission", "LLVM", "loading", "kernel", "all")
 
 
 class Clock:
@@ -80,8 +80,10 @@ def _one(task: tasks.Task, index: int) -> list[float]:
 def from_zero(layout: str, effort: str, layer: str) -> list[float]:
     """Give the milliseconds of an untuned kernel's stages in this process, which has compiled nothing: STAGES.
 
-    The first is of the thread pool and the allocator, once in a process; the last is the sum of the others.
+    The first is of the thread pool and the allocator, once in a process; the second is of choosing an algorithm and
+    its knobs, too.  The last two are the sums of the others without the first, and of all.
     """
+    find_template("conv2d")  # the package's templates are loaded when one is asked for
     clock = Clock()
     library()
     clock.mark()
@@ -98,16 +100,14 @@ def from_zero(layout: str, effort: str, layer: str) -> list[float]:
     clock.mark()
     assert Module(code, tuple(map(signature_of, functions)), task.target).kernels
     clock.mark()
-    return [*clock.steps, sum(clock.steps[1:])]
+    return [*clock.steps, sum(clock.steps[1:]), sum(clock.steps)]
 
 
 def print_kernels(layers: list[str], layout: str, effort: str, repeat: int) -> None:
     """Print a table of medians, one row per layer; each row of each repetition has a process of its own."""
-    find_template("conv2d")  # the package's templates are loaded when one is asked for
-    gc.freeze()  # a collection would copy this process's memory to the new one
     print(f"{layout}, effort {effort}, ms of processor time from zero to a callable kernel, median of {repeat}")
     print(f"{'':16}" + "".join(f"{name:>10}" for name in STAGES))
-    with get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for layer in layers:
             rows = pool.map(partial(from_zero, layout, effort), [layer] * repeat, chunksize=1)
             print(f"{layer:16}" + "".join(f"{value:10.1f}" for value in np.median(rows, axis=0)), flush=True)
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=40)
     parser.add_argument("--kernels", nargs="+", metavar="LAYER")
     parser.add_argument("--effort", choices=EFFORTS, default="auto")
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=9)
     options = parser.parse_args()
     if options.kernels:
         print_kernels(options.kernels, options.layout, options.effort, options.repeat)

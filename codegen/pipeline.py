@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol
 
+from ..ir.collector import at_rest
 from ..ir.errors import CodegenError
 from ..ir.stmt import Function, Stmt
 from ..ir.target import Target
@@ -67,7 +68,8 @@ def lower(function: Function, target: Target, observe: Callable[[Observation], N
         raise CodegenError("lower", f"no pipeline for target kind {target.kind!r}", advice=f"{' or '.join(PIPELINES)}")
     for step in passes:
         start = perf_counter()
-        body = step(function.body, target)
+        with at_rest():
+            body = step(function.body, target)
         changed = body is not function.body
         if changed:
             function = replace(function, body=body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir.buffer import Buffer
+from ..ir.collector import at_rest
 from ..ir.errors import ScheduleError
 from ..ir.expr import Var
 from ..ir.stmt import Function
@@ -25,7 +26,7 @@ def lower(schedule: Schedule, args: Sequence[Argument], name: str = "main") -> F
     Every input, and of every output operator at least one result, must be among the arguments, in any order.
     Raises ScheduleError for a missing, foreign or repeated argument, and for whatever the nest cannot be.
     """
-    with schedule.blaming_steps():
+    with schedule.blaming_steps(), at_rest():
         table = schedule.table
         params, buffers = _parameters(table, args)
         _check_complete(table, buffers)
@@ -42,7 +43,7 @@ def lower_prepared(schedule: Schedule, args: Sequence[Argument], name: str = "ma
     there is one function, that of `lower`.  Raises as `lower` does, and where a stage that is computed ahead reads
     what a later step made part of every call.
     """
-    with schedule.blaming_steps():
+    with schedule.blaming_steps(), at_rest():
         table = schedule.table
         params, buffers = _parameters(table, args)
         _check_complete(table, buffers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...ir.buffer import Buffer
+from ...ir.collector import at_rest
 from ...ir.dtype import boolean
 from ...ir.errors import CodegenError
 from ...ir.expr import Var
@@ -30,7 +31,8 @@ def emit(functions: Sequence[Function], target: Target) -> str:
     Raises CodegenError for what the backend cannot express.
     """
     module = ModuleText()
-    texts = [_function(f, target, module) + _packed(f) for f in functions]
+    with at_rest():
+        texts = [_function(f, target, module) + _packed(f) for f in functions]
     head = [f'target triple = "{target.triple}"'] if target.triple else []
     parts = [
         *head,
