@@ -64,6 +64,8 @@ def _add_cell(found: dict[int, Cell], cell: Cell) -> bool:
 
 def _collect(body: Body, buffer: Buffer, node: Stmt | Expr, loops: dict[Var, For], spans: list[_Span]) -> bool:
     """Add the spans of all accesses below `node`; False where one is no constant under its loops."""
+    if type(node) is Store and buffer not in body.touched(node):
+        return True
     match node:
         case For(var, _, inner, kind):
             if kind is ForKind.PARALLEL and buffer in body.touched(inner):

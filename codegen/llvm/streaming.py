@@ -24,9 +24,9 @@ Write = Callable[[], None]
 
 def to_stream(body: Body, loop: For) -> tuple[Buffer, ...]:
     """Give the buffers that a loop is marked to stream and that are not decided about yet."""
-    names = [a.value for a in loop.annotations if a.name == MARK]
-    if not names or body.pending is not None:
+    if not loop.annotations or body.pending is not None:
         return ()
+    names = [a.value for a in loop.annotations if a.name == MARK]
     written = body.written(loop.body)
     marked = [b for b in body.touched(loop.body) if b in written and b.name in names]
     return tuple(b for b in marked if b in body.pointers and b not in body.streamed)
