@@ -5,7 +5,7 @@
 
 Prints milliseconds of processor time: for random valid candidates the median and the 90th percentile; for untuned
 kernels with constant weights the median over new processes, each with an interpreter of its own, that have imported the
-package and compiled nothing.
+package and compiled nothing, and the least of all stages together.
 """
 
 from __future__ import annotations
@@ -106,11 +106,12 @@ def from_zero(layout: str, effort: str, layer: str) -> list[float]:
 def print_kernels(layers: list[str], layout: str, effort: str, repeat: int) -> None:
     """Print a table of medians, one row per layer; each row of each repetition has a process of its own."""
     print(f"{layout}, effort {effort}, ms of processor time from zero to a callable kernel, median of {repeat}")
-    print(f"{'':16}" + "".join(f"{name:>10}" for name in STAGES))
+    print(f"{'':16}" + "".join(f"{name:>10}" for name in (*STAGES, "least")))
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for layer in layers:
             rows = pool.map(partial(from_zero, layout, effort), [layer] * repeat, chunksize=1)
-            print(f"{layer:16}" + "".join(f"{value:10.1f}" for value in np.median(rows, axis=0)), flush=True)
+            columns = [*np.median(rows, axis=0), min(row[-1] for row in rows)]
+            print(f"{layer:16}" + "".join(f"{value:10.1f}" for value in columns), flush=True)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..codegen.llvm.compile import ObjectCode, compile_ir
+from ..ir.collector import at_rest
 from ..ir.settings import settings
 from ..ir.target import Target
 from . import alloc_text, pool_text, timing_text
@@ -80,7 +81,8 @@ def library_code(target: Target, pic: bool = False) -> ObjectCode:
 @cache
 def library() -> Library:
     """Give the functions in this process, set up as the environment says; they stay loaded until it ends."""
-    loaded = load(library_code(host_target()).code, EXPORTS, {})
+    with at_rest():
+        loaded = load(library_code(host_target()).code, EXPORTS, {})
     loaded.keep()
     addresses = dict(loaded.addresses)
     functions = bind_functions(addresses)
