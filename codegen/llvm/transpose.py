@@ -17,7 +17,7 @@ from itertools import groupby
 from ...ir.buffer import Buffer
 from ...ir.expr import Call, Load, Var
 from ...ir.stmt import For, ForKind, If, Stmt, Store
-from ...ir.visit import of_kind, variables
+from ...ir.visit import contains, of_kind, variables
 from .body import Body, Column, Linear
 from .chunks import is_written_out, lane_chunks
 from .features import has
@@ -57,7 +57,7 @@ def _is_storing(body: Body, stmt: Stmt, known: set[Var]) -> bool:
             in_lanes = stmt.kind is ForKind.VECTORIZED and bool(lane_chunks(body, stmt))
             return (is_written_out(body, stmt) or in_lanes) and _is_storing(body, inner, known | {stmt.var})
         case If(condition, then, None):
-            is_known = variables(condition) <= known and not any(True for _ in of_kind(condition, Load, Call))
+            is_known = variables(condition) <= known and not contains(condition, Load, Call)
             return is_known and _is_storing(body, then, known)
         case _:
             return False
