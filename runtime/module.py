@@ -6,6 +6,7 @@ import ctypes
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -232,7 +233,7 @@ def load_module(path: str | Path, device: str | Device | None = None) -> Module 
                 return read_module(parts, target, device)
             signatures = from_json(parts.read("signatures.json").decode())
             assembly = parts.read("code.s").decode()
-            code = ObjectCode(parts.read("code.o"), parts.read("code.ll").decode(), lambda: assembly)
+            code = ObjectCode(parts.read("code.o"), parts.read("code.ll").decode(), partial(str, assembly))
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ArgumentError("load_module", f"{path} is damaged: {error}", advice="save the module again") from None
     return Module(code, signatures, target, about["externs"])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from threading import RLock
 from typing import TypeVar
 
@@ -56,11 +56,16 @@ def compile_ir(
     """
     if effort not in EFFORTS:
         raise CodegenError("compile", f"unknown effort {effort!r}", advice=f"one of {', '.join(EFFORTS)}")
-    generate = partial(_generated, text, target, effort, pic)
+    how = (text, target, effort, pic)
     if not native:
-        return ObjectCode(generate(llvm.TargetMachine.emit_object), text, cache(lambda: generate(_write_assembly)))
-    assembly = generate(_write_assembly)
-    return ObjectCode(_assembled(assembly, target, effort, pic), text, lambda: assembly)
+        return ObjectCode(_generated(*how, llvm.TargetMachine.emit_object), text, partial(_assembly, *how))
+    assembly = _generated(*how, _write_assembly)
+    return ObjectCode(_assembled(assembly, target, effort, pic), text, partial(str, assembly))
+
+
+@lru_cache(maxsize=16)
+def _assembly(text: str, target: Target, effort: str, pic: bool) -> str:
+    return _generated(text, target, effort, pic, _write_assembly)
 
 
 def _generated(
