@@ -23,6 +23,7 @@ from .task import Task
 from .trial import Status, Trial
 
 POLL_S = 0.002
+OPERATIONS_PER_S = 5e9  # by which the time to check and time a large candidate grows: four calls at 20e9
 _BUILD_STATUS = {
     Outcome.ERROR: Status.CODEGEN,
     Outcome.CRASH: Status.LLVM_ABORT,
@@ -47,7 +48,8 @@ class MeasureOptions:
 
     builders         processes that compile
     build_timeout_s  for one candidate at most; less once it is known what is usual: `patience` medians, but a second
-    run_timeout_s    for checking and timing one candidate, at most; an emulated one gets a multiple
+    run_timeout_s    for checking and timing one candidate, at most, besides what its operations take at a slow
+                     pace; an emulated one gets a multiple
     memory_bytes     address space of a worker
     max_spills       in the hot loop; more are a failure.  None for no limit
     ahead            candidates that may wait, built, for the runner
@@ -103,7 +105,8 @@ class Measurer:
         self.options = options
         self._cores = divide_cores(task.threads) if options.pin and not task.device else None
         work = stages or task_stages(task, cores=self._cores)
-        self._efforts, self._run_timeout_s = work.efforts, options.run_timeout_s * work.patience
+        self._efforts = work.efforts
+        self._run_timeout_s = (options.run_timeout_s + task.flop / OPERATIONS_PER_S) * work.patience
         limits = Limits(address_space_bytes=options.memory_bytes)
         if work.device:
             self._exclusive = False

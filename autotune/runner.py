@@ -24,6 +24,7 @@ from .trial import Status
 
 BATCH_S = 0.4e-3  # short batches: most escape preemption
 BATCHES = 10
+LONG_S = 1.0  # of batches: two are enough of what takes longer
 SLOW = 3.0  # times the best: two batches are enough, of which hardly both are interrupted
 UNLIKELY = 1.3  # times the best: a few are
 FEW = 3
@@ -103,12 +104,15 @@ def _batches(kernel: Timed, peak: PeakLoop | None, first_s: float, best_s: float
     peaks: list[float] = []
     warm_s = run_batch(kernel, 1)
     number = max(1, ceil(BATCH_S / max(warm_s, 1e-9)))
+    began = time.perf_counter()
     for batch in range(BATCHES):
         if peak:
             peaks.append(run_batch(peak, 1))
         seconds.append(run_batch(kernel, number) / number)
         least = min(seconds)
         if (batch and least > SLOW * best_s) or (batch + 1 >= FEW and least > UNLIKELY * best_s):
+            break
+        if batch and time.perf_counter() - began > LONG_S:
             break
     return seconds, peaks
 

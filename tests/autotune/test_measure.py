@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tilewright import te
+from tilewright.autotune import runner
 from tilewright.autotune import task as tasks
 from tilewright.autotune.builder import Built, build_candidate
 from tilewright.autotune.measure import BuildRequest, MeasureOptions, Stages, task_stages
@@ -27,6 +28,7 @@ from tilewright.autotune.tuner import Tuner
 from tilewright.codegen.llvm.compile import compile_ir
 from tilewright.ir.errors import CodegenError, ScheduleError
 from tilewright.ir.target import Target
+from tilewright.runtime.timing import Timed, run_batch
 from tilewright.schedule import create_schedule
 
 KERNELS = {
@@ -211,6 +213,21 @@ def test_candidate_is_measured_as_built() -> None:
     assert len(measured.seconds) > 1 and 0 < min(measured.seconds) < 1e-3
     broken = replace(built, code=b"not an object")
     assert measure_candidate(broken, make_reference(task.tensors), None).status is Status.CODEGEN
+
+
+def test_a_candidate_that_takes_long_is_timed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def batch(call: Timed, number: int) -> float:
+        now[0] += 0.7 * number  # seconds, of a clock that nothing else moves
+        run_batch(call, number)
+        return 0.7 * number
+
+    monkeypatch.setattr(runner, "run_batch", batch)
+    monkeypatch.setattr(runner.time, "perf_counter", lambda: now[0])
+    task = tasks.create("test.wide", (64,))
+    built = build_candidate(task, task.config_space.get(0))
+    assert measure_candidate(built, make_reference(task.tensors), None).seconds == (0.7, 0.7)
 
 
 def test_affinity_is_given_back() -> None:

@@ -418,7 +418,7 @@ def test_extern_with_call_packed():
 def test_topi():
     A = te.placeholder((1, 3, 8, 8), name="A")
     W = te.placeholder((4, 3, 3, 3), name="W")
-    B = topi.nn.relu(topi.nn.conv2d_nchw(A, W, 1, 1, 1) + 0.5)
+    B = topi.nn.relu(topi.nn.conv2d(A, W, strides=1, padding=1, dilation=1) + 0.5)
     assert topi.utils.get_const_tuple(B.shape) == (1, 4, 8, 8)
     a, w, b = rand(1, 3, 8, 8), rand(4, 3, 3, 3), tvm.nd.empty((1, 4, 8, 8))
     tvm.build(te.create_schedule(B.op), [A, W, B], "llvm")(tvm.nd.array(a), tvm.nd.array(w), b)
