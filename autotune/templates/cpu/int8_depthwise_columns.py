@@ -45,7 +45,7 @@ TILE = COLUMNS, VECTORS = "dw8_columns", "dw8_vectors"  # knobs: the register ti
 MOST_NEAR = 12 << 10  # bytes of a copied block, beyond which it drives the image from the first cache
 AROUND_BLOCK = 60.0  # instructions around a block of channels
 SHORT = 4  # columns of a tile below which one that leaves a rest is better
-MANY = 16  # groups of rows that threads share; where there are less, they share blocks of channels
+MANY = 16  # groups of rows that threads share; where there are less, and less than blocks of channels, these
 COPIED = 5.0  # instructions that put four rows side by side
 
 
@@ -164,7 +164,8 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, request: DepthwiseRequest
     tiles, column = stage.split(x, factor=cfg[COLUMNS].val)
     blocks, inside = stage.split(c, factor=lanes * cfg[VECTORS].val)
     over, lane = stage.split(inside, factor=lanes)
-    outer = [together, blocks] if tile.size(stages.copied.op.axis[1]) >= MANY else [blocks, together]
+    bands, parts = tile.size(stages.copied.op.axis[1]), tile.size(stages.packed.op.axis[0])
+    outer = [together, blocks] if bands >= min(MANY, parts) else [blocks, together]
     stage.reorder(n, *outer, tiles, over, row, column, lane)
     stage.vectorize(lane)
     tile.unroll_all(s, out, [row, column])
