@@ -180,7 +180,7 @@ def _define(cfg: Knobs, layer: Layer, share: Callable[..., Any]) -> None:
     cfg.restrict(lambda v, h, w: share(v.val, h.val, w.val) >= least, *TILE)
     unrolls = [u for u in (1, 2, 4) if layer.groups % u == 0]
     cfg.define_knob(UNROLL, unrolls, default=unrolled(target, unrolls))
-    cfg.define_knob(OUTER, [False, True])
+    cfg.define_knob(OUTER, [False, True] if whole > 1 else [False])
 
 
 def _declare(cfg: Knobs, request: ConvolutionRequest, layer: Layer) -> Stages:
