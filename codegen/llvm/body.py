@@ -79,7 +79,8 @@ class ModuleText:
     loops         how many loops were begun
     vectors       how many leaves of vectorized loops were written
     tiles         innermost loops that carry a register tile and store nothing else
-    unfinished    innermost loops without vectors, or with conditions around a register tile
+    unfinished    innermost loops without vectors
+    guarded       those with conditions around a register tile
     """
 
     declarations: dict[str, None] = field(default_factory=dict)
@@ -89,6 +90,7 @@ class ModuleText:
     vectors: int = 0
     tiles: int = 0
     unfinished: int = 0
+    guarded: int = 0
 
     def declare(self, result: str, symbol: str, *arguments: str) -> str:
         """Give `symbol`, declared as `result symbol(arguments)`."""

@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 
 from ...ir.errors import CodegenError, TargetError
 from ...ir.target import Target
-from .emit import WRITTEN_OUT
+from .emit import GUARDED, WRITTEN_OUT
 
 T = TypeVar("T")
 EFFORTS = ("auto", "least", "quick", "full")
@@ -47,7 +47,8 @@ def compile_ir(
     """Compile LLVM IR text; its assembly is written when it is first asked for, which takes as long again.
 
     effort  "quick" tidies up and generates code, for candidates; "full" runs LLVM's whole -O3 pipeline first;
-            "auto" does so unless the schedule has left it nothing to do, as the mark `WRITTEN_OUT` tells;
+            "auto" does so unless the schedule has left it nothing to do, as the mark `WRITTEN_OUT` tells, or only
+            what -O1 does, as `GUARDED` tells;
             "least" generates code as fast as LLVM can, without tidying up
     pic     give position-independent code, as shared libraries need
     native  the target is of the compiling machine's own family, and the assembly is wanted, too: it is written at
@@ -75,8 +76,9 @@ def _generated(
     with _LOCK:
         machine = _machine(target, effort, pic)
         module = _parsed(text)
-        as_written = effort == "auto" and WRITTEN_OUT in text
-        _optimise(module, machine, "quick" if as_written else effort)
+        mark = next((mark for mark in (WRITTEN_OUT, GUARDED) if effort == "auto" and mark in text), "")
+        as_written = bool(mark)
+        _optimise(module, machine, {WRITTEN_OUT: "quick", GUARDED: "some"}.get(mark, effort))
         left_out = ("disable-lsr", "disable-post-ra") if as_written and machine.triple.startswith(SCALED) else ()
         with _without(left_out):
             return form(machine, module)
@@ -162,7 +164,11 @@ def _line_of(text: str, message: str) -> str:
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, effort: str) -> None:
     if effort == "least":
         return
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3))
+    options = llvm.create_pipeline_tuning_options(1 if effort == "some" else 3)
+    if effort == "some":
+        options.loop_vectorization = options.slp_vectorization = False
+        options.loop_unrolling = options.loop_interleaving = False
+    builder = llvm.create_pass_builder(machine, options)
     if effort != "quick":
         builder.getModulePassManager().run(module, builder)
         return

@@ -197,7 +197,8 @@ def loop(body: Body, stmt: For, begin: Value, end: Value) -> None:
     is_tile = sum(cell.lanes > 1 for cell, *_ in merged) >= TILE_CELLS
     if loops == module.loops:
         is_guarded = is_tile and contains(stmt.body, If)
-        module.unfinished += vectors == module.vectors or is_guarded
+        module.unfinished += vectors == module.vectors
+        module.guarded += is_guarded
         module.tiles += is_tile and written <= body.registers.keys()
     as_it_is = ""
     if is_tile or is_written_out_enough(body, stmt):

@@ -20,6 +20,7 @@ from .streaming import fence
 from .types import Value, value_type
 
 WRITTEN_OUT = "!tilewright.written_out = !{}"  # named metadata of a module that LLVM's optimiser makes no faster
+GUARDED = "!tilewright.guarded = !{}"  # and of one where it has conditions to take out of loops, no more
 
 
 def emit(functions: Sequence[Function], target: Target) -> str:
@@ -27,7 +28,8 @@ def emit(functions: Sequence[Function], target: Target) -> str:
 
     `i32 name(pointers and scalars in parameter order, size variables)` returns 0, or 1 when memory ran out.
     `i32 name__packed(ptr)` takes the same from an array of 8-byte slots: pointers, integers as int64, floats as double.
-    Code with a register tile without conditions, whose innermost loops all have vectors, has the mark `WRITTEN_OUT`.
+    Code with a register tile, whose innermost loops all have vectors, has the mark `WRITTEN_OUT`, or `GUARDED` where
+    there are conditions around the tile.
     Raises CodegenError for what the backend cannot express.
     """
     module = ModuleText()
@@ -41,9 +43,15 @@ def emit(functions: Sequence[Function], target: Target) -> str:
         *module.outlined,
         *texts,
         f"attributes #0 = {{ {' '.join(_attributes(target))} }}",
-        WRITTEN_OUT if module.tiles and not module.unfinished else "",
+        _mark(module),
     ]
     return "\n".join(part for part in parts if part) + "\n"
+
+
+def _mark(module: ModuleText) -> str:
+    if not module.tiles or module.unfinished:
+        return ""
+    return GUARDED if module.guarded else WRITTEN_OUT
 
 
 def _attributes(target: Target) -> list[str]:

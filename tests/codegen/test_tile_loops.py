@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
-from tilewright.codegen.llvm.emit import WRITTEN_OUT, emit
+from tilewright.codegen.llvm.emit import GUARDED, WRITTEN_OUT, emit
 from tilewright.codegen.pipeline import lower
 from tilewright.ir.dtype import float32
 from tilewright.ir.expr import Const, Load, Var
@@ -71,7 +72,15 @@ def test_a_loop_without_vectors_beside_a_tile_is_left_to_llvm() -> None:
     assert marked == [True, False]
 
 
-def test_a_tile_with_conditions_in_its_loop_is_left_to_llvm() -> None:
+def test_a_tile_with_conditions_in_its_loop_has_a_mark_of_its_own() -> None:
     few = Var("few")
-    marked = [WRITTEN_OUT in emit([f], host()) for f in (summing(8), summing(8, few))]
-    assert marked == [True, False]
+    texts = [emit([f], host()) for f in (summing(8), summing(8, few))]
+    assert [(WRITTEN_OUT in text, GUARDED in text) for text in texts] == [(True, False), (False, True)]
+
+
+@pytest.mark.parametrize("effort", ["auto", "quick", "full"])
+def test_a_tile_with_conditions_at_every_effort(effort: str) -> None:
+    a, b = (np.arange(STEPS * n, dtype=np.float32).reshape(STEPS, n) for n in (8, 16))
+    out = np.full((8, 16), np.nan, np.float32)
+    assert Loaded(summing(8, Var("few")), effort)(a, b, out, 5) == 0
+    assert np.array_equal(out, a.T @ np.where(np.arange(16) < 5, b, 0))
