@@ -66,13 +66,13 @@ def lower(function: Function, target: Target, observe: Callable[[Observation], N
     passes = PIPELINES.get(target.kind)
     if passes is None:
         raise CodegenError("lower", f"no pipeline for target kind {target.kind!r}", advice=f"{' or '.join(PIPELINES)}")
-    for step in passes:
-        start = perf_counter()
-        with at_rest():
+    with at_rest():
+        for step in passes:
+            start = perf_counter()
             body = step(function.body, target)
-        changed = body is not function.body
-        if changed:
-            function = replace(function, body=body)
-        if observe is not None:
-            observe(Observation(type(step).__name__, function, changed, perf_counter() - start))
+            changed = body is not function.body
+            if changed:
+                function = replace(function, body=body)
+            if observe is not None:
+                observe(Observation(type(step).__name__, function, changed, perf_counter() - start))
     return function

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..codegen.llvm.compile import ObjectCode, compile_ir
 from ..codegen.llvm.emit import emit
 from ..codegen.pipeline import lower as lower_for
+from ..ir.collector import at_rest
 from ..ir.errors import ArgumentError, CodegenError
 from ..ir.expr import Var
 from ..ir.settings import settings
@@ -65,7 +66,13 @@ def build(
     device  that runs CUDA kernels: None for the first GPU, or "emulate" for the CPU; see `runtime/cuda/devices.py`
     Raises ScheduleError and CodegenError for what cannot be lowered or expressed.
     """
-    functions = _functions(schedule, args, name)
+    with at_rest():
+        return _built(_functions(schedule, args, name), target, effort, device)
+
+
+def _built(
+    functions: Sequence[Function], target: str | Target, effort: str, device: str | Device | None
+) -> Module | CudaModule:
     full_target = Target.parse(target)
     builder = _BUILDERS.get(full_target.kind)
     if builder is None:
