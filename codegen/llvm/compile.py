@@ -47,8 +47,8 @@ def compile_ir(
     """Compile LLVM IR text; its assembly is written when it is first asked for, which takes as long again.
 
     effort  "quick" tidies up and generates code, for candidates; "full" runs LLVM's whole -O3 pipeline first;
-            "auto" does so unless the schedule has left it nothing to do, as the mark `WRITTEN_OUT` tells, or only
-            what -O1 does, as `GUARDED` tells;
+            "auto" does so unless the schedule has left it nothing to do, as the marks `WRITTEN_OUT` and `GUARDED`
+            tell;
             "least" generates code as fast as LLVM can, without tidying up
     pic     give position-independent code, as shared libraries need
     native  the target is of the compiling machine's own family, and the assembly is wanted, too: it is written at
@@ -77,9 +77,9 @@ def _generated(
         machine = _machine(target, effort, pic)
         module = _parsed(text)
         mark = next((mark for mark in (WRITTEN_OUT, GUARDED) if effort == "auto" and mark in text), "")
-        as_written = bool(mark)
-        _optimise(module, machine, {WRITTEN_OUT: "quick", GUARDED: "some"}.get(mark, effort))
-        left_out = ("disable-lsr", "disable-post-ra") if as_written and machine.triple.startswith(SCALED) else ()
+        _optimise(module, machine, "quick" if mark else effort)
+        as_written = mark == WRITTEN_OUT and machine.triple.startswith(SCALED)
+        left_out = ("disable-lsr", "disable-post-ra") if as_written else ()
         with _without(left_out):
             return form(machine, module)
 
@@ -164,11 +164,7 @@ def _line_of(text: str, message: str) -> str:
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, effort: str) -> None:
     if effort == "least":
         return
-    options = llvm.create_pipeline_tuning_options(1 if effort == "some" else 3)
-    if effort == "some":
-        options.loop_vectorization = options.slp_vectorization = False
-        options.loop_unrolling = options.loop_interleaving = False
-    builder = llvm.create_pass_builder(machine, options)
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3))
     if effort != "quick":
         builder.getModulePassManager().run(module, builder)
         return

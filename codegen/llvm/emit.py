@@ -20,7 +20,7 @@ from .streaming import fence
 from .types import Value, value_type
 
 WRITTEN_OUT = "!tilewright.written_out = !{}"  # named metadata of a module that LLVM's optimiser makes no faster
-GUARDED = "!tilewright.guarded = !{}"  # and of one where it has conditions to take out of loops, no more
+GUARDED = "!tilewright.guarded = !{}"  # and of one whose loops have conditions: LLVM finds cheaper counters for them
 
 
 def emit(functions: Sequence[Function], target: Target) -> str:
