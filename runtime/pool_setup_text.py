@@ -228,6 +228,23 @@ stop:
   ret i32 %all
 }
 
+; sets or clears the bit of a processor; tells whether that changed it
+define internal i1 @tilewright.change_bit(ptr %mask, i32 %cpu, i1 %wanted) {
+  %index = lshr i32 %cpu, 3
+  %at = getelementptr i8, ptr %mask, i32 %index
+  %bits = load i8, ptr %at
+  %low = and i32 %cpu, 7
+  %shift = trunc i32 %low to i8
+  %bit = shl i8 1, %shift
+  %with = or i8 %bits, %bit
+  %others = xor i8 %bit, -1
+  %without = and i8 %bits, %others
+  %new = select i1 %wanted, i8 %with, i8 %without
+  store i8 %new, ptr %at
+  %changed = icmp ne i8 %new, %bits
+  ret i1 %changed
+}
+
 ; keeps a spread worker that sleeps, or waits on processor `cpu` itself, away from that, where the calling thread runs;
 ; gives back the one that it was kept away from so far
 define internal void @tilewright.keep_away(ptr %pool, i64 %slot, i32 %cpu) {
@@ -265,26 +282,10 @@ known_mask:
   br i1 %some, label %give_back, label %take
 give_back:
   %last = sub i32 %away, 1
-  %old_index = lshr i32 %last, 3
-  %old_at = getelementptr i8, ptr %mask, i32 %old_index
-  %old_bits = load i8, ptr %old_at
-  %old_low = and i32 %last, 7
-  %old_shift = trunc i32 %old_low to i8
-  %old_bit = shl i8 1, %old_shift
-  %whole = or i8 %old_bits, %old_bit
-  store i8 %whole, ptr %old_at
+  call i1 @tilewright.change_bit(ptr %mask, i32 %last, i1 true)
   br label %take
 take:
-  %index = lshr i32 %cpu, 3
-  %at = getelementptr i8, ptr %mask, i32 %index
-  %bits = load i8, ptr %at
-  %low = and i32 %cpu, 7
-  %shift = trunc i32 %low to i8
-  %bit = shl i8 1, %shift
-  %others = xor i8 %bit, -1
-  %rest = and i8 %bits, %others
-  store i8 %rest, ptr %at
-  %taken = icmp ne i8 %rest, %bits
+  %taken = call i1 @tilewright.change_bit(ptr %mask, i32 %cpu, i1 false)
   br i1 %taken, label %change, label %done
 change:
   %refused = call i32 @pthread_setaffinity_np(i64 %thread, i64 128, ptr %mask)  ; where none is left
@@ -330,9 +331,7 @@ step:
   %more = icmp ne i64 %left1, 0
   br i1 %more, label %step, label %found
 found:
-  %to = getelementptr i8, ptr %one, i32 %index
-  %bit = shl i8 1, %shift
-  store i8 %bit, ptr %to
+  call i1 @tilewright.change_bit(ptr %one, i32 %cpu1, i1 true)
   call i32 @sched_setaffinity(i32 0, i64 128, ptr %one)
   %spread = icmp eq i32 %mode, 1
   br i1 %spread, label %release, label %done
