@@ -17,11 +17,13 @@ from ....codegen.llvm.features import is_x86
 from ....ir import arith
 from ....ir.expr import Expr
 from ....ir.target import Target
+from ....schedule.schedule import Schedule
 from ....te.operators.intrinsics import TAPS
+from ....te.tensor import Tensor
 from .. import register_tile as tile
 from ..convolution import Convolution
 from ..epilogue import Epilogue
-from .int8 import BYTES
+from .int8 import BYTES, Offsets
 
 MOST_DOTS = 160  # of a tile, all written out
 CONSTANTS = 5  # registers that making bytes of sums takes
@@ -77,6 +79,29 @@ class DepthwiseRequest:
         ry, rx = tap
         value = kernel[c, 0, ry, rx] if self.conv.is_nchw else kernel[ry, rx, c, 0]
         return arith.if_then_else(inside, value, arith.const(0, "int8"))
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What is computed, in order; the shapes stand where they are declared.
+
+    copied   the image with its padding, as unsigned bytes
+    packed   the weights, four taps side by side
+    offsets  what is added to each sum, None where nothing is
+    """
+
+    copied: Tensor
+    packed: Tensor
+    offsets: Offsets | None
+    sums: Tensor
+    out: Tensor
+
+    def prepare(self, s: Schedule, constant: bool) -> None:
+        """Schedule what is made of the weights alone, ahead of the calls where they are `constant`."""
+        if constant:
+            s[self.packed].precompute()
+        if self.offsets is not None:
+            self.offsets.schedule(s, constant)
 
 
 def groups_of(taps: int) -> int:

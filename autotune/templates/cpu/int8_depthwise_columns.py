@@ -13,7 +13,6 @@ stride 1, whose weights are (w0, w1, w2, 0) for one and (0, w0, w1, w2) for the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any
@@ -31,10 +30,11 @@ from ...space import Knobs
 from ...template import get_target
 from .. import register_tile as tile
 from .algorithm import Plan
-from .int8 import BYTES, Offsets, offsets
+from .int8 import BYTES, offsets
 from .int8_depthwise import (
     MOST_DOTS,
     DepthwiseRequest,
+    Stages,
     fits_registers,
     groups_of,
     share_of_peak,
@@ -47,23 +47,6 @@ AROUND_BLOCK = 60.0  # instructions around a block of channels
 SHORT = 4  # columns of a tile below which one that leaves a rest is better
 MANY = 16  # groups of rows that threads share; where there are less, and less than blocks of channels, these
 COPIED = 5.0  # instructions that put four rows side by side
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """What is computed, in order; G rows of the result from the same groups of four rows, R such.
-
-    copied  (N, OH / G, R, W, C, 4), as wide as windows reach, whole blocks of channels
-    packed  (C / T, G, KW, R, T, 4)
-    sums    (N, C / T, OH / G, G, OW, T)
-    out     (N, OH, OW, C)
-    """
-
-    copied: Tensor
-    packed: Tensor
-    offsets: Offsets | None
-    sums: Tensor
-    out: Tensor
 
 
 def plan(cfg: Knobs, request: DepthwiseRequest) -> Plan:
@@ -123,7 +106,14 @@ def _define(cfg: Knobs, request: DepthwiseRequest, target: Target) -> None:
 
 
 def _declare(request: DepthwiseRequest, block: int) -> Stages:
-    """Give the convolution by way of columns of four bytes."""
+    """Give the convolution by way of columns of four bytes.
+
+    G rows of the result are made of the same groups of four rows, R of these:
+    copied  (N, OH / G, R, W, C, 4), as wide as windows reach, whole blocks of channels
+    packed  (C / T, G, KW, R, T, 4)
+    sums    (N, C / T, OH / G, G, OW, T)
+    out     (N, OH, OW, C)
+    """
     conv, (rows, groups) = request.conv, _rows(request)
     (height, width), kw, (sy, sx) = conv.positions, conv.taps[1], conv.geometry.stride
     blocks, together, dx = -(-conv.groups // block), -(-height // rows), conv.geometry.dilation[1]
@@ -175,10 +165,7 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, request: DepthwiseRequest
     _accumulate(s, sums, lanes)
     _copy(s, stages.copied, lanes)
     s[stages.copied].compute_at(stage, outer[1])
-    if request.constant:
-        s[stages.packed].precompute()
-    if stages.offsets is not None:
-        stages.offsets.schedule(s, request.constant)
+    stages.prepare(s, request.constant)
 
 
 def _accumulate(s: Schedule, sums: Tensor, lanes: int) -> None:

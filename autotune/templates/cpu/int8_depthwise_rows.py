@@ -12,7 +12,6 @@ The windows of 16 lanes are 19 bytes, 34 with stride 2, which are loaded once an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any
@@ -28,10 +27,11 @@ from ...space import Knobs
 from ...template import get_target
 from .. import register_tile as tile
 from .algorithm import Plan
-from .int8 import BYTES, Offsets, offsets
+from .int8 import BYTES, offsets
 from .int8_depthwise import (
     MOST_DOTS,
     DepthwiseRequest,
+    Stages,
     fits_registers,
     groups_of,
     share_of_peak,
@@ -41,23 +41,6 @@ from .int8_depthwise import (
 TILE = ROWS, VECTORS = "dw8_rows", "dw8_vectors"  # knobs: the register tile
 MOST_LOCAL = 1 << 15  # bytes of a copied channel on the stack
 WINDOWS = 2.0  # instructions for a vector of windows: its bytes are loaded, and moved
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """What is computed, in order.
-
-    copied  (N, C, H, W), as high and wide as windows reach
-    packed  (C / T, KH, KW / 4, T, 4)
-    sums    (N, C, OH, OW), rows of whole vectors
-    out     (N, C, OH, OW)
-    """
-
-    copied: Tensor
-    packed: Tensor
-    offsets: Offsets | None
-    sums: Tensor
-    out: Tensor
 
 
 def plan(cfg: Knobs, request: DepthwiseRequest) -> Plan:
@@ -116,6 +99,13 @@ def _row(columns: int, step: int, groups: int, lanes: int) -> int:
 
 
 def _declare(request: DepthwiseRequest, lanes: int) -> Stages:
+    """Give the convolution by way of rows of four bytes.
+
+    copied  (N, C, H, W), as high and wide as windows reach
+    packed  (C / T, KH, KW / 4, T, 4)
+    sums    (N, C, OH, OW), rows of whole vectors
+    out     (N, C, OH, OW)
+    """
     conv = request.conv
     (kh, _), (height, width), groups = conv.taps, conv.positions, groups_of(request.reach[1])
     (sy, sx), (dy, _) = conv.geometry.stride, conv.geometry.dilation
@@ -166,10 +156,7 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, request: DepthwiseRequest
         copying.set_scope("local")
     copying.align_bounds(stages.copied.op.axis[3], wide)
     copying.vectorize(stages.copied.op.axis[3])
-    if request.constant:
-        s[stages.packed].precompute()
-    if stages.offsets is not None:
-        stages.offsets.schedule(s, request.constant)
+    stages.prepare(s, request.constant)
 
 
 def _accumulate(s: Schedule, sums: Tensor, lanes: int, step: int) -> None:
