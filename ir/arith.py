@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Callable
 from functools import reduce
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from . import expr as e
 from .dtype import DType, Kind, boolean, dtype_of, float32, float64, int32, int64, promote
@@ -104,11 +104,13 @@ def _literal_like(number: e.Expr, other: e.Expr) -> e.Expr:
             return number
 
 
-def _folded(a: e.Expr, b: e.Expr, compute: Callable[[int, int], int], node: type[e.Binary]) -> e.Expr:
+def _folded(
+    a: e.Expr, b: e.Expr, compute: Callable[[int, int], int], node: Callable[[e.Expr, e.Expr], e.Expr]
+) -> e.Expr:
     """Give `node` of a and b, or fold integer literals; floats are folded by nobody: rounding stays the machine's."""
     if type(a) is e.Const and type(b) is e.Const and a.dtype.is_int:
         return const(compute(int(a.value), int(b.value)), a.dtype)
-    return node(a, b)  # type: ignore[call-arg]
+    return node(a, b)
 
 
 def is_const(x: e.Expr, value: int) -> bool:
@@ -198,10 +200,10 @@ def maximum(a: Operand, b: Operand) -> e.Expr:
     return a if a is b else _folded(a, b, max, e.Max)
 
 
-def _compared(step: str, a: Operand, b: Operand, node: type, compute: Callable[[int, int], bool]) -> e.Expr:
+def _compared(step: str, a: Operand, b: Operand, node: type, compute: Callable[[Any, Any], bool]) -> e.Expr:
     a, b = operands(step, a, b)
     if type(a) is e.Const and type(b) is e.Const:
-        return e.Const(compute(a.value, b.value), boolean)  # type: ignore[arg-type]
+        return e.Const(compute(a.value, b.value), boolean)
     return node(a, b)
 
 

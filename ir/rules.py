@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 from .affine import is_pure
 from .dtype import DType, Kind, boolean, float32
@@ -109,7 +109,7 @@ _Rule = tuple[Expr, Expr, tuple[tuple[str, type], ...]]  # pattern, result, oper
 def _by_class(rules: Iterable[tuple[Expr, Expr]]) -> dict[type, tuple[_Rule, ...]]:
     table: dict[type, tuple[_Rule, ...]] = {}
     for pattern, result in rules:
-        operands = ((f.name, type(getattr(pattern, f.name))) for f in fields(pattern))  # type: ignore[arg-type]
+        operands = ((f.name, type(getattr(pattern, f.name))) for f in fields(cast("Any", pattern)))
         needed = tuple((name, cls) for name, cls in operands if cls is not Var)
         table[type(pattern)] = (*table.get(type(pattern), ()), (pattern, result, needed))
     return table

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache, partial
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .expr import Expr, Var
 from .stmt import For, Let, Stmt
@@ -96,7 +96,7 @@ Memo = dict[int, tuple[Node, Node]]
 
 def of_kind(node: Node, *kinds: type[K]) -> Iterator[K]:
     """Give the nodes of these classes among `node` and everything below it, parents first."""
-    return (n for n in walk(node, _are_statements(kinds)) if type(n) in kinds)  # type: ignore[misc]
+    return cast("Iterator[K]", (n for n in walk(node, _are_statements(kinds)) if type(n) in kinds))
 
 
 def contains(node: Node, *kinds: type[Node]) -> bool:

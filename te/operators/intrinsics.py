@@ -77,7 +77,7 @@ def _declared(
 
     def element(lane: Expr) -> Expr:
         left, right = factors(lane, axis.var)
-        return sum(arith.cast("int32", left) * arith.cast("int32", right), axis=axis)  # type: ignore[return-value]
+        return sum(arith.cast("int32", left) * arith.cast("int32", right), axis=axis)
 
     c = compute((lanes,), element, name="C")
 
