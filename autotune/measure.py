@@ -144,6 +144,9 @@ class Measurer:
                 else:
                     yield _failed(config, built)
             for config, built, result in self._poll_runs(flight):
+                if result.is_disturbed:
+                    flight.ready.appendleft((config, built))
+                    continue
                 trial = measured_trial(config.to_json(), built, result)
                 measured[built.code_hash] = trial
                 best_s = min(best_s, trial.cost_s)

@@ -15,10 +15,10 @@ from ..runtime.export import packed
 from ..runtime.externs import registered
 from ..runtime.jit import Loaded, load
 from ..runtime.library import GENERATED_CODE_CALLS, library
-from ..runtime.peak import PeakLoop
 from ..runtime.prepared import prepared_arrays
 from ..runtime.timing import Timed, run_batch
 from .built import KERNEL, Built
+from .pace import PATIENCE_S, Pace
 from .reference import Reference
 from .trial import Status
 
@@ -38,6 +38,7 @@ class Measured:
     seconds        one mean per batch of calls
     max_rel_error  relative to the larger of the right value and the root mean square of all
     peak_gflops    of the peak loop, run in turn with the kernel; 0 without one
+    is_disturbed   the machine had not a processor for each thread: to be timed again
     """
 
     index: int
@@ -46,6 +47,7 @@ class Measured:
     max_rel_error: float | None = None
     peak_gflops: float = 0.0
     error: str = ""
+    is_disturbed: bool = False
 
 
 class LoadedKernel:
@@ -71,7 +73,7 @@ class LoadedKernel:
 
 
 def measure_candidate(
-    built: Built, reference: Reference, peak: PeakLoop | None, best_s: float = float("inf"), threads: int = 1
+    built: Built, reference: Reference, pace: Pace | None, best_s: float = float("inf"), threads: int = 1
 ) -> Measured:
     """Load, check against the reference on the real shape, then time in short batches between the peak loop's.
 
@@ -90,12 +92,12 @@ def measure_candidate(
         allowed = max(reference.rtol.values())
         fact = f"largest relative error is {error:.3g}, allowed is {allowed:.3g}"
         return Measured(built.index, Status.WRONG_RESULT, max_rel_error=error, error=fact)
-    seconds, peaks = _batches(kernel, peak, first_s, best_s)
-    rate = _rate(peak, peaks)
-    return Measured(built.index, Status.OK, tuple(seconds), error, rate)
+    seconds, peaks = _batches(kernel, pace, first_s, best_s)
+    disturbed = bool(pace and peaks and pace.worth_another_try(min(peaks)))
+    return Measured(built.index, Status.OK, tuple(seconds), error, _rate(pace, peaks), is_disturbed=disturbed)
 
 
-def _batches(kernel: Timed, peak: PeakLoop | None, first_s: float, best_s: float) -> tuple[list[float], list[float]]:
+def _batches(kernel: Timed, pace: Pace | None, first_s: float, best_s: float) -> tuple[list[float], list[float]]:
     if first_s > 4 * SLOW * best_s:
         first_s = min(first_s, run_batch(kernel, 1))  # the first call may have been interrupted
     if first_s > 4 * SLOW * best_s:
@@ -106,8 +108,8 @@ def _batches(kernel: Timed, peak: PeakLoop | None, first_s: float, best_s: float
     number = max(1, ceil(BATCH_S / max(warm_s, 1e-9)))
     began = time.perf_counter()
     for batch in range(BATCHES):
-        if peak:
-            peaks.append(run_batch(peak, 1))
+        if pace:
+            peaks.append(pace.settle(began + PATIENCE_S))
         seconds.append(run_batch(kernel, number) / number)
         least = min(seconds)
         if (batch and least > SLOW * best_s) or (batch + 1 >= FEW and least > UNLIKELY * best_s):
@@ -118,7 +120,7 @@ def _batches(kernel: Timed, peak: PeakLoop | None, first_s: float, best_s: float
 
 
 def remeasure(
-    candidates: Sequence[Built], reference: Reference, peak: PeakLoop | None, threads: int, rounds: int, budget_s: float
+    candidates: Sequence[Built], reference: Reference, pace: Pace | None, threads: int, rounds: int, budget_s: float
 ) -> list[Measured]:
     """Check candidates again, then time the right ones in turn, each warm: peak A B C peak A B C ...
 
@@ -136,25 +138,24 @@ def remeasure(
         if right:
             kernels[place] = kernel
     numbers = {place: _batch_size(kernel) for place, kernel in kernels.items()}
-    peak_number = _batch_size(peak) if peak else 0
     samples: dict[int, list[float]] = {place: [] for place in kernels}
     peaks: list[float] = []
     began = time.perf_counter()
     for done in range(rounds):
         if done >= LEAST_ROUNDS and (time.perf_counter() - began) * (done + 1) / done > budget_s:
             break
-        if peak:
-            peaks.append(run_batch(peak, peak_number) / peak_number)
+        if pace:
+            peaks.append(pace.settle(time.perf_counter() + PATIENCE_S))
         for place, kernel in kernels.items():
             run_batch(kernel, 1)  # its data, which the others drove out, is back in the caches
             samples[place].append(run_batch(kernel, numbers[place]) / numbers[place])
-    rate = _rate(peak, peaks)
+    rate = _rate(pace, peaks)
     return [replace(m, seconds=tuple(samples.get(p, ())), peak_gflops=rate) for p, m in results.items()]
 
 
-def _rate(peak: PeakLoop | None, seconds: Sequence[float]) -> float:
+def _rate(pace: Pace | None, seconds: Sequence[float]) -> float:
     """Give the peak in 1e9 operations a second, by the least time of a call; 0 where none was measured."""
-    return peak.work / min(seconds) / 1e9 if peak and seconds else 0.0
+    return pace.rate(min(seconds)) if pace and seconds else 0.0
 
 
 def _batch_size(call: Timed) -> int:

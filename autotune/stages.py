@@ -10,6 +10,7 @@ from ..runtime.peak import PeakLoop, dot_peak, fma_peak
 from .builder import build_candidate
 from .built import Built
 from .cores import Cores, pin
+from .pace import Pace
 from .reference import Reference, make_reference
 from .requests import BuildRequest, FinalRequest, RunRequest, Stages
 from .runner import Measured, measure_candidate, remeasure
@@ -39,6 +40,7 @@ def _for_processor(task: Task, reference: Reference | None, cores: Cores | None)
     answer = reference or make_reference(task.tensors)
     # Loaded before the fork, so that a runner that replaces a dead one starts at once.
     peak = peak_beside(task)
+    pace = Pace(peak) if peak else None
 
     def build(request: BuildRequest) -> Built:
         if cores:
@@ -50,9 +52,9 @@ def _for_processor(task: Task, reference: Reference | None, cores: Cores | None)
             pin(cores.runner)
         match request:
             case RunRequest(built, best_s):
-                return measure_candidate(built, answer, peak, best_s, task.threads)
+                return measure_candidate(built, answer, pace, best_s, task.threads)
             case FinalRequest(built, rounds, budget_s):
-                return remeasure(built, answer, peak, task.threads, rounds, budget_s)
+                return remeasure(built, answer, pace, task.threads, rounds, budget_s)
 
     return Stages(build, run)
 

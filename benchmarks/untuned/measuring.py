@@ -11,6 +11,7 @@ from peers.operations import Workload
 
 from tilewright.autotune import Records, Status, Task
 from tilewright.autotune.builder import build_candidate
+from tilewright.autotune.pace import Pace
 from tilewright.autotune.reference import make_reference
 from tilewright.autotune.runner import remeasure
 from tilewright.autotune.untuned import Origin
@@ -79,8 +80,8 @@ def in_turn(
     built = [build_candidate(made, made.config_space.get(i), "full", None) for i in dict.fromkeys(indices)]
     faults = [f"{b.index}: {b.error.splitlines()[0]}" for b in built if b.status is not Status.OK]
     kept = [b for b in built if b.status is Status.OK]
-    peak = fma_peak(made.threads, made.target)
-    measured = remeasure(kept, make_reference(made.tensors), peak, made.threads, ROUNDS, budget_s)
+    pace = Pace(fma_peak(made.threads, made.target))
+    measured = remeasure(kept, make_reference(made.tensors), pace, made.threads, ROUNDS, budget_s)
     faults += [f"{m.index} is wrong" for m in measured if m.status is not Status.OK]
     return {m.index: m.seconds for m in measured if m.status is Status.OK}, faults
 
