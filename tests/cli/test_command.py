@@ -19,6 +19,7 @@ from tilewright.autotune.tuner import TuneResult
 from tilewright.cli import tune
 from tilewright.cli.main import main
 
+SCRIPT = Path(__file__).resolve().parent.parent.parent / "cli" / "autotune"
 SMALL = ["matmul", "--shape", "32,48,40", "--threads", "1"]
 
 
@@ -174,6 +175,18 @@ def test_ctrl_c_keeps_what_was_measured_and_prints_the_result(tmp_path: Path) ->
     result = json.loads((tmp_path / "r.json").read_text())
     assert result["best"]["gflops"] > 0
     assert valid_rows(path) >= 3
+
+
+@pytest.mark.parametrize(("ignored", "status", "said"), [(False, 130, "autotune: interrupted\n"), (True, 3, "")])
+def test_ctrl_c_while_the_package_is_loaded_is_quiet(ignored: bool, status: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("import signal, sys\nsignal.raise_signal(signal.SIGINT)\nsys.exit(3)\n")
+    places = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-P", str(SCRIPT), "list"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(places)}, capture_output=True, text=True, timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (status, said)
 
 
 def valid_rows(path: Path) -> int:
