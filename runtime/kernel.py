@@ -59,8 +59,7 @@ class Kernel:
         if threads is None:
             status = self._enter(slots)
         else:
-            check_threads(self.name, threads)
-            status = self._enter_limited(self.entry, slots, threads)
+            status = self._enter_limited(self.entry, slots, check_threads(self.name, threads))
         if status:
             fail(self.name, status)
         raise_pending()
@@ -71,7 +70,7 @@ class Kernel:
         The arrays must keep their memory (no `resize`) as long as the bound call is used; it holds references to them.
         """
         if threads is not None:
-            check_threads(self.name, threads)
+            threads = check_threads(self.name, threads)
         values, arrays = self._check(arguments)
         slots = self._pack(*values)
         if threads is None or not self._there:

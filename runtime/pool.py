@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from operator import index
+from typing import SupportsIndex
 
 from ..ir.errors import ArgumentError
 from .library import Library, library
@@ -36,8 +38,7 @@ def set_num_threads(threads: int) -> None:
 
     Raises ArgumentError unless 1 <= threads <= 256.
     """
-    check_threads("set_num_threads", threads)
-    _set("tilewright_set_num_threads", threads)
+    _set("tilewright_set_num_threads", check_threads("set_num_threads", threads))
 
 
 def set_spin_us(microseconds: int) -> None:
@@ -65,10 +66,16 @@ def release_scratch() -> None:
         each.functions["tilewright_trim"]()
 
 
-def check_threads(step: str, threads: int) -> None:
-    """Raise ArgumentError unless `threads` is a number of threads that the pool can have."""
-    if not 1 <= threads <= MAX_THREADS:
-        raise ArgumentError(step, f"threads={threads} is out of range", advice=f"1 to {MAX_THREADS}")
+def check_threads(step: str, threads: SupportsIndex) -> int:
+    """Give the number of threads that `threads` is.  Raises ArgumentError unless the pool can have so many."""
+    try:
+        number = index(threads)
+    except TypeError:
+        fact = f"threads={threads!r} is a {type(threads).__name__}"
+        raise ArgumentError(step, fact, advice=f"a whole number from 1 to {MAX_THREADS}") from None
+    if not 1 <= number <= MAX_THREADS:
+        raise ArgumentError(step, f"threads={number} is out of range", advice=f"1 to {MAX_THREADS}")
+    return number
 
 
 def adopt(other: Library) -> None:

@@ -243,6 +243,8 @@ def test_a_status_other_than_zero_raises() -> None:
 
 
 def test_the_threads_of_a_call_are_checked() -> None:
+    with pytest.raises(ArgumentError, match="increment: threads='2' is a str"):
+        increment().bind(np.zeros(3, np.int32), threads="2")
     with pytest.raises(ArgumentError, match="increment: threads=0 is out of range"):
         increment()(np.zeros(3, np.int32), threads=0)
 

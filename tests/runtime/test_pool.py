@@ -286,6 +286,13 @@ def test_a_senseless_number_of_threads_is_refused(threads: int) -> None:
         pool.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("threads", ["2", 2.0, None])
+def test_threads_that_are_no_whole_number_are_refused(threads: object) -> None:
+    with pytest.raises(ArgumentError, match=f"threads={threads!r} is a ") as refused:
+        pool.set_num_threads(threads)  # type: ignore[arg-type]
+    assert refused.value.advice == "a whole number from 1 to 256"
+
+
 def test_a_chunk_of_nothing_is_refused() -> None:
     with pytest.raises(ArgumentError, match="a chunk of 0 iterations"):
         pool.set_chunk(0)
