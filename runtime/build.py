@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -60,14 +61,18 @@ def build(
     """Compile a schedule, or functions that are lowered already, and load the code.
 
     args    the kernel's parameters, for a schedule: its inputs and outputs, and sizes
-    name    of the kernel, for a schedule
+    name    of the kernel, for a schedule: an identifier of C, since C calls it by that
     effort  "quick" for candidates, "full" for all that LLVM can do, "auto" for that only where the schedule has left
             something to do; CUDA has only one
     device  that runs CUDA kernels: None for the first GPU, or "emulate" for the CPU; see `runtime/cuda/devices.py`
-    Raises ScheduleError and CodegenError for what cannot be lowered or expressed.
+    Raises ScheduleError and CodegenError for what cannot be lowered or expressed, ArgumentError for a name that C does
+    not take.
     """
     with at_rest():
-        return _built(_functions(schedule, args, name), target, effort, device)
+        functions = _functions(schedule, args, name)
+        for function in functions:
+            check_name(function.name)
+        return _built(functions, target, effort, device)
 
 
 def _built(
@@ -141,6 +146,24 @@ def clear_cache() -> None:
     with _lock:
         _cache.clear()
         _stats.hits = _stats.misses = 0
+
+
+def check_name(name: str) -> None:
+    """Raise ArgumentError unless C can call a kernel by `name`, which is a symbol of exported libraries."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None:
+        fact, cleaned = f"the name {name!r} is no identifier of C", re.sub(r"\W", "_", name, flags=re.ASCII)
+        advice = f"letters, digits and _, such as {cleaned if cleaned[:1].isalpha() else f'kernel_{cleaned}'!r}"
+        raise ArgumentError("build", fact, advice=advice)
+    if name in _KEYWORDS or name.startswith("tilewright_"):
+        whose = "a word of C" if name in _KEYWORDS else "one of the runtime's names"
+        raise ArgumentError("build", f"the name {name!r} is {whose}", advice=f"another one, such as {f'my_{name}'!r}")
+
+
+_KEYWORDS = frozenset(
+    "auto bool break case char const continue default do double else enum extern float for goto if inline int "
+    "long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
+    "while".split()
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,23 @@ def test_nothing_to_build_is_refused() -> None:
         build([])
 
 
+@pytest.mark.parametrize(
+    ("name", "fact", "advice"),
+    [
+        ("my kernel", "'my kernel' is no identifier of C", "'my_kernel'"),
+        ("1x1", "'1x1' is no identifier", "'kernel_1x1'"),
+        ("größe", "'größe' is no identifier", "'gr__e'"),
+        ("", "'' is no identifier", "'kernel_'"),
+        ("double", "'double' is a word of C", "'my_double'"),
+        ("tilewright_alloc", "'tilewright_alloc' is one of the runtime's names", "my_tilewright_alloc"),
+    ],
+)
+def test_a_name_that_c_cannot_call_is_refused(name: str, fact: str, advice: str) -> None:
+    with pytest.raises(ArgumentError, match=f"build: the name {fact}") as refused:
+        build(elementwise(name, 10))
+    assert advice in refused.value.advice
+
+
 def test_a_target_without_a_backend_here_is_refused() -> None:
     with pytest.raises(CodegenError, match="no code for target kind 'c'"):
         build(elementwise("f", 10), target="c")
