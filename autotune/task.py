@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,6 +12,7 @@ from ..ir.collector import at_rest
 from ..ir.errors import TuneError
 from ..ir.target import Target
 from ..runtime.host import resolve
+from ..runtime.pool import check_threads
 from ..schedule.schedule import Schedule
 from ..te.canonical import content_hash
 from ..te.operators.flops import flops
@@ -47,8 +49,9 @@ class Task:
         self.template = made
         self.name = made.name
         self.args = _plain(made.name, args)
+        _check_number(made, self.args)
         self.target = resolve(Target.parse(target))
-        self.threads = threads
+        self.threads = check_threads("task", threads)
         self.device = device if self.target.kind == "cuda" else ""
         self.config_space = ConfigSpace()
         schedule, tensors = self._run(self.config_space)
@@ -119,7 +122,8 @@ def create(
     """Give the task of the template `name` with `args`.
 
     device  what runs kernels for a GPU; of no meaning for other targets
-    Raises TuneError for an unknown template or arguments that are not plain data.
+    Raises TuneError for an unknown template, too few or too many arguments or such that are not plain data, and
+    ArgumentError for threads that the pool cannot have.
     """
     return Task(find_template(name), args, target, threads, device)
 
@@ -130,6 +134,22 @@ def _plain(name: str, args: Sequence[Any]) -> tuple[Any, ...]:
     except TypeError as error:
         advice = "numbers, strings, and tuples of them"
         raise TuneError("task", f"arguments of {name} are not plain data: {error}", advice=advice) from None
+
+
+def _check_number(made: Template, args: tuple[Any, ...]) -> None:
+    """Refuse arguments that the template's function cannot be called with.  Raises TuneError."""
+    signature = inspect.signature(made.function)
+    try:
+        signature.bind(*args)
+    except TypeError as error:
+        names = ", ".join(map(_parameter, signature.parameters.values()))
+        fact = f"{made.name} takes ({names}), and is given {len(args)} arguments: {error}"
+        raise TuneError("task", fact, f"  given: {args}", "one argument for each name that has no default") from None
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    bare = parameter.replace(annotation=inspect.Parameter.empty)
+    return str(bare)
 
 
 def _frozen(value: Any) -> Any:

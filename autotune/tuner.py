@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import ceil
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from ..ir.errors import TuneError
@@ -137,10 +138,9 @@ class Tuner:
         n_trial         trials in all, those known from the records included
         time_s          wall time of this call, the final re-measurement included
         early_stopping  trials without a better one
-        Ctrl-C ends the search as a limit does.  Raises TuneError without a limit.
+        Ctrl-C ends the search as a limit does.  Raises TuneError without a limit, and for one that is no number.
         """
-        if n_trial is None and time_s is None and early_stopping is None:
-            raise TuneError("tune", "no limit is given", advice="n_trial=, time_s= or early_stopping=")
+        _check_limits({"n_trial": n_trial, "time_s": time_s, "early_stopping": early_stopping})
         started = time.monotonic()
         search = _Search(self, started, n_trial, time_s, early_stopping, tuple(callbacks))
         try:
@@ -336,6 +336,15 @@ class _Search:
             return False
         kept_s = min(FINAL_SHARE * self.time_s, 2 * self.tuner.options.final_s) + FINAL_LEAST_S
         return time.monotonic() - self.started >= self.time_s - kept_s
+
+
+def _check_limits(limits: Mapping[str, float | None]) -> None:
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    if not given:
+        raise TuneError("tune", "no limit is given", advice="n_trial=, time_s= or early_stopping=")
+    for name, limit in given.items():
+        if not isinstance(limit, Real):
+            raise TuneError("tune", f"{name}={limit!r} is a {type(limit).__name__}", advice=f"a number: {name}=100")
 
 
 def _figures(tuner: Tuner) -> Figures:

@@ -25,7 +25,7 @@ from tilewright.autotune.template import find_template, get_config, template
 from tilewright.autotune.templates import matmul as packaged_matmul
 from tilewright.autotune.trial import Status, Trial
 from tilewright.autotune.tuner import Progress, Tuner
-from tilewright.ir.errors import RecordError, TargetError, TuneError
+from tilewright.ir.errors import ArgumentError, RecordError, TargetError, TuneError
 from tilewright.runtime.build import build
 from tilewright.runtime.host import cpu_count
 from tilewright.schedule.schedule import Schedule, create_schedule
@@ -207,6 +207,12 @@ def test_flop_of_a_product_and_of_a_padded_sum(task: tasks.Task) -> None:
     [
         (lambda: tasks.create("test.nothing", ()), "no template 'test.nothing'"),
         (lambda: tasks.create("test.matmul", (object(), 1, 1)), "not plain data"),
+        (
+            lambda: tasks.create("conv2d", ((1, 8, 8, 8), (8, 3, 3))),
+            r"conv2d takes \(data, filters, stride, padding, dilation=1, .*given 2 arguments: .*'stride'",
+        ),
+        (lambda: tasks.create("test.matmul", SHAPE * 2), r"takes \(.*\), and is given 6 arguments: too many"),
+        (lambda: Tuner(tasks.create("test.matmul", SHAPE)).tune("9"), "n_trial='9' is a str"),  # type: ignore[arg-type]
         (get_config, "no template is running"),
         (lambda: template("test.matmul")(lambda m: None), "already the template"),  # type: ignore[arg-type,return-value]
     ],
@@ -214,6 +220,11 @@ def test_flop_of_a_product_and_of_a_padded_sum(task: tasks.Task) -> None:
 def test_refusals(act: object, sentence: str) -> None:
     with pytest.raises(TuneError, match=sentence):
         act()  # type: ignore[operator]
+
+
+def test_threads_of_a_task_that_are_no_number_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="task: threads='2' is a str"):
+        tasks.create("test.matmul", SHAPE, threads="2")  # type: ignore[arg-type]
 
 
 def test_template_called_alone_takes_the_default() -> None:
