@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def add_list(commands: Any, operators: Sequence[Operator]) -> None:
 def run(options: argparse.Namespace, operators: Sequence[Operator]) -> int:
     """Print the list; give the exit status."""
     network: str = options.network or ""
-    chosen = [layer for layer in LAYERS.values() if network in ("", layer.name.split(".")[0])]
+    chosen = [layer for layer in LAYERS.values() if network in ("", _network(layer))]
     if not chosen:
         raise UsageError(f"there is no network {network!r}", near(network, NETWORKS, f"one of {', '.join(NETWORKS)}"))
     lines = [json.dumps([_data(layer) for layer in chosen], indent=1)] if options.json else _lines(chosen, operators)
@@ -42,8 +43,15 @@ def run(options: argparse.Namespace, operators: Sequence[Operator]) -> int:
 def _lines(layers: Sequence[Layer], operators: Sequence[Operator]) -> list[str]:
     lines = ["operators"]
     lines += [f"  {o.name:18}{','.join(o.form):20}{o.summary}" for o in operators]
-    lines += ["", "layers"]
-    return lines + [f"  {x.name:22}{x.operator:18}{','.join(map(str, x.shape))}{_flags(x)}" for x in layers]
+    width = max(len(layer.name) for layer in layers) + 2
+    for network, members in itertools.groupby(layers, _network):
+        lines += ["", f"layers of {network}"]
+        lines += [f"  {x.name:{width}}{x.operator:18}{','.join(map(str, x.shape))}{_flags(x)}" for x in members]
+    return lines
+
+
+def _network(layer: Layer) -> str:
+    return layer.name.split(".")[0]
 
 
 def _flags(layer: Layer) -> str:

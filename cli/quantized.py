@@ -116,6 +116,6 @@ QDEPTHWISE_CONV2D = Operator(
     add_flags=_add_depthwise_flags,
     dtypes=BYTES,
     last_arguments=_last_arguments,
-    example="--layer mobilenetv2.dw3 --bias --time 30s",
+    example="--layer mobilenetv2.dw56_144k3s1 --bias --time 30s",
     layers_of="depthwise_conv2d",
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+
+from tilewright.cli.networks import NETWORKS
 
 from .operations import (
     BiasRelu,
@@ -37,93 +40,16 @@ def depthwise(size: int, channels: int, kernel: int, stride: int = 1) -> Convolu
     return square(size, channels, channels, kernel, stride, groups=channels)
 
 
-RESNET18 = (  # size, channels in, channels out, kernel, stride
-    (224, 3, 64, 7, 2),
-    (56, 64, 64, 3, 1),
-    (56, 64, 64, 1, 1),
-    (56, 64, 128, 3, 2),
-    (56, 64, 128, 1, 2),
-    (28, 128, 128, 3, 1),
-    (28, 128, 256, 3, 2),
-    (28, 128, 256, 1, 2),
-    (14, 256, 256, 3, 1),
-    (14, 256, 512, 3, 2),
-    (14, 256, 512, 1, 2),
-    (7, 512, 512, 3, 1),
-)
-
-
-def resnet18() -> Iterator[Named]:
-    """Give the distinct convolutions, numbered as in TVM's VTA; He et al., "Deep residual learning", 2015."""
-    yield from ((f"C{number}", square(*row)) for number, row in enumerate(RESNET18, start=1))
-
-
-def resnet50() -> Iterator[Named]:
-    """Give the distinct convolutions in order, strides in the 3x3 ones."""
-    yield "stem", square(224, 3, 64, 7, 2)
-    size, channels = 56, 64
-    for stage, width in enumerate((64, 128, 256, 512), start=2):
-        stride = 1 if stage == 2 else 2
-        yield f"conv{stage}_reduce1", square(size, channels, width, 1)
-        yield f"conv{stage}_3x3s{stride}", square(size, width, width, 3, stride)
-        yield f"conv{stage}_shortcut", square(size, channels, 4 * width, 1, stride)
-        size, channels = size // stride, 4 * width
-        yield f"conv{stage}_expand", square(size, width, channels, 1)
-        yield f"conv{stage}_reduce", square(size, channels, width, 1)
-        yield f"conv{stage}_3x3", square(size, width, width, 3)
-
-
-def inverted_bottlenecks(stages: Iterable[tuple[int, int, int, int, int]]) -> Iterator[Named]:
-    """Give the convolutions of MobileNetV2's blocks behind a stem of 32 channels.
-
-    stages  expansion, kernel, channels, blocks, stride of the first block
-    """
-    yield "stem", square(224, 3, 32, 3, 2)
-    size, channels = 112, 32
-    for expansion, kernel, filters, blocks, first_stride in stages:
-        for block in range(blocks):
-            stride, wide = first_stride if block == 0 else 1, channels * expansion
-            if expansion > 1:
-                yield f"expand{size}_{channels}_{wide}", square(size, channels, wide, 1)
-            yield f"dw{size}_{wide}k{kernel}s{stride}", depthwise(size, wide, kernel, stride)
-            size //= stride
-            yield f"project{size}_{wide}_{filters}", square(size, wide, filters, 1)
-            channels = filters
-    yield f"head{size}_{channels}", square(size, channels, 1280, 1)
-
-
-MOBILENETV2 = (
-    (1, 3, 16, 1, 1),
-    (6, 3, 24, 2, 2),
-    (6, 3, 32, 3, 2),
-    (6, 3, 64, 4, 2),
-    (6, 3, 96, 3, 1),
-    (6, 3, 160, 3, 2),
-    (6, 3, 320, 1, 1),
-)
-EFFICIENTNET_LITE0 = (
-    (1, 3, 16, 1, 1),
-    (6, 3, 24, 2, 2),
-    (6, 5, 40, 2, 2),
-    (6, 3, 80, 3, 2),
-    (6, 5, 112, 3, 1),
-    (6, 5, 192, 4, 2),
-    (6, 3, 320, 1, 1),
-)
-
-
-def vgg16() -> Iterator[Named]:
-    """Give the distinct convolutions; Simonyan and Zisserman, 2014."""
-    rows = ((224, 3, 64), (224, 64, 64), (112, 64, 128), (112, 128, 128), (56, 128, 256), (56, 256, 256))
-    for size, channels, filters in (*rows, (28, 256, 512), (28, 512, 512), (14, 512, 512)):
-        yield f"{size}_{channels}_{filters}", square(size, channels, filters, 3)
+def layers(network: str) -> Iterator[Named]:
+    """Give the convolutions of a network, under the names by which the command line knows them."""
+    for c in NETWORKS[network]():
+        yield c.name, square(c.size, c.channels, c.filters, c.kernel, c.stride, groups=c.channels if c.depthwise else 1)
 
 
 def mobilenet_depthwise() -> Iterator[Named]:
-    """Give depthwise convolutions of MobileNet v1; Howard et al., 2017."""
-    rows = ((112, 32, 1), (112, 64, 2), (56, 128, 1), (28, 256, 1), (14, 512, 1))
-    for number, (size, channels, stride) in enumerate(rows, start=1):
-        yield f"DW{number}", depthwise(size, channels, 3, stride)
+    """Give depthwise convolutions of MobileNet v1, one of each size."""
+    known = dict(layers("mobilenet"))
+    yield from ((f"DW{number}", known[f"dw{place}"]) for number, place in enumerate((1, 2, 3, 5, 7), start=1))
 
 
 def odd_convolutions() -> Iterator[Named]:
@@ -171,11 +97,8 @@ def channels_last() -> Iterator[Named]:
     main += " conv4_3x3 conv4_expand conv4_reduce conv5_3x3 conv5_expand conv5_reduce"
     light = "stem dw112_32k3s1 expand56_24_144 dw56_144k3s1 project56_144_24 dw28_192k3s1 expand14_64_384"
     light += " project14_384_64 dw14_576k3s2 expand7_160_960 project7_960_320 head7_320"
-    for prefix, names, layers in (
-        ("r50_", main, resnet50()),
-        ("mb2_", light, inverted_bottlenecks(MOBILENETV2)),
-    ):
-        known = {name: conv for name, conv in layers if type(conv) is Convolution}
+    for prefix, names, of in (("r50_", main, layers("resnet50")), ("mb2_", light, layers("mobilenetv2"))):
+        known = {name: conv for name, conv in of if type(conv) is Convolution}
         yield from ((prefix + name, replace(known[name], layout="NHWC")) for name in names.split())
 
 
@@ -272,31 +195,34 @@ def fused() -> Iterator[Named]:
 def quantized() -> Iterator[Named]:
     """Give products and convolutions of bytes."""
     yield from ((f"QG{size}", Quantized(Product(size, size, size))) for size in (512, 1024))
-    yield from ((f"Q{name}", Quantized(of)) for name, of in resnet18() if type(of) is Convolution)
+    yield from ((f"Q{name}", Quantized(of)) for name, of in layers("resnet18") if type(of) is Convolution)
 
 
 def quantized_layers() -> Iterator[Named]:
     """Give bytes of other families: layers of ResNet-50, MobileNetV2 and BERT, windows, odd sizes; none depthwise."""
     some = {
-        "r50": (resnet50(), "conv2_reduce1 conv2_expand conv3_expand conv4_reduce conv4_3x3 conv5_expand conv5_reduce"),
+        "r50": (
+            layers("resnet50"),
+            "conv2_reduce1 conv2_expand conv3_expand conv4_reduce conv4_3x3 conv5_expand conv5_reduce",
+        ),
         "mb2": (
-            inverted_bottlenecks(MOBILENETV2),
+            layers("mobilenetv2"),
             "stem expand56_24_144 project56_144_24 expand14_64_384 project14_384_64 head7_320",
         ),
-        "vgg": (vgg16(), "112_64_128 28_512_512"),
+        "vgg": (layers("vgg16"), "112_64_128 28_512_512"),
         "odd": (odd_convolutions(), "5x5_28_64 dilated2_28_128 groups4_28_128 odd_13_100_75 odd_31_37_41"),
         "bert": (transformers(), "bert_proj bert_up bert_down gpt2_token_up"),
         "gemm": (odd_products(), "16x1024x1024 64x64x4096 333x555x777 197x768x768"),
     }
-    for prefix, (layers, names) in some.items():
-        known = {name: of for name, of in layers if isinstance(of, Convolution | Product)}
+    for prefix, (workloads, names) in some.items():
+        known = {name: of for name, of in workloads if isinstance(of, Convolution | Product)}
         yield from ((f"{prefix}_{name}", Quantized(known[name])) for name in names.split())
 
 
 def quantized_depthwise() -> Iterator[Named]:
     """Give depthwise convolutions of bytes: those of MobileNetV2, and EfficientNet-lite0's with 5x5 windows."""
-    for prefix, stages in (("mb2", MOBILENETV2), ("eff", EFFICIENTNET_LITE0)):
-        for name, of in inverted_bottlenecks(stages):
+    for prefix, network in (("mb2", "mobilenetv2"), ("eff", "efficientnet")):
+        for name, of in layers(network):
             if type(of) is Convolution and of.depthwise and (prefix == "mb2" or of.filters[1] == 5):
                 yield f"{prefix}_{name}", Quantized(of)
 
@@ -309,11 +235,7 @@ def quantized_batches() -> Iterator[Named]:
 
 
 FAMILIES = {
-    "resnet18": resnet18,
-    "resnet50": resnet50,
-    "mobilenetv2": lambda: inverted_bottlenecks(MOBILENETV2),
-    "efficientnet": lambda: inverted_bottlenecks(EFFICIENTNET_LITE0),
-    "vgg16": vgg16,
+    **{name: partial(layers, name) for name in ("resnet18", "resnet50", "mobilenetv2", "efficientnet", "vgg16")},
     "depthwise": mobilenet_depthwise,
     "odd_conv": odd_convolutions,
     "transposed": transposed,

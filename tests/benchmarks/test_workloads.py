@@ -7,6 +7,7 @@ import pytest
 
 from tilewright.autotune.task import Task, create
 from tilewright.cli.layers import LAYERS
+from tilewright.cli.networks import NETWORKS
 from tilewright.te.evaluate import evaluate
 
 from .package import part
@@ -49,11 +50,13 @@ def test_keys_are_distinct_across_families() -> None:
     assert len(set(keys)) == len(keys)
 
 
-def test_convolutions_of_resnet18_are_the_layers_of_the_command_line() -> None:
-    for name, conv in families.resnet18():
-        layer = LAYERS[f"resnet18.{name}"]
-        size = conv.data[2]
-        assert layer.shape == (1, conv.data[1], size, size, *conv.filters[:2], conv.stride, conv.padding)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_convolutions_of_a_network_are_the_layers_of_the_command_line(network: str) -> None:
+    for name, conv in families.layers(network):
+        layer = LAYERS[f"{network}.{name}"]
+        filters = () if conv.depthwise else conv.filters[:1]
+        assert layer.operator == conv.template[0]
+        assert layer.shape == (*conv.data, *filters, conv.filters[1], conv.stride, conv.padding)
 
 
 def test_mobilenetv2_has_its_300_million_multiplications() -> None:

@@ -237,7 +237,7 @@ def test_products_and_convolutions_of_bytes_take_types_scale_bias_and_zeros() ->
     conv = ((1, 512, 7, 7), (512, 3, 3), 1, 1, 1, 1, "NHWC")
     assert request_of(*words).template_args == (*conv, "uint8", "uint8", None, False, 128, 0, True)
     assert request_of("qmatmul", "--layer", "bert.qkv").shape == (128, 2304, 768)
-    words = ("qdepthwise_conv2d", "--layer", "efficientnet.dw4", "--zero-point", "-3", "--out-dtype", "int8")
+    words = ("qdepthwise_conv2d", "--layer", "efficientnet.dw56_144k5s2", "--zero-point", "-3", "--out-dtype", "int8")
     conv = ((1, 144, 56, 56), (5, 5), 2, 2, 1, "NCHW")
     wanted = (*conv, "uint8", "int8", None, False, 0, -3, True, (-3, 127))
     assert request_of(*words, "--clip", "-3", "127").template_args == wanted

@@ -48,6 +48,18 @@ def test_resnet18_has_the_operations_of_the_paper() -> None:
     assert total == pytest.approx(1.8e9, rel=0.01)  # He et al., table 1: 1.8e9, of which the last layer has 0.5e6
 
 
+def test_resnet50_has_the_operations_that_are_known_of_it() -> None:
+    last = 2048 * 1000
+    total = multiply_adds("resnet50.stem") + last
+    for stage, blocks in ((2, 3), (3, 4), (4, 6), (5, 3)):
+        stride = 1 if stage == 2 else 2
+        once = ("reduce1", f"3x3s{stride}", "shortcut")
+        total += sum(multiply_adds(f"resnet50.conv{stage}_{name}") for name in once)
+        total += blocks * multiply_adds(f"resnet50.conv{stage}_expand")
+        total += (blocks - 1) * sum(multiply_adds(f"resnet50.conv{stage}_{name}") for name in ("reduce", "3x3"))
+    assert round(total / 1e6) == 4089  # torchvision's documentation of resnet50: 4.09e9
+
+
 def test_mobilenet_has_the_operations_of_the_paper() -> None:
     total = sum(multiply_adds(name) for name in LAYERS if name.startswith("mobilenet."))
     last = 1024 * 1000
@@ -55,8 +67,9 @@ def test_mobilenet_has_the_operations_of_the_paper() -> None:
 
 
 def test_a_network_has_depthwise_convolutions_by_5x5_windows() -> None:
-    named = {name: layer for name, layer in LAYERS.items() if name.startswith("efficientnet")}
-    assert [layer.shape[1] for layer in named.values() if layer.shape[4] == 5] == [144, 240, 480, 672, 672, 1152]
+    depthwise = [layer for layer in LAYERS.values() if layer.operator == "depthwise_conv2d"]
+    named = [layer for layer in depthwise if layer.name.startswith("efficientnet")]
+    assert [layer.shape[1] for layer in named if layer.shape[4] == 5] == [144, 240, 480, 672, 672, 1152]
 
 
 def test_bert_has_the_weights_of_the_paper() -> None:
