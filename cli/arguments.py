@@ -48,6 +48,10 @@ class Parser(argparse.ArgumentParser):
         own = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
         return own + [flag for parser in self.subcommands().values() for flag in parser.flags()]
 
+    def optional(self) -> dict[str, argparse.Action]:
+        """Give what each flag does, by the name that its value has when it is parsed."""
+        return {action.dest: action for action in self._actions if action.option_strings}
+
     def subcommands(self) -> dict[str, Parser]:
         """Give the parsers of the subcommands by name."""
         choices = [action.choices for action in self._actions if action.nargs == argparse.PARSER]

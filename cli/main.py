@@ -69,7 +69,7 @@ def make_parser() -> Parser:
         add_operator(commands, operator, tune)
     add_measure(commands)
     add_list(commands, OPERATORS)
-    add_records(commands)
+    add_records(commands, OPERATORS)
     return parser
 
 

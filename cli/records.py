@@ -6,24 +6,33 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
+from ..autotune.fingerprint import codegen_fingerprint, machine_fingerprint
 from ..autotune.history import config_of
 from ..autotune.records import Records, TaskRow
 from ..autotune.reference import make_reference
 from ..autotune.task import Task, create
 from ..autotune.trial import Status, Trial
 from ..ir.errors import RecordError
+from ..ir.target import Target
 from ..runtime.build import build
 from ..runtime.module import Module
 from ..runtime.prepared import bind_prepared
 from ..schedule.lower import lower_prepared, parameter_names
 from .arguments import Parser
 from .database import open_records
+from .operators import Operator
 from .terminal import console, time_text
+from .typed import typed
+
+KEY_DIGITS = 8  # of a key, at least, in the table
+FOREIGN = "*"
 
 EXIT_CODES = """exit status:
   0  done
@@ -32,14 +41,14 @@ EXIT_CODES = """exit status:
 """
 
 
-def add_records(commands: Any) -> None:
+def add_records(commands: Any, operators: Sequence[Operator]) -> None:
     """Add the subcommand and its own."""
     text = "Show what has been measured, or make something of it."
     parser: Parser = commands.add_parser("records", help="show what was measured", description=text, epilog=EXIT_CODES)
     db = "record database (default: the setting TILEWRIGHT_DB)"
     parser.add_argument("--db", default="", metavar="FILE", help=db)
     parser.add_argument("--json", default="", metavar="FILE", help="write all rows as a JSON array; - prints it")
-    parser.set_defaults(run=show)
+    parser.set_defaults(run=lambda options: show(options, operators))
     actions = parser.add_subparsers(metavar="ACTION", dest="action")
     text = "Write the best kernel of a record as a shared library with a C header."
     export = actions.add_parser("export", help="write a kernel as a library", description=text, epilog=EXIT_CODES)
@@ -55,7 +64,7 @@ def add_records(commands: Any) -> None:
     merge.set_defaults(run=take_over)
 
 
-def show(options: argparse.Namespace) -> int:
+def show(options: argparse.Namespace, operators: Sequence[Operator]) -> int:
     """Print a table of tasks, or write all rows as JSON."""
     with open_records(options.db, create=False) as records:
         if options.json == "-":
@@ -64,7 +73,7 @@ def show(options: argparse.Namespace) -> int:
             number = _dump(records, options.json)
             sys.stdout.write(f"{number} rows in {options.json}\n")
         else:
-            console().print(_table(records))
+            console().print(_table(records, operators))
     return 0
 
 
@@ -84,23 +93,35 @@ def _dump(records: Records, path: str) -> int:
         raise RecordError("records", f"{path} cannot be written: {error.strerror}", advice="another file") from None
 
 
-def _table(records: Records) -> Table:
-    table = Table(title=records.path, title_justify="left")
-    for name in ("key", "task"):
-        table.add_column(name, overflow="fold")
-    for name in ("threads", "trials", "valid", "best", "GFLOP/s", "of peak"):
+def _table(records: Records, operators: Sequence[Operator]) -> Table:
+    table = Table(title=records.path, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("key", ""):
+        table.add_column(name, no_wrap=True)
+    table.add_column("task", overflow="fold")
+    for name in ("threads", "valid", "trials", "best", "GFLOP/s", "of peak"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in records.tasks():
+    rows = records.tasks()
+    digits = _enough([row.key.digest for row in rows])
+    for row in rows:
         counts = Counter(t.status for t in records.trials(row.key) if t.phase == "search")
-        best = records.best(row.key)
-        numbers = (str(row.key.threads), str(sum(counts.values())), str(counts[Status.OK]))
-        table.add_row(row.key.digest, _name(row), *numbers, *_best_cells(best))
+        numbers = (str(row.key.threads), str(counts[Status.OK]), str(sum(counts.values())))
+        about = (row.key.digest[:digits], FOREIGN if _is_foreign(row) else "", typed(row, operators))
+        table.add_row(*about, *numbers, *_best_cells(records.best(row.key)))
+    if any(map(_is_foreign, rows)):
+        table.caption = f"{FOREIGN} of another machine or version of tilewright: tune again for this one"
+        table.caption_justify = "left"
     return table
 
 
-def _name(row: TaskRow) -> str:
-    words = (",".join(map(str, arg)) if type(arg) in (list, tuple) else str(arg) for arg in row.args)
-    return " ".join((row.name, *words))
+def _enough(keys: Sequence[str]) -> int:
+    """Give how many first digits tell keys apart, but some."""
+    return next(n for n in range(KEY_DIGITS, 65) if len({key[:n] for key in keys}) == len(keys))
+
+
+def _is_foreign(row: TaskRow) -> bool:
+    """Tell whether another processor measured a task, or kernels of another version of the package."""
+    here = (machine_fingerprint(Target()), codegen_fingerprint())
+    return row.key.target.startswith("llvm") and (row.key.machine, row.key.codegen) != here
 
 
 def _best_cells(best: Trial | None) -> tuple[str, str, str]:

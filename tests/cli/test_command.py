@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -15,9 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tilewright.autotune.records import TaskRow
+from tilewright.autotune.trial import TaskKey
 from tilewright.autotune.tuner import TuneResult
 from tilewright.cli import tune
-from tilewright.cli.main import main
+from tilewright.cli.main import OPERATORS, main, make_parser
+from tilewright.cli.operators import understand
+from tilewright.cli.typed import typed
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "cli" / "autotune"
 SMALL = ["matmul", "--shape", "32,48,40", "--threads", "1"]
@@ -53,7 +58,9 @@ def test_the_same_command_resumes(tuned: Path, capsys: pytest.CaptureFixture[str
 def test_records_are_shown_as_a_table_and_as_json(tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = json.loads((tuned / "r.json").read_text())["record"]
     assert main(["records", "--db", str(tuned / "r.db")]) == 0
-    assert key in capsys.readouterr().out
+    shown = capsys.readouterr().out.splitlines()
+    (line,) = [line.split() for line in shown if line.lstrip().startswith(key[:8])]
+    assert line[1:4] == ["matmul", "--shape", "32,48,40"] and line[4:7] == ["1", line[5], "8"]
     assert main(["records", "--db", str(tuned / "r.db"), "--json", "-"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["key"] for row in rows} == {key}
@@ -73,6 +80,43 @@ def test_an_exported_kernel_computes_without_the_package(tuned: Path, tmp_path: 
     c = np.full((32, 48), np.nan, "float32")
     assert function(*(array.ctypes.data_as(ctypes.c_void_p) for array in (a, b, c))) == 0
     np.testing.assert_array_equal(c, a @ b)  # sums of small integers are exact
+
+
+TYPED = [  # every kind of flag, layers with and without flags of their own
+    "conv2d --layer resnet18.C6",
+    "conv2d --layer resnet50.conv4_expand --layout NHWC --epilogue bias,relu",
+    "conv2d --layer resnet50.conv4_expand --target 'cuda -arch=sm_80'",
+    "conv2d --layer mobilenetv2.expand56_24_144 --variable-weights --relative-error 0.0002",
+    "conv2d --shape 1,8,9,9,16,3,1,1 --dilation 2 --groups 4 --dtype bfloat16",
+    "conv2d_transpose --layer dcgan.up1",
+    "conv2d_transpose --shape 1,8,4,4,8,3,2,1 --output-padding 1",
+    "depthwise_conv2d --shape 1,16,8,8,5,2,2 --layout NCHW16c",
+    "matmul --shape 32,48,40 --transpose-b --constant-b",
+    "dense --layer bert.qkv --epilogue gelu",
+    "batch_matmul --layer bert.context",
+    "batch_matmul --shape 2,3,4,5 --no-transpose-b",
+    "qmatmul --shape 6,20,9 --multiplier 0.5 --bias --data-zero 3",
+    "qconv2d --layer resnet18.C12 --layout NHWC --dtype int8",
+    "qdepthwise_conv2d --shape 1,6,8,8,3,1,1 --zero-point 7 --clip 7 200",
+    "softmax --shape 8,9",
+    "reduction --shape 8,9 --axis 0 --op mean",
+    "elementwise --shape 8,9 --op gelu --dtype float16",
+]
+
+
+@pytest.mark.parametrize("words", TYPED)
+def test_a_record_is_shown_as_it_is_typed(words: str) -> None:
+    request = understand(make_parser().parse_args(shlex.split(words)))
+    args = json.loads(json.dumps(request.template_args))  # as the database gives them
+    key = TaskKey("", request.target, "", "", "", "")
+    assert sorted(typed(TaskRow(key, request.operator.name, tuple(args)), OPERATORS).split()) == sorted(words.split())
+
+
+def test_a_task_that_no_command_line_means_is_shown_as_a_call() -> None:
+    own = TaskRow(TaskKey("", "llvm", "", "", "", ""), "my.template", (64, "float32"))
+    assert typed(own, OPERATORS) == "my.template(64, 'float32')"
+    oblong = TaskRow(own.key, "conv2d", ([1, 8, 9, 9], [16, 1, 7], 1, 0))
+    assert typed(oblong, OPERATORS) == "conv2d([1, 8, 9, 9], [16, 1, 7], 1, 0)"
 
 
 def test_a_key_that_no_record_has_is_an_error(tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
