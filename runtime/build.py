@@ -154,16 +154,8 @@ def check_name(name: str) -> None:
         fact, cleaned = f"the name {name!r} is no identifier of C", re.sub(r"\W", "_", name, flags=re.ASCII)
         advice = f"letters, digits and _, such as {cleaned if cleaned[:1].isalpha() else f'kernel_{cleaned}'!r}"
         raise ArgumentError("build", fact, advice=advice)
-    if name in _KEYWORDS or name.startswith("tilewright_"):
-        whose = "a word of C" if name in _KEYWORDS else "one of the runtime's names"
-        raise ArgumentError("build", f"the name {name!r} is {whose}", advice=f"another one, such as {f'my_{name}'!r}")
-
-
-_KEYWORDS = frozenset(
-    "auto bool break case char const continue default do double else enum extern float for goto if inline int "
-    "long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
-    "while".split()
-)
+    if name.startswith("tilewright_"):
+        raise ArgumentError("build", f"the name {name!r} is one of the runtime's", advice="one that begins otherwise")
 
 
 @dataclass(frozen=True, slots=True)

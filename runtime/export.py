@@ -121,6 +121,11 @@ _TAIL = """
 #endif
 """
 
+_TAKEN = frozenset(  # a C program has a `main` of its own; the others are words of C
+    "main auto bool break case char const continue default do double else enum extern float for goto if inline int "
+    "long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
+    "while".split()
+)
 _C_INTEGERS = {Kind.INT: "int{}_t", Kind.UINT: "uint{}_t"}
 
 
@@ -129,7 +134,7 @@ def _prototype(signature: Signature) -> str:
     lines = [f"/* {_described(p)} */" for p in params]
     entry = f"int32_t {packed(signature.name)}(void *argv);"
     by_value = all(_c_type(p.dtype, by_value=True) for p in params if isinstance(p, ScalarParam))
-    if signature.name == "main" or not by_value:  # a C program has a `main` of its own; C has no float16 argument
+    if signature.name in _TAKEN or not by_value:  # C has no float16 argument
         return "\n".join([*lines, entry, ""])
     listed = ", ".join(map(_declared, params)) or "void"
     return "\n".join([*lines, f"int32_t {signature.name}({listed});", entry, ""])

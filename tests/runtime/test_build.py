@@ -77,8 +77,7 @@ def test_nothing_to_build_is_refused() -> None:
         ("1x1", "'1x1' is no identifier", "'kernel_1x1'"),
         ("größe", "'größe' is no identifier", "'gr__e'"),
         ("", "'' is no identifier", "'kernel_'"),
-        ("double", "'double' is a word of C", "'my_double'"),
-        ("tilewright_alloc", "'tilewright_alloc' is one of the runtime's names", "my_tilewright_alloc"),
+        ("tilewright_alloc", "'tilewright_alloc' is one of the runtime's", "begins otherwise"),
     ],
 )
 def test_a_name_that_c_cannot_call_is_refused(name: str, fact: str, advice: str) -> None:

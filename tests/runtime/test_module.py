@@ -216,6 +216,7 @@ int main(void) {
 @pytest.mark.skipif(not shutil.which("gcc"), reason="there is no C compiler")
 def test_a_c_program_calls_a_library(tmp_path: Path) -> None:
     functions = [elementwise("twice", Var("n"), kind=ForKind.PARALLEL), elementwise("main", 4, "sqrt")]
+    functions.append(elementwise("double", 4))  # a word of C, which the header leaves out
     build(functions).export_library(tmp_path / "double.so")
     (tmp_path / "main.c").write_text(PROGRAM)
     words = ["gcc", "-std=c99", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "main.c", "./double.so", "-o", "main"]
