@@ -46,6 +46,9 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     add("--zero-point", type=byte, default=0, metavar="N", help="the same in the result (default: 0)")
     what = "least and greatest byte of the result, such as 7 255 for relu with a zero point of 7 (default: its type's)"
     add("--clip", type=byte, nargs=2, metavar="N", help=what)
+    what = "a tensor of the result's shape and type is added to the bytes that the sums become: (byte - Z) * M + "
+    what += "(other - W) * N, rounded; M and N are scales by that of the result, and --zero-point is the result's"
+    add("--residual", nargs=4, metavar=("M", "Z", "N", "W"), help=what)
     add_variable_weights(parser)
 
 
@@ -68,19 +71,36 @@ def _product(shape: tuple[int, ...], flags: argparse.Namespace) -> tuple[Any, ..
     return *shape, flags.transpose_b
 
 
+def _residual(flags: argparse.Namespace) -> tuple[float, int, float, int] | None:
+    """Give the numbers of an addition.  Raises UsageError for what are none."""
+    if flags.residual is None:
+        return None
+    own, zero, other, other_zero = flags.residual
+    try:
+        return multiplier(own), byte(zero), multiplier(other), byte(other_zero)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"--residual: {error}", "a scale, a zero, a scale and a zero: 0.8 0 1.1 0") from None
+
+
 def _last_arguments(flags: argparse.Namespace) -> tuple[Any, ...]:
-    """Give types, scale, bias, zeros, constancy and ends.  Raises UsageError for bytes that are none of their type."""
+    """Give what follows the shape, up to the last that is no default: types, scale, bias, zeros, ...
+
+    Raises UsageError for bytes that are none of their type.
+    """
+    residual = _residual(flags)
     for flag, value, name in (
         ("--data-zero", flags.data_zero, flags.dtype),
         ("--zero-point", flags.zero_point, flags.out_dtype),
         *(("--clip", end, flags.out_dtype) for end in flags.clip or ()),
+        *(("--residual", zero, flags.out_dtype) for zero in (residual or ())[1::2]),
     ):
         dtype = dtype_of(name)
         if not dtype.min_value <= value <= dtype.max_value:
             raise UsageError(f"{flag} {value} is no {name}", f"{dtype.min_value} to {dtype.max_value}")
     zeros = flags.data_zero, flags.zero_point
-    clipped = () if flags.clip is None else (tuple(flags.clip),)
-    return flags.dtype, flags.out_dtype, flags.multiplier, flags.bias, *zeros, constant_weights(flags), *clipped
+    clip = None if flags.clip is None else tuple(flags.clip)
+    last = () if clip is None and residual is None else (clip,) if residual is None else (clip, residual)
+    return flags.dtype, flags.out_dtype, flags.multiplier, flags.bias, *zeros, constant_weights(flags), *last
 
 
 QMATMUL = Operator(

@@ -94,6 +94,8 @@ class Machine:
         function = _FLOAT.get(name)
         if function is None:
             return None
+        if name == "fma" and self.working(result) == np.float32:
+            function = _fma_to_odd
         return np.asarray(function(*[np.asarray(x, np.float64) for x in values])).astype(self.working(result))
 
 
@@ -122,6 +124,16 @@ def _bfloat_bits(values: Array) -> Array:
 def _round_half_away(x: Array) -> Array:
     whole = np.trunc(x)
     return np.copysign(np.abs(whole) + (np.abs(x - whole) >= 0.5), x)
+
+
+def _fma_to_odd(a: Array, b: Array, c: Array) -> Array:
+    """Give a * b + c of float32 in float64, with an odd last bit where it is not exact: rounded to float32, once."""
+    product = a * b
+    total = product + c
+    taken = total - product
+    error = (product - (total - taken)) + (c - taken)
+    beside = np.nextafter(total, np.where(error > 0, np.inf, -np.inf))
+    return np.where((error != 0) & np.isfinite(error) & (total.view(np.int64) % 2 == 0), beside, total)
 
 
 def _erf(x: Array) -> Array:

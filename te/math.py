@@ -116,6 +116,13 @@ def power(x: Operand, y: Operand) -> Expr:
 pow = power
 
 
+def fma(x: Operand, y: Operand, z: Operand) -> Expr:
+    """Give x * y + z of floats, rounded once."""
+    a, b = arith.operands("fma", x, y)
+    a, c = arith.operands("fma", a, z)
+    return Call("fma", (_float("fma", a), arith.cast(a.dtype, b), c), a.dtype)
+
+
 def ldexp(x: Operand, exponent: Operand) -> Expr:
     """Give x * 2**exponent, with an integer exponent."""
     node = _float("ldexp", x)

@@ -1,6 +1,7 @@
 """What becomes of the sums of a product or convolution while they are in registers, before their only store.
 
-In order: a bias is added, then a residual; an activation is applied; the value is requantized or converted.
+In order: a bias is added, then a residual; an activation is applied; the value is requantized or converted.  A residual
+of bytes is added to what the sums are as bytes of their own scale, and their sum is rounded again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ...ir.expr import Expr
 from ...te import operators
 from ...te.activations import ACTIVATIONS
 from ...te.compute import compute
-from ...te.operators.quantize import Clip, requantized
+from ...te.operators.quantize import Addition, Clip, added, requantized, requantized_wide
 from ...te.tensor import Tensor
 
 BIAS, RESIDUAL = "bias", "residual"
@@ -71,9 +72,10 @@ class Epilogue:
     residual    in the shape of the result
     activation  one of `te.activations.ACTIVATIONS`, or ""
     scale       of int32 sums that are made bytes, as `operators.requantize` does, one number or one for each channel
-    zero_point  of those bytes
-    clip        the least and the greatest of them, None for those of their type
+    zero_point  of the result
+    clip        its least and its greatest byte, None for those of their type
     dtype       of the result; "" for that of the sum
+    addition    how a residual of bytes is added to the sums made bytes; None for one that is added to the sums
     """
 
     bias: Tensor | None = None
@@ -83,6 +85,7 @@ class Epilogue:
     zero_point: int = 0
     clip: Clip | None = None
     dtype: str = ""
+    addition: Addition | None = None
 
     @property
     def given(self) -> list[Tensor]:
@@ -108,21 +111,39 @@ class Epilogue:
     def requantized(self, total: Tensor, axis: int) -> Tensor:
         """Give the bytes by definition, from int32 sums of products of data whose zero is 0; channels along `axis`."""
         assert self.scale is not None
-        return operators.requantize(total, self.scale, self.zero_point, self.dtype, axis, self.bias, self.clip)
+        if self.addition is None or self.residual is None:
+            return operators.requantize(total, self.scale, self.zero_point, self.dtype, axis, self.bias, self.clip)
+        own = operators.requantize(total, self.scale, self.addition.zero, self.dtype, axis, self.bias)
+        return operators.add_quantized(own, self.residual, self.addition, self.zero_point, self.clip)
 
     def element(self, total: Expr, at: Sequence[Expr], channel: Expr) -> Expr:
         """Give the element of the result at indices `at`, from its sum."""
+        return self.with_residual(self.before_residual(total, channel), at, channel)
+
+    def before_residual(self, total: Expr, channel: Expr) -> Expr:
+        """Give what a residual is added to: the sum with its bias, as a byte where the residual is one, in int32."""
         value: Any = total
         if self.bias is not None:
             value = value + self.bias[channel].astype(value.dtype)
+        if self.addition is None:
+            return value
+        return requantized_wide(value, self._scale_of(channel), self.addition.zero, self.dtype)
+
+    def with_residual(self, value: Any, at: Sequence[Expr], channel: Expr) -> Expr:
+        """Give the element of the result at indices `at`, from what a residual is added to."""
+        if self.residual is not None and self.addition is not None:
+            return added(value, self.residual[tuple(at)], self.addition, self.zero_point, self.dtype, self.clip)
         if self.residual is not None:
             value = value + self.residual[tuple(at)].astype(value.dtype)
         if self.activation:
             value = ACTIVATIONS[self.activation](value)
         if self.scale is not None:
-            scale = self.scale[channel] if isinstance(self.scale, Tensor) else arith.const(self.scale, "float32")
-            return requantized(value, scale, self.zero_point, self.dtype, self.clip)
+            return requantized(value, self._scale_of(channel), self.zero_point, self.dtype, self.clip)
         return value.astype(self.dtype) if self.dtype else value
+
+    def _scale_of(self, channel: Expr) -> Expr:
+        assert self.scale is not None
+        return self.scale[channel] if isinstance(self.scale, Tensor) else arith.const(self.scale, "float32")
 
 
 NONE = Epilogue()

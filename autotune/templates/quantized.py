@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ... import te
 from ...ir.errors import TuneError
 from ...schedule.schedule import Schedule
 from ...te import operators
 from ...te.compute import compute
-from ...te.operators.quantize import Clip
+from ...te.operators.quantize import Addition, Clip
 from ...te.tensor import Tensor
 from ..template import get_config, get_target, template
 from .conv2d import declare_convolution
@@ -17,7 +19,9 @@ from .cpu.int8_depthwise import DepthwiseRequest
 from .cpu.product import ProductRequest
 from .cpu.request import ConvolutionRequest
 from .depthwise import declare_depthwise
-from .epilogue import Epilogue
+from .epilogue import BIAS, RESIDUAL, Epilogue
+
+Addends = tuple[float, int, float, int]  # the numbers of an `Addition`
 
 
 @template("qmatmul")
@@ -34,6 +38,7 @@ def qmatmul(
     zero_point: int = 0,
     constant_b: bool = False,
     clip: Clip | None = None,
+    residual: Addends | None = None,
 ) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable C (m, n) = requantized (A (m, k) - data_zero) B (k, n), from int8 B; see `operators.requantize`.
 
@@ -43,12 +48,14 @@ def qmatmul(
     bias         whether an int32 tensor (n,) follows
     constant_b   whether what is made of B and bias alone may be made ahead of the calls
     clip         the least and the greatest byte of the result, such as (zero_point, 255) for relu
+    residual     how the last tensor, in the result's shape and type, is added to the bytes that the sums become, see
+                 `operators.add_quantized`; `zero_point` and `clip` are then the result's.  None for none
     """
     _check_target("qmatmul")
     a = te.placeholder((m, k), dtype, name="A")
     b = te.placeholder((n, k) if transpose_b else (k, n), "int8", name="B")
-    epilogue = _epilogue(n, multiplier, bias, zero_point, out_dtype, clip)
     c = operators.matmul(_centred(a, data_zero), b, None, "int32", False, transpose_b)
+    epilogue = _epilogue(c, n, multiplier, bias, zero_point, out_dtype, clip, residual)
     given = [a, b, *epilogue.given]
     cfg = get_config()
     cfg.define_meaning([*given, epilogue.requantized(c, 1)])
@@ -77,6 +84,7 @@ def qconv2d(
     zero_point: int = 0,
     constant_weights: bool = False,
     clip: Clip | None = None,
+    residual: Addends | None = None,
 ) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable convolution of bytes by int8 weights, requantized; see `conv2d` and `operators.requantize`.
 
@@ -85,13 +93,15 @@ def qconv2d(
     bias        whether an int32 tensor of that shape follows
     constant_weights  whether what is made of weights and bias alone may be made ahead of the calls
     clip        the least and the greatest byte of the result, such as (zero_point, 255) for relu
+    residual    how the last tensor, in the result's shape and type, is added to the bytes that the sums become, see
+                `operators.add_quantized`; `zero_point` and `clip` are then the result's.  None for none
     Raises TuneError for channels that no schedule fits: groups that are no whole vectors of output channels.
     """
     _check_target("qconv2d")
     image, kernel = declare_convolution(data, filters, groups, layout, dtype, "int8")
-    epilogue = _epilogue(filters[0], multiplier, bias, zero_point, out_dtype, clip)
     window = (stride, padding, dilation)
     total = operators.conv2d(_centred(image, data_zero), kernel, *window, layout, "int32", groups)
+    epilogue = _epilogue(total, filters[0], multiplier, bias, zero_point, out_dtype, clip, residual)
     given = [image, kernel, *epilogue.given]
     cfg = get_config()
     cfg.define_meaning([*given, epilogue.requantized(total, 1 if layout == "NCHW" else 3)])
@@ -122,6 +132,7 @@ def qdepthwise_conv2d(
     zero_point: int = 0,
     constant_weights: bool = False,
     clip: Clip | None = None,
+    residual: Addends | None = None,
 ) -> tuple[Schedule, list[Tensor]]:
     """Give a tunable depthwise convolution of bytes, one filter of int8 for each channel, requantized.
 
@@ -134,9 +145,9 @@ def qdepthwise_conv2d(
     _check_target("qdepthwise_conv2d")
     image, kernel = declare_depthwise(data, window, layout, dtype, "int8")
     conv = Convolution.depthwise(image, kernel, stride, padding, dilation, layout)
-    epilogue = _epilogue(data[1], multiplier, bias, zero_point, out_dtype, clip)
     form = operators.depthwise_conv2d_nchw if conv.is_nchw else operators.depthwise_conv2d_nhwc
     total = form(_centred(image, data_zero), kernel, stride, padding, dilation, "int32")
+    epilogue = _epilogue(total, data[1], multiplier, bias, zero_point, out_dtype, clip, residual)
     given = [image, kernel, *epilogue.given]
     cfg = get_config()
     cfg.define_meaning([*given, epilogue.requantized(total, 1 if conv.is_nchw else 3)])
@@ -149,11 +160,23 @@ def qdepthwise_conv2d(
 
 
 def _epilogue(
-    channels: int, multiplier: float | None, bias: bool, zero_point: int, out_dtype: str, clip: Clip | None
+    total: Tensor,
+    channels: int,
+    multiplier: float | None,
+    bias: bool,
+    zero_point: int,
+    out_dtype: str,
+    clip: Clip | None,
+    residual: Addends | None,
 ) -> Epilogue:
+    """Give the epilogue of int32 sums, with tensors of its own."""
     scale = te.placeholder((channels,), "float32", name="scale") if multiplier is None else multiplier
-    added = te.placeholder((channels,), "int32", name="bias") if bias else None
-    return Epilogue(added, scale=scale, zero_point=zero_point, clip=clip, dtype=out_dtype)
+    added = te.placeholder((channels,), "int32", name=BIAS) if bias else None
+    epilogue = Epilogue(added, scale=scale, zero_point=zero_point, clip=clip, dtype=out_dtype)
+    if residual is None:
+        return epilogue
+    other = te.placeholder(total.shape, out_dtype, name=RESIDUAL)
+    return replace(epilogue, residual=other, addition=Addition(*residual))
 
 
 def _centred(data: Tensor, zero: int) -> Tensor:

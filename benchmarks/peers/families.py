@@ -219,6 +219,15 @@ def quantized_layers() -> Iterator[Named]:
         yield from ((f"{prefix}_{name}", Quantized(known[name])) for name in names.split())
 
 
+def quantized_residuals() -> Iterator[Named]:
+    """Give bytes that a residual of bytes is added to: in blocks of ResNet-50, ResNet-18, MobileNetV2 and BERT base."""
+    for size, width in ((56, 64), (28, 128), (14, 256), (7, 512)):
+        yield f"resnet_expand_add_{size}", Quantized(square(size, width, 4 * width, 1), residual=True)
+    yield "resnet_3x3_add_28", Quantized(square(28, 128, 128, 3), residual=True)
+    yield "mobilenet_project_add_28", Quantized(square(28, 192, 32, 1), residual=True)
+    yield "bert_down_add", Quantized(Product(128, 768, 3072), residual=True)
+
+
 def quantized_depthwise() -> Iterator[Named]:
     """Give depthwise convolutions of bytes: those of MobileNetV2, and EfficientNet-lite0's with 5x5 windows."""
     for prefix, network in (("mb2", "mobilenetv2"), ("eff", "efficientnet")):
@@ -249,6 +258,7 @@ FAMILIES = {
     "memory": memory_bound,
     "int8": quantized,
     "int8_layers": quantized_layers,
+    "int8_residual": quantized_residuals,
     "int8_depthwise": quantized_depthwise,
     "int8_batch_matmul": quantized_batches,
     "fused": fused,

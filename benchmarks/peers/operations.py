@@ -393,9 +393,13 @@ class Quantized:
     """A convolution or product of bytes: u8 data by s8 weights, summed exactly, scaled, rounded, u8 again.
 
     All zero points are 0, as after a relu.  The result is sum * multiplier, to the nearest whole number in 0..255.
+
+    residual  whether bytes in the shape of the result are added to it, and the sum is rounded once more; zero is then
+              128 in the bytes that sums of products become, and 0 in the others
     """
 
     of: Convolution | Product
+    residual: bool = False
 
     data_scale: ClassVar[float] = 1 / 64
     weight_scale: ClassVar[float] = 1 / 64
@@ -406,11 +410,32 @@ class Quantized:
         return "copy" if isinstance(self.of, Convolution) and self.of.depthwise else "dot"
 
     @property
+    def own_zero(self) -> int:
+        """Give the byte that stands for zero in what sums of products become."""
+        return 128 if self.residual else 0
+
+    @property
     def result_scale(self) -> float:
-        """Give the scale of the result, for which most sums of random operands lie within 0..255."""
+        """Give the scale of these bytes, for which most sums of random operands lie within them."""
         terms = self.of.terms if isinstance(self.of, Convolution) else self.of.k
         deviation = math.sqrt(terms) * 147 * 73  # of a sum, from the root mean squares of the operands
-        return 3 * deviation * self.data_scale * self.weight_scale / 255
+        return 3 * deviation * self.data_scale * self.weight_scale / (255 - self.own_zero)
+
+    @property
+    def residual_scale(self) -> float:
+        """Give the scale of the residual."""
+        return self.result_scale
+
+    @property
+    def sum_scale(self) -> float:
+        """Give the scale of the sum with the residual: up to 127 + 255 steps of theirs."""
+        return 1.5 * self.result_scale
+
+    @property
+    def addition(self) -> tuple[float, int, float, int]:
+        """Give the quotients of float32 scales by that of the sum, each with its zero."""
+        own, other, both = map(np.float32, (self.result_scale, self.residual_scale, self.sum_scale))
+        return float(own / both), self.own_zero, float(other / both), 0
 
     @property
     def multiplier(self) -> float:
@@ -419,9 +444,10 @@ class Quantized:
 
     @property
     def operands(self) -> tuple[Operand, ...]:
-        """Give data and weights."""
+        """Give data, weights and residual."""
         data, weights = self.of.operands
-        return Operand(data.name, data.shape, "uint8"), Operand(weights.name, weights.shape, "int8", constant=True)
+        given = Operand(data.name, data.shape, "uint8"), Operand(weights.name, weights.shape, "int8", constant=True)
+        return (*given, Operand("residual", self.of.result.shape, "uint8")) if self.residual else given
 
     @property
     def result(self) -> Operand:
@@ -437,6 +463,8 @@ class Quantized:
     def template(self) -> TemplateCall | None:
         """Give the template and its arguments; it rounds as ONNX says."""
         sums = ("uint8", "uint8", self.multiplier, False, 0, 0, True)  # no bias, zeros are 0, weights are constant
+        if self.residual:
+            sums = (*sums, None, self.addition)
         match self.of:
             case Convolution(depthwise=True) as of:
                 window = (of.filters[1:], of.stride, of.padding, of.dilation, of.layout)

@@ -89,10 +89,8 @@ def reference(operation: Operation, arrays: list[np.ndarray]) -> Reference:
             return Reference(value, np.full_like(value, 0.5))
         case Fused():
             return _fused(operation, arrays)
-        case Quantized(of=of, multiplier=multiplier):
-            sums = convolve(of, *wide) if type(of) is Convolution else wide[0] @ wide[1]  # exact: below 2^53
-            value = np.clip(sums * multiplier, 0, 255)
-            return Reference(value, np.full_like(value, 0.5 + SCALING))
+        case Quantized():
+            return _quantized(operation, *wide)
 
 
 def _sums(terms: int, value: np.ndarray, absolute: np.ndarray) -> Reference:
@@ -109,6 +107,17 @@ def _fused(operation: Fused, arrays: list[np.ndarray]) -> Reference:
         total = total + more
     value = ACTIVATIONS[operation.activation](total)
     return Reference(value, 1.2 * sums.bound + EXP_ERROR * EPS * (np.abs(total) + 1))
+
+
+def _quantized(operation: Quantized, data: np.ndarray, weights: np.ndarray, *residual: np.ndarray) -> Reference:
+    """Give bytes before they are rounded: half a step is allowed, and with a residual as much of the first rounding."""
+    of, (scale, zero, other_scale, _) = operation.of, operation.addition
+    sums = convolve(of, data, weights) if type(of) is Convolution else data @ weights  # exact: below 2^53
+    own = np.clip(sums * operation.multiplier, -zero, 255 - zero)
+    if not residual:
+        return Reference(own, np.full_like(own, 0.5 + SCALING))
+    total = np.clip(own * scale + residual[0] * other_scale, 0, 255)
+    return Reference(total, np.full_like(total, 0.5 + (0.5 + SCALING) * scale + SCALING))
 
 
 def _normalized(n: int, epsilon: float, data: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> Reference:

@@ -49,6 +49,7 @@ TITLES = {  # of families whose names do not say it
     "nhwc": "layers of ResNet and MobileNetV2 in NHWC",
     "int8": "u8 by s8, requantized: products, C1 to C12",
     "int8_layers": "u8 by s8, requantized: layers of networks, skinny and odd products",
+    "int8_residual": "u8 by s8, requantized, with a residual of bytes",
     "int8_depthwise": "u8 by s8, requantized: depthwise layers of MobileNetV2 and EfficientNet-lite0",
     "int8_batch_matmul": "u8 by s8: batches of products",
 }

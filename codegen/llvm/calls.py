@@ -13,6 +13,7 @@ from .address import flat_offset, pointer
 from .arithmetic import binary, compare, constant, same_lanes
 from .body import Body
 from .features import has
+from .fused import fused, must_be_made
 from .maths import vector_maths
 from .products import dot_product, strided_dot_product
 from .types import Value, computed, memory_type, suffix, value_type, vector
@@ -35,6 +36,8 @@ def call(body: Body, expr: Call, evaluate: Evaluate) -> Value:
     if special is not None:
         return special(body, expr, evaluate)
     arguments = list(same_lanes(body, *[evaluate(body, a) for a in expr.args]))
+    if name == "fma" and must_be_made(body.target, arguments[0].elem):
+        return fused(body, *arguments)
     if name in _LLVM_FLOAT:
         return _intrinsic(body, _LLVM_FLOAT[name], arguments)
     if name in _BITS:

@@ -57,7 +57,7 @@ from .matmul import batch_matmul, dense, matmul
 from .normalization import layer_norm, log_softmax, softmax
 from .pad import pad
 from .pooling import global_pool, pool2d
-from .quantize import requantize
+from .quantize import Addition, add_quantized, requantize
 from .reduction import argmax, argmin, max, mean, min, prod, sum
 from .tensor_cores import dp4a, mma
 from .transform import (
@@ -76,8 +76,10 @@ from .transform import (
 )
 
 __all__ = [
+    "Addition",
     "abs",
     "add",
+    "add_quantized",
     "argmax",
     "argmin",
     "batch_matmul",

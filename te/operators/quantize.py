@@ -1,6 +1,10 @@
-"""Sums of products of bytes, made bytes again."""
+"""Sums of products of bytes, made bytes again; sums of bytes whose scales differ."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
 
 from ...ir import arith
 from ...ir.errors import TypeMismatch
@@ -11,6 +15,25 @@ from ..tensor import Tensor
 
 BYTES = ("int8", "uint8")
 Clip = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """How bytes are added to others: (byte - zero) * scale + (other - other_zero) * other_scale.
+
+    Scales are relative to that of the result, as float32.
+    """
+
+    scale: float
+    zero: int
+    other_scale: float
+    other_zero: int
+
+    def constant(self, zero_point: int) -> float:
+        """Give what is the same for all bytes; `zero_point` is the result's."""
+        own, other = np.float32(self.scale), np.float32(self.other_scale)
+        less = np.float64(own) * self.zero + np.float64(other * np.float32(self.other_zero))  # a fused multiply-add
+        return float(np.float32(zero_point) - np.float32(less))
 
 
 def requantize(
@@ -54,9 +77,44 @@ def requantize(
 
 def requantized(value: Expr, scale: Expr, zero_point: int, out_dtype: str, clip: Clip | None = None) -> Expr:
     """Give one element of `requantize`, from an int32 that has the bias."""
-    least, most = (arith.const(float(end - zero_point), "float32") for end in ends_of(out_dtype, clip))
-    whole = math.nearbyint(arith.minimum(arith.maximum(value.astype("float32") * scale, least), most))
+    whole = _nearest(value.astype("float32") * scale, zero_point, out_dtype, clip)
     return whole.astype(out_dtype) if zero_point == 0 else (whole.astype("int32") + zero_point).astype(out_dtype)
+
+
+def requantized_wide(value: Expr, scale: Expr, zero_point: int, out_dtype: str) -> Expr:
+    """Give the same as an int32."""
+    return _nearest(value.astype("float32") * scale, zero_point, out_dtype, None).astype("int32") + zero_point
+
+
+def add_quantized(a: Tensor, b: Tensor, by: Addition, zero_point: int = 0, clip: Clip | None = None) -> Tensor:
+    """Give the sum of two tensors of bytes whose scales and zeros differ, in the shape and type of `a`.
+
+    clip  the least and the greatest byte, within those of the type
+    Products and sums are float32, each sum with its product rounded once; `zero_point` is added before halves are
+    rounded to even numbers: QLinearAdd as onnxruntime computes it on x86-64 with AVX2.
+    Raises TypeMismatch for other types than bytes, for two of them, and for a clip beyond them.
+    Source: ONNX Runtime operators, com.microsoft.QLinearAdd.
+    """
+    out_dtype = str(a.dtype)
+    if out_dtype not in BYTES:
+        raise TypeMismatch("add_quantized", f"a sum of {out_dtype}", advice=" or ".join(BYTES))
+    _check("the other addend", b, out_dtype, "add_quantized")
+    return compute(a.shape, lambda *i: added(a[i], b[i], by, zero_point, out_dtype, clip), name="T_add_quantized")
+
+
+def added(a: Expr, b: Expr, by: Addition, zero_point: int, out_dtype: str, clip: Clip | None = None) -> Expr:
+    """Give one element of `add_quantized`, from integers."""
+    own, other, constant = (
+        arith.const(number, "float32") for number in (by.scale, by.other_scale, by.constant(zero_point))
+    )
+    total = math.fma(a.astype("float32"), own, math.fma(b.astype("float32"), other, constant))
+    return _nearest(total, 0, out_dtype, clip).astype(out_dtype)
+
+
+def _nearest(value: Expr, zero_point: int, out_dtype: str, clip: Clip | None) -> Expr:
+    """Give the whole number next to a float32, within the ends of a type or of a clip as they are without its zero."""
+    least, most = (arith.const(float(end - zero_point), "float32") for end in ends_of(out_dtype, clip))
+    return math.nearbyint(arith.minimum(arith.maximum(value, least), most))
 
 
 def ends_of(out_dtype: str, clip: Clip | None) -> Clip:
@@ -75,6 +133,6 @@ def _along(scale: Tensor | float, channel: Expr) -> Expr:
     return scale[channel] if isinstance(scale, Tensor) else arith.const(scale, "float32")
 
 
-def _check(what: str, tensor: Tensor, dtype: str) -> None:
+def _check(what: str, tensor: Tensor, dtype: str, step: str = "requantize") -> None:
     if str(tensor.dtype) != dtype:
-        raise TypeMismatch("requantize", f"{what} is {tensor.dtype}", advice=dtype)
+        raise TypeMismatch(step, f"{what} is {tensor.dtype}", advice=dtype)

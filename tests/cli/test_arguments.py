@@ -121,6 +121,8 @@ USAGE = [  # words (~ is a space within one), what is wrong, what is advised
     ("qdepthwise_conv2d --shape 1,16,8,8,3,1,1 --layout NCHW16c", "no such schedule in layout", "NCHW or NHWC"),
     ("qdepthwise_conv2d --shape 1,6,8,8,3,1,1 --clip 3 256", "--clip 256 is no uint8", "0 to 255"),
     ("qmatmul --shape 1,2,3 --clip 3 x", "'x' is not an integer", "--help"),
+    ("qconv2d --layer resnet18.C3 --residual 1 300 1 0", "--residual 300 is no uint8", "0 to 255"),
+    ("qmatmul --shape 1,2,3 --residual 1 0 -1 0", "--residual: '-1' is not a number above 0", "0.8 0 1.1 0"),
     ("qconv3d", "there is no operator or command 'qconv3d'", "qconv2d"),
     ("list resnet", "there is no network 'resnet'", "resnet18"),
     ("--hepl", "unrecognized arguments: --hepl", "--help"),
@@ -241,6 +243,8 @@ def test_products_and_convolutions_of_bytes_take_types_scale_bias_and_zeros() ->
     conv = ((1, 144, 56, 56), (5, 5), 2, 2, 1, "NCHW")
     wanted = (*conv, "uint8", "int8", None, False, 0, -3, True, (-3, 127))
     assert request_of(*words, "--clip", "-3", "127").template_args == wanted
+    added = (*wanted[:-1], None, (0.5, -7, 1.25, 3))
+    assert request_of(*words, "--residual", "0.5", "-7", "1.25", "3").template_args == added
 
 
 def test_a_layer_brings_its_own_flags() -> None:

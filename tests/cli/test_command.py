@@ -125,8 +125,8 @@ def test_a_key_that_no_record_has_is_an_error(tuned: Path, capsys: pytest.Captur
 
 
 OF_BYTES = (
-    "qmatmul --shape 6,20,9 --bias",
-    "qconv2d --shape 1,3,6,6,16,3,1,1 --data-zero 128",
+    "qmatmul --shape 6,20,9 --bias --clip 0 200",
+    "qconv2d --shape 1,3,6,6,16,3,1,1 --data-zero 128 --zero-point 3 --clip 3 255 --residual 0.8 100 1.2 30",
     "qdepthwise_conv2d --shape 1,6,8,8,3,1,1 --zero-point 7 --clip 7 200",
 )
 

@@ -12,6 +12,7 @@ from tilewright import te
 from tilewright.autotune.templates import register_tile
 from tilewright.runtime.build import build
 from tilewright.runtime.host import host_target, resolve, vector_features
+from tilewright.te.evaluate import evaluate
 
 from .workloads import WORKLOADS, Workload, assert_right, configurations, nest_of, reference_of, task_of, title
 
@@ -55,6 +56,24 @@ def test_a_product_for_haswell_is_fused_multiply_adds_of_eight_lanes() -> None:
     text = build(nest_of(task, default), target=HASWELL, effort="quick").assembly
     tile = default["tile_m"].size[-1] * default["tile_n"].size[-1] // 8
     assert len(re.findall(r"vfmadd\d+ps\t.*%ymm", text)) >= tile >= 8
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 5])
+def test_multiply_adds_are_rounded_once_without_an_instruction(lanes: int) -> None:
+    """A product just below or just above half of the last bit of a sum, which float64 would make a half."""
+    x, y, z = (te.placeholder((40,), "float32", name=name) for name in "xyz")
+    total = te.compute((40,), lambda i: te.fma(x[i], y[i], z[i]), name="total")
+    s = tilewright.create_schedule(total.op)
+    if lanes > 1:
+        s[total].vectorize(s[total].split(total.op.axis[0], factor=lanes)[1])
+    a = np.float32([1 + 2**-23, 1 + 2**-12] * 20)
+    b = np.float32([1 - 2**-23, 1 - 2**-12 + 2**-24] * 20) * np.float32(2**-24)  # a b / 2^-24: 1 - 2^-46, 1 + 2^-36
+    c = np.float32(1 + np.arange(4, 44) // 4 * 2.0**-23) * np.float32([1, 1, -1, -1] * 10)
+    c[-1] = np.inf
+    found = np.zeros(40, np.float32)
+    build(s, [x, y, z, total], SSE2)(a, b, c, found)
+    np.testing.assert_array_equal(found, c + np.float32([0, 2**-23] * 20))
+    np.testing.assert_array_equal(evaluate([total], {x: a, y: b, z: c})[0], found)
 
 
 # -- float16 without an instruction -------------------------------------------------------------------------------

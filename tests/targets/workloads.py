@@ -15,6 +15,9 @@ from tilewright.schedule.lower import lower
 
 Workload = tuple[str, tuple[Any, ...]]
 
+ADDED = (0.7, 20, 0.45, 3)  # how bytes of sums and of a residual are added
+PLAIN = (False, 0, 0, False)  # no bias, zeros are 0, weights may change
+
 WORKLOADS: tuple[Workload, ...] = (
     ("conv2d", ((1, 16, 9, 9), (16, 3, 3), 1, 1)),
     ("conv2d", ((2, 8, 9, 11), (12, 3, 3), 2, 1, 1, 1, "NCHW", "float32", True)),
@@ -36,11 +39,12 @@ WORKLOADS: tuple[Workload, ...] = (
     ("dense", (9, 33, 40, "int8")),
     ("conv2d", ((1, 6, 9, 9), (24, 3, 3), 2, 1, 1, 1, "NHWC", "uint8")),
     ("qmatmul", (17, 40, 37, False, "uint8", "int8", None, True, 3, -5, True)),
-    ("qmatmul", (9, 24, 36, True, "int8", "uint8", 0.004)),
+    ("qmatmul", (9, 24, 36, True, "int8", "uint8", 0.004, False, 0, 7, False, (7, 250), (0.8, 90, 1.2, 33))),
     ("qconv2d", ((1, 8, 9, 9), (24, 3, 3), 1, 1, 1, 1, "NCHW", "uint8", "uint8", None, True, 3, 7, True)),
-    ("qconv2d", ((1, 6, 9, 9), (24, 1, 1), 2, 0, 1, 1, "NHWC", "int8", "int8", 0.01)),
+    ("qconv2d", ((1, 8, 9, 9), (24, 1, 1), 1, 0, 1, 1, "NCHW", "uint8", "uint8", None, True, 3, 7, True, None, ADDED)),
+    ("qconv2d", ((1, 6, 9, 9), (24, 1, 1), 2, 0, 1, 1, "NHWC", "int8", "int8", 0.01, *PLAIN, None, ADDED)),
     ("qdepthwise_conv2d", ((1, 3, 9, 11), (3, 3), 1, 1, 1, "NCHW", "uint8", "int8", None, True, 3, -5, True, (-5, 99))),
-    ("qdepthwise_conv2d", ((1, 3, 12, 12), (5, 5), 2, 2, 1, "NCHW", "int8", "uint8", 0.004)),
+    ("qdepthwise_conv2d", ((1, 3, 12, 12), (5, 5), 2, 2, 1, "NCHW", "int8", "uint8", 0.004, *PLAIN, None, ADDED)),
     ("qdepthwise_conv2d", ((1, 21, 7, 8), (3, 3), 1, 1, 1, "NHWC", "uint8", "uint8", None, True, 3, 7, True)),
     ("batch_matmul", (2, 9, 33, 20)),
     ("softmax", (7, 45)),

@@ -5,6 +5,7 @@
         for tile in tiles of pixels:
             for ry, rx, group in window and groups of channels:   # sums in registers
                 sums += dot(copied[y + ry, group, x + rx], packed[block, ry, rx, group])
+            turned = rows of pixels of what a residual in NCHW is added to, if there is one
             out[tile, block] = epilogue(sums + offsets[block])
 
 Weights of a block hold a group of channels of each filter side by side.  What a window takes from beyond the image is
@@ -14,7 +15,7 @@ and right for a whole row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -32,6 +33,8 @@ from ...space import Knobs
 from ...template import get_target, get_threads
 from .. import register_tile as tile
 from ..convolution import Convolution
+from ..epilogue import Epilogue
+from . import turned as turning
 from .algorithm import Plan
 from .int8 import (
     DOTS,
@@ -83,6 +86,7 @@ class Stages:
             of NHWC
     packed  (filters / T, KH, KW, C / groups / taps, T, taps)
     sums    (N, filters / T, OH, OW, T)
+    turned  in the shape of the result, what a residual is added to; None where lanes are those of the result
     is_written_out  whether the columns of the window are, each of which is left out for some pixels
     """
 
@@ -90,6 +94,7 @@ class Stages:
     packed: Tensor
     offsets: Offsets | None
     sums: Tensor
+    turned: Tensor | None
     out: Tensor
     is_written_out: bool
 
@@ -207,13 +212,27 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, layer: Layer) -> Stages:
     added = offsets(factors, packed, layer.excess, request.epilogue.bias)
     epilogue = request.epilogue.without_bias
 
-    def element(*i: Expr) -> Expr:
+    def own(*i: Expr) -> Expr:
         n, f, y, x = i if conv.is_nchw else (i[0], i[3], i[1], i[2])
         value = sums[n, f // block, y, x, f % block]
-        return epilogue.element(value if added is None else value + added.total[f // block, f % block], i, f)
+        value = value if added is None else value + added.total[f // block, f % block]
+        return epilogue.before_residual(value, f)
 
-    out = te.compute(conv.place(conv.batch, filters, rows, columns), element, name="conv2d")
-    return Stages(copied, packed, added, sums, out, leaves_out[1])
+    shape = conv.place(conv.batch, filters, rows, columns)
+    turned = _turned(shape, own, epilogue) if conv.is_nchw and epilogue.residual is not None else None
+
+    def element(*i: Expr) -> Expr:
+        value = own(*i) if turned is None else turned[i].astype("int32")
+        return epilogue.with_residual(value, i, i[1] if conv.is_nchw else i[3])
+
+    out = te.compute(shape, element, name="conv2d")
+    return Stages(copied, packed, added, sums, turned, out, leaves_out[1])
+
+
+def _turned(shape: Sequence[int], own: Callable[..., Expr], epilogue: Epilogue) -> Tensor:
+    """Give what a residual is added to, in the shape of the result and its type, or as sums."""
+    kind = "int32" if epilogue.addition is None else epilogue.dtype
+    return te.compute(shape, lambda *i: own(*i).astype(kind), "turned")
 
 
 def _leaves_out(cfg: Knobs, layer: Layer) -> tuple[bool, bool]:
@@ -304,9 +323,15 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, layer: Layer, constant: b
     rows, row = stage.split(y, factor=cfg[HEIGHT].val)
     columns, column = stage.split(x, factor=cfg[WIDTH].val)
     outer = [n, rows, blocks] if cfg[OUTER].val else [n, blocks, rows]
-    stage.reorder(*outer, columns, vectors, row, column, lane)
-    stage.vectorize(lane)
-    tile.unroll_all(s, out, [vectors, row, column])
+    if stages.turned is None:
+        stage.reorder(*outer, columns, vectors, row, column, lane)
+        stage.vectorize(lane)
+        tile.unroll_all(s, out, [vectors, row, column])
+    else:
+        stage.reorder(*outer, columns, vectors, lane, row, column)
+        stage.vectorize(column)
+        tile.unroll_all(s, out, [vectors, lane, row])
+        turning.schedule(s, stages.turned, out, columns, lanes, width)
     tile.parallel_outer(s, out, outer)
     s[sums].compute_at(stage, columns)
     s[sums].set_scope("local")

@@ -24,6 +24,7 @@ from ..operations import (
 )
 
 OPSET, IR_VERSION = 18, 10
+MICROSOFT, MICROSOFT_OPSET = "com.microsoft", 1
 TURNED = "NCHW between two transposes, which are timed"
 FUSED_NUMBERS = {
     name: np.array(value, np.float32)
@@ -67,9 +68,10 @@ def _model(
     inputs = [_described(o.name, a.dtype, a.shape) for o, a in given]
     result = operation.result
     outputs = [_described(result.name, np.dtype(result_type(operation)), result.shape)]
-    constants = [numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in fixed.items()]
+    constants = [numpy_helper.from_array(np.asarray(a, order="C"), name) for name, a in fixed.items()]
     graph = helper.make_graph(nodes, "operation", inputs, outputs, constants)
-    made: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, MICROSOFT_OPSET)]
+    made: ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
     return made.SerializeToString()
 
 
@@ -190,28 +192,49 @@ def _spread(conv: Transposed) -> dict[str, object]:
 
 def _scales(operation: Quantized) -> dict[str, np.ndarray]:
     numbers = {"data": operation.data_scale, "weight": operation.weight_scale, "result": operation.result_scale}
-    zeros = {"data": np.uint8(0), "weight": np.int8(0), "result": np.uint8(0)}
+    zeros = {"data": np.uint8(0), "weight": np.int8(0), "result": np.uint8(operation.own_zero)}
+    if operation.residual:
+        numbers |= {"residual": operation.residual_scale, "sum": operation.sum_scale}
+        zeros |= {"residual": np.uint8(0), "sum": np.uint8(0)}
     scales = {f"{name}_scale": np.array(value, np.float32) for name, value in numbers.items()}
     return scales | {f"{name}_zero": np.array(value) for name, value in zeros.items()}
 
 
 def _quantized_operator(operation: Quantized) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
-    data, weights = (o.name for o in operation.operands)
+    data, weights, *residual = (o.name for o in operation.operands)
     kind, window = _kind(operation)
-    names = [data, "data_scale", "data_zero", weights, "weight_scale", "weight_zero", "result_scale", "result_zero"]
-    return [helper.make_node(f"QLinear{kind}", names, [operation.result.name], **window)], _scales(operation)
+    names = [*_number(data, "data"), *_number(weights, "weight"), *_number("", "result")[1:]]
+    nodes = [helper.make_node(f"QLinear{kind}", names, ["result"], **window)]
+    for name in residual:
+        names = [*_number("result", "result"), *_number(name, "residual"), *_number("", "sum")[1:]]
+        nodes.append(helper.make_node("QLinearAdd", names, ["sum"], domain=MICROSOFT))
+    nodes[-1].output[0] = operation.result.name
+    return nodes, _scales(operation)
 
 
 def _dequantized(operation: Quantized) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
-    data, weights = (o.name for o in operation.operands)
+    data, weights, *residual = (o.name for o in operation.operands)
     kind, window = _kind(operation)
     nodes = [
-        helper.make_node("DequantizeLinear", [data, "data_scale", "data_zero"], ["data_float"]),
-        helper.make_node("DequantizeLinear", [weights, "weight_scale", "weight_zero"], ["weight_float"]),
+        helper.make_node("DequantizeLinear", _number(data, "data"), ["data_float"]),
+        helper.make_node("DequantizeLinear", _number(weights, "weight"), ["weight_float"]),
         helper.make_node(kind, ["data_float", "weight_float"], ["result_float"], **window),
-        helper.make_node("QuantizeLinear", ["result_float", "result_scale", "result_zero"], [operation.result.name]),
+        helper.make_node("QuantizeLinear", _number("result_float", "result"), ["result"]),
     ]
+    for name in residual:
+        nodes += [
+            helper.make_node("DequantizeLinear", _number("result", "result"), ["own_float"]),
+            helper.make_node("DequantizeLinear", _number(name, "residual"), ["residual_float"]),
+            helper.make_node("Add", ["own_float", "residual_float"], ["sum_float"]),
+            helper.make_node("QuantizeLinear", _number("sum_float", "sum"), ["sum"]),
+        ]
+    nodes[-1].output[0] = operation.result.name
     return nodes, _scales(operation)
+
+
+def _number(tensor: str, name: str) -> list[str]:
+    """Give the inputs that a tensor of bytes is: itself, its scale and its zero."""
+    return [tensor, f"{name}_scale", f"{name}_zero"]
 
 
 def _kind(operation: Quantized) -> tuple[str, dict[str, object]]:

@@ -144,17 +144,30 @@ def _products(a: torch.Tensor, b: torch.Tensor, constant: bool) -> Iterator[tupl
         yield "MKL packed", partial(torch.ops.mkl._mkl_linear.default, a, mkl, weights, None, a.shape[0])
 
 
-def _quantized(operation: Quantized, data: torch.Tensor, weights: torch.Tensor) -> Iterator[tuple[str, Call]]:
-    of, scale = operation.of, operation.result_scale
+def _quantized(
+    operation: Quantized, data: torch.Tensor, weights: torch.Tensor, *residual: torch.Tensor
+) -> Iterator[tuple[str, Call]]:
+    of, scale, zero = operation.of, operation.result_scale, operation.own_zero
     image = torch._make_per_tensor_quantized_tensor(data, operation.data_scale, 0)
     match of:
         case Convolution():
             pair = [of.stride] * 2, [of.padding] * 2, [of.dilation] * 2
             kernel = torch._make_per_tensor_quantized_tensor(weights, operation.weight_scale, 0)
             packed: Any = torch.ops.quantized.conv2d_prepack(kernel, None, *pair, of.groups)
-            call = partial(torch.ops.quantized.conv2d.new, image, packed, scale, 0)
-            yield "", lambda: call().contiguous()
+            call = partial(torch.ops.quantized.conv2d.new, image, packed, scale, zero)
+            sums = partial(_with_residual, operation, call, *residual)
+            yield "", lambda: sums().contiguous()
         case Product():
             turned = torch._make_per_tensor_quantized_tensor(weights.t().contiguous(), operation.weight_scale, 0)
             linear: Any = torch.ops.quantized.linear_prepack(turned, None)
-            yield "", partial(torch.ops.quantized.linear, image, linear, scale, 0)
+            call = partial(torch.ops.quantized.linear, image, linear, scale, zero)
+            yield "", partial(_with_residual, operation, call, *residual)
+
+
+def _with_residual(operation: Quantized, call: Call, *residual: torch.Tensor) -> torch.Tensor:
+    """Give the sum of a result and a residual; the wrapper around its bytes is no copy."""
+    out = call()
+    for plain in residual:
+        other = torch._make_per_tensor_quantized_tensor(plain, operation.residual_scale, 0)
+        out = torch.ops.quantized.add(out, other, operation.sum_scale, 0)
+    return out

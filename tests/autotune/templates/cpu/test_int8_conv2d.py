@@ -14,7 +14,7 @@ from tilewright.te import operators
 from tilewright.te.evaluate import evaluate
 
 from .convolutions import Args, assert_right, configs_of, run
-from .test_int8_products import rounded
+from .test_int8_products import rounded, summed
 
 DRAWN = 1  # configurations of each, besides the default one
 
@@ -61,6 +61,30 @@ def test_requantized_with_bias_and_zero_points(dtype: str, out_dtype: str, layou
         out = np.empty(expected.shape, out_dtype)
         run(tuned, config, [x, w, scale, bias, out])
         np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize(("dtype", "out_dtype", "layout"), REQUANTIZED)
+def test_ends_and_a_residual(dtype: str, out_dtype: str, layout: str) -> None:
+    ends, out_ends, rng = np.iinfo(dtype), np.iinfo(out_dtype), np.random.default_rng(1)
+    is_nchw = layout == "NCHW"
+    shapes = (
+        ((2, 6, 7, 19), (20, 6, 3, 3), (2, 20, 7, 19)) if is_nchw else ((2, 7, 19, 6), (3, 3, 6, 20), (2, 7, 19, 20))
+    )
+    x = rng.integers(ends.min, ends.max, shapes[0], dtype, endpoint=True)
+    w = rng.integers(-128, 127, shapes[1], np.int8, endpoint=True)
+    other = rng.integers(out_ends.min, out_ends.max, shapes[2], out_dtype, endpoint=True)
+    total, scale, by = direct(x.astype(np.int32), w, layout), 0.0013, (0.7, 20, 0.45, 3)
+    clipped = rounded(total, scale, 5, out_dtype).clip(5, 90)
+    added = summed(rounded(total, scale, 20, out_dtype), other, by, 5, (5, 90))
+    for residual, expected in ((None, clipped), (by, added)):
+        assert len(np.unique(expected)) > 50
+        conv = ((2, 6, 7, 19), (20, 3, 3), 1, 1, 1, 1, layout)
+        args = (*conv, dtype, out_dtype, scale, False, 0, 5, True, (5, 90), residual)
+        tuned = task.create("qconv2d", args, threads=1)
+        for config in configs_of(tuned, DRAWN):
+            out = np.empty(expected.shape, out_dtype)
+            run(tuned, config, [x, w, *([other] if residual else []), out])
+            np.testing.assert_array_equal(out, expected)
 
 
 def direct(x: np.ndarray, w: np.ndarray, layout: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from tilewright.te import operators
 from tilewright.te.compute import placeholder
 
 from .convolutions import Args, configs_of, run
-from .test_int8_products import rounded
+from .test_int8_products import rounded, summed
 
 CONVOLUTIONS = (  # data (NCHW), window, stride, padding, dilation
     ((1, 5, 9, 11), (3, 3), 1, 1, 1),
@@ -38,17 +38,18 @@ class Case:
     zero_point: int = 0
     bias: bool = False
     clip: tuple[int, int] | None = None
+    residual: tuple[float, int, float, int] | None = None
 
     def arguments(self, constant: bool) -> Args:
         """Give the template's arguments from the data's type on, with a tensor of scales."""
         zeros = self.data_zero, self.zero_point
-        return self.dtype, self.out_dtype, None, self.bias, *zeros, constant, self.clip
+        return self.dtype, self.out_dtype, None, self.bias, *zeros, constant, self.clip, self.residual
 
 
 CASES = (
     Case(),
     Case(data_zero=200, zero_point=31, bias=True, clip=(31, 180)),
-    Case("int8", "uint8", -7, 128),
+    Case("int8", "uint8", -7, 128, residual=(0.9, 40, 0.6, 7)),
     Case("int8", "int8", 5, -4, True, (-4, 127)),
 )
 
@@ -70,14 +71,19 @@ def sums(x: np.ndarray, w: np.ndarray, stride: int, padding: int, dilation: int,
 def arrays_of(case: Case, conv: Args, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
     """Give image, weights, scales, perhaps a bias, in NCHW; and the result."""
     data, window, *geometry = conv
-    ends = np.iinfo(case.dtype)
-    x = rng.integers(ends.min, ends.max, data, case.dtype, endpoint=True)
+    of_data = np.iinfo(case.dtype)
+    x = rng.integers(of_data.min, of_data.max, data, case.dtype, endpoint=True)
     w = rng.choice(np.array([-128, -127, -1, 0, 1, 127], np.int8), (data[1], 1, *window))
     scale = rng.uniform(0.5, 2.0, data[1]).astype(np.float32) / np.float32(90 * w[0].size)
     bias = rng.integers(-5000, 5000, data[1], np.int32) if case.bias else np.zeros(data[1], np.int32)
     total = sums(x, w[:, 0], *geometry, case.data_zero) + bias.reshape(-1, 1, 1)
-    expected = rounded(total, scale.reshape(-1, 1, 1), case.zero_point, case.out_dtype)
-    return [x, w, scale, *([bias] if case.bias else [])], expected.clip(*case.clip) if case.clip else expected
+    out_ends, given = np.iinfo(case.out_dtype), [x, w, scale, *([bias] if case.bias else [])]
+    ends = case.clip or (out_ends.min, out_ends.max)
+    if case.residual is None:
+        return given, rounded(total, scale.reshape(-1, 1, 1), case.zero_point, case.out_dtype).clip(*ends)
+    own = rounded(total, scale.reshape(-1, 1, 1), case.residual[1], case.out_dtype)
+    other = rng.integers(out_ends.min, out_ends.max, own.shape, case.out_dtype, endpoint=True)
+    return [*given, other], summed(own, other, case.residual, case.zero_point, ends)
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
@@ -89,6 +95,7 @@ def test_bytes_are_exact(number: int, layout: str) -> None:
         given, expected = arrays_of(case, conv, np.random.default_rng(number))
         if layout == "NHWC":
             x, w, *others = given
+            others = [o.transpose(LAST) if o.ndim == 4 else o for o in others]
             given, expected = [x.transpose(LAST), w.transpose(2, 3, 0, 1), *others], expected.transpose(LAST)
         tuned = task.create("qdepthwise_conv2d", (*conv, layout, *case.arguments(step > 0)), target, threads=1 + step)
         config, out = configs_of(tuned, step)[step], np.empty(expected.shape, case.out_dtype)

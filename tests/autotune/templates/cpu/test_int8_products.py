@@ -86,6 +86,39 @@ def test_requantized(shape: tuple[int, int, int], dtype: str, out_dtype: str, co
         np.testing.assert_array_equal(out, expected)
 
 
+def summed(
+    own: np.ndarray, other: np.ndarray, by: tuple[float, int, float, int], zero: int, clip: tuple[int, int]
+) -> np.ndarray:
+    """Add bytes as onnxruntime does on x86-64, in NumPy: products by float32 scales are exact in float64 ..."""
+    scale, own_zero, other_scale, other_zero = map(np.float32, by)
+    less = np.float64(scale) * own_zero + np.float64(other_scale * other_zero)
+    constant = np.float32(zero) - np.float32(less)
+    inner = (other.astype(np.float64) * other_scale + constant).astype(np.float32)
+    total = (own.astype(np.float64) * scale + inner).astype(np.float32)  # ... and so are these sums
+    return np.clip(np.rint(total), *clip).astype(own.dtype)
+
+
+@pytest.mark.parametrize("out_dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
+def test_ends_and_a_residual(shape: tuple[int, int, int], out_dtype: str) -> None:
+    m, n, k = shape
+    rng, ends = np.random.default_rng(m), np.iinfo(out_dtype)
+    a, b = rng.integers(0, 256, (m, k), np.uint8), rng.integers(-128, 128, (k, n), np.int8)
+    other = rng.integers(ends.min, ends.max, (m, n), out_dtype, endpoint=True)
+    total, scale, by = a.astype(np.int32) @ b.astype(np.int32), 1 / (120 * k**0.5), (0.8, 11, 1.3, 9)
+    clip = (int(ends.min) + 9, 100)
+    clipped = rounded(total, scale, 7, out_dtype).clip(*clip)
+    added = summed(rounded(total, scale, 11, out_dtype), other, by, 7, clip)
+    for residual, expected in ((None, clipped), (by, added)):
+        assert len(np.unique(expected)) > 20
+        args = (m, n, k, False, "uint8", out_dtype, scale, False, 0, 7, True, clip, residual)
+        tuned = task.create("qmatmul", args, threads=1)
+        for config in configs_of(tuned, 1):
+            out = np.empty((m, n), out_dtype)
+            run(tuned, config, [a, b, *([other] if residual else []), out])
+            np.testing.assert_array_equal(out, expected)
+
+
 def test_one_multiplier_for_all_channels() -> None:
     tuned = task.create("qmatmul", (8, 20, 36, False, "uint8", "uint8", 0.004), threads=1)
     rng = np.random.default_rng(0)
@@ -101,6 +134,22 @@ def test_halves_are_rounded_to_even_numbers_and_ends_are_kept() -> None:
     sums = np.array([1, 3, 5, -1, -3, 2**31 - 1, -(2**31), 234], np.int32)
     result = evaluate([out], {total: sums})[0]
     np.testing.assert_array_equal(result, [10, 12, 12, 10, 8, 127, -128, 127])
+
+
+def test_zero_points_are_added_before_halves_are_rounded() -> None:
+    a, b = te.placeholder((6,), "uint8", name="a"), te.placeholder((6,), "uint8", name="b")
+    out = operators.add_quantized(a, b, operators.Addition(0.5, 10, 0.25, 4), 3)
+    left, right = np.array([11, 13, 255, 0, 12, 10], np.uint8), np.array([4, 4, 255, 0, 6, 6], np.uint8)
+    np.testing.assert_array_equal(evaluate([out], {a: left, b: right})[0], [4, 4, 188, 0, 4, 4])
+
+
+def test_sums_of_other_types_than_bytes_are_refused() -> None:
+    bytes_, words = te.placeholder((4,), "uint8"), te.placeholder((4,), "int32")
+    by = operators.Addition(1.0, 0, 1.0, 0)
+    with pytest.raises(TypeMismatch, match="a sum of int32"):
+        operators.add_quantized(words, words, by)
+    with pytest.raises(TypeMismatch, match="the other addend is int32"):
+        operators.add_quantized(bytes_, words, by)
 
 
 def test_requantize_refuses_other_types() -> None:
