@@ -8,7 +8,7 @@ first half of an `and` says is known inside it.  Rules on indices hold under the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from math import gcd
 from typing import Any, TypeVar
 
@@ -49,13 +49,14 @@ N = TypeVar("N", Expr, Stmt)
 NOTHING = Seq(())
 
 
-def simplify(node: N, ranges: Ranges | None = None) -> N:
+def simplify(node: N, ranges: Ranges | None = None, settled: Set[int] = frozenset()) -> N:
     """Give an expression or statement of the same meaning; the same object where nothing changes.
 
-    ranges  where variables lie that no loop inside `node` binds
+    ranges   where variables lie that no loop inside `node` binds
+    settled  identities of what is below `node` and is left as it is, for it is simple already
     A statement that does nothing becomes an empty `Seq`.
     """
-    return _Simplifier(Known(ranges or {}), {}, _shape_vars(node)).visit(node)
+    return _Simplifier(Known(ranges or {}), {}, _shape_vars(node), settled).visit(node)
 
 
 def simplifier(ranges: Ranges) -> Callable[[Expr], Expr]:
@@ -91,16 +92,23 @@ class _Simplifier:
     known   what holds there
     values  variables that stand for something simpler
     pinned  variables that must stay
+    settled identities of nodes that are simple already, as long as no variable stands for something else
     """
 
-    __slots__ = ("atoms", "forms", "known", "memo", "pinned", "prover", "values")
+    __slots__ = ("atoms", "forms", "known", "memo", "pinned", "prover", "settled", "values")
 
     def __init__(
-        self, known: Known, values: dict[Var, Expr], pinned: frozenset[Var], forms: Normaliser | None = None
+        self,
+        known: Known,
+        values: dict[Var, Expr],
+        pinned: frozenset[Var],
+        settled: Set[int] = frozenset(),
+        forms: Normaliser | None = None,
     ) -> None:
         self.known = known
         self.values = values
         self.pinned = pinned
+        self.settled = settled
         self.prover = Prover(known)
         self.memo: dict[int, tuple[Expr, Expr]] = {}
         self.atoms: dict[Atom, Affine | None] = {}
@@ -108,7 +116,7 @@ class _Simplifier:
 
     def inside(self, known: Known) -> _Simplifier:
         """Give the simplifier for a place where more is known."""
-        return self if known is self.known else _Simplifier(known, self.values, self.pinned, self.forms)
+        return self if known is self.known else _Simplifier(known, self.values, self.pinned, self.settled, self.forms)
 
     def assuming(self, condition: Expr | None) -> _Simplifier:
         """Give the simplifier for a place where a condition holds."""
@@ -117,14 +125,19 @@ class _Simplifier:
     def visit(self, node: Any) -> Any:
         """Simplify an expression or a statement."""
         rule = _STATEMENTS.get(type(node))
-        return self.expr(node) if rule is None else rule(self, node)
+        if rule is None:
+            return self.expr(node)
+        return node if self._is_settled(node) else rule(self, node)
+
+    def _is_settled(self, node: Expr | Stmt) -> bool:
+        return id(node) in self.settled and not self.values
 
     # ------------------------------------------------------------ expressions
 
     def expr(self, node: Expr) -> Expr:
         """Simplify an expression."""
         cls = type(node)
-        if cls is Const:
+        if cls is Const or self._is_settled(node):
             return node
         found = self.memo.get(id(node))
         if found is not None:

@@ -18,18 +18,14 @@ K = TypeVar("K", bound=Expr | Stmt)
 _CHILD_TYPES = {"Expr", "Stmt", "Stmt | None"}
 _TUPLE_TYPES = {"tuple[Expr, ...]", "tuple[Stmt, ...]"}
 _Shape = tuple[tuple[str, bool], ...]  # names of the child fields of a class, and whether each is a tuple
-_SHAPES: dict[type, _Shape] = {}
 _Below = Callable[[Any], Sequence[Any]]  # gives the children of a node
 _BELOW: tuple[dict[type, _Below | None], ...] = ({}, {})  # by whether only statements count: what `_below` gives
 
 
+@cache
 def _shape(cls: type) -> _Shape:
-    found = _SHAPES.get(cls)
-    if found is None:
-        kinds = [(f.name, str(f.type)) for f in fields(cls)]
-        found = tuple((n, t in _TUPLE_TYPES) for n, t in kinds if t in _CHILD_TYPES or t in _TUPLE_TYPES)
-        _SHAPES[cls] = found
-    return found
+    kinds = [(f.name, str(f.type)) for f in fields(cls)]
+    return tuple((n, t in _TUPLE_TYPES) for n, t in kinds if t in _CHILD_TYPES or t in _TUPLE_TYPES)
 
 
 @cache
@@ -101,7 +97,10 @@ def of_kind(node: Node, *kinds: type[K]) -> Iterator[K]:
 
 def contains(node: Node, *kinds: type[Node]) -> bool:
     """Tell whether a node of these classes is among `node` and everything below it."""
-    return any(type(n) in kinds for n in walk(node, _are_statements(kinds)))
+    for below in walk(node, _are_statements(kinds)):  # asked too often for a generator more
+        if type(below) in kinds:
+            return True
+    return False
 
 
 @cache
@@ -145,7 +144,8 @@ def rewrite(node: N, rule: Callable[[Node], Node | None], memo: Memo | None = No
         done = known.get(id(node))
         if done is not None:
             return done[1]
-        rebuilt = map_children(node, change)
+        shape = _shape(type(node))
+        rebuilt = _mapped(node, shape, change) if shape else node
         replaced = rule(rebuilt)
         result = rebuilt if replaced is None else replaced
         known[id(node)] = (node, result)
@@ -163,25 +163,25 @@ def rewrite_statements(stmt: Stmt, rule: Callable[[Stmt], Stmt | None]) -> Stmt:
 
 def map_children(node: K, change: Callable[[Any], Any]) -> K:
     """Give `node` with `change` applied to each child; the same object where every child stays the same."""
-    shape = _SHAPES.get(type(node))
-    return _mapped(node, _shape(type(node)) if shape is None else shape, change)
+    return _mapped(node, _shape(type(node)), change)
 
 
 def _mapped(node: K, shape: _Shape, change: Callable[[Any], Any]) -> K:
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] | None = None
     for name, many in shape:
         old = getattr(node, name)
-        if old is None:
-            continue
         if many:
             new = tuple([change(x) for x in old])
-            if new != old:  # nodes are equal only to themselves
-                changes[name] = new
+            if new == old:  # nodes are equal only to themselves
+                continue
         else:
-            new = change(old)
-            if new is not old:
-                changes[name] = new
-    return with_fields(node, changes) if changes else node
+            new = None if old is None else change(old)
+            if new is old:
+                continue
+        if changes is None:
+            changes = {}
+        changes[name] = new
+    return node if changes is None else with_fields(node, changes)
 
 
 def with_fields(node: K, changes: Mapping[str, Any]) -> K:

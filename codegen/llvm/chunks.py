@@ -40,8 +40,10 @@ def _chunks(body: Body, loop: For) -> Chunks:
                 return ()
             case Let(var, value, _) if _uses(value, varying):
                 varying.add(var)
-            case Load(buffer=buffer) | Store(buffer=buffer) if any(_uses(i, varying) for i in node.indices):
-                widest = max(widest, computed(buffer.dtype).bits)
+            case Load(buffer=buffer) | Store(buffer=buffer):
+                bits = computed(buffer.dtype).bits
+                if bits > widest and any(_uses(i, varying) for i in node.indices):
+                    widest = bits
             case Cast(dtype=dtype):
                 widest = max(widest, computed(dtype).bits)
     lanes = arith.int_value(loop.extent)

@@ -10,14 +10,16 @@ from ...ir import arith
 from ...ir.affine import Affine, affine_of
 from ...ir.dtype import int64
 from ...ir.expr import Address, Const, Expr, IfThenElse, Le, Load, Lt, Var
-from ...ir.interval import Interval
+from ...ir.interval import Interval, Ranges
 from ...ir.simplify import simplify
 from ...ir.stmt import Allocate, For, ForKind, If, Let, Seq, Stmt, Store, seq
 from ...ir.target import Target
 from ...ir.visit import (
+    Memo,
     Node,
     children,
     contains,
+    inner_statements,
     map_statements,
     of_kind,
     rewrite,
@@ -135,11 +137,11 @@ class _Partition:
         start = first.to_expr(var.dtype)
         once = length.is_constant and length.constant == 1
         here: Expr = start if once else arith.add(var, start)
-        body = substitute(self.names.copy(body), {loop.var: here})
         if length.is_constant:  # conditions that fail in all of these iterations go, too
-            body = simplify(body, {var: Interval(Const(0, var.dtype), Const(length.constant - 1, var.dtype))})
-        elif here is not var:
-            body = simplify(body)
+            body = _at(body, loop.var, here, {var: Interval(Const(0, var.dtype), Const(length.constant - 1, var.dtype))})
+        else:
+            body = _at(body, loop.var, here)
+        body = self.names.copy(body)
         if once:
             return self.statement(body, outside, copies)
         made = For(var, length.to_expr(var.dtype), body, loop.kind, loop.thread, loop.annotations)
@@ -161,7 +163,7 @@ class _Partition:
         def chosen(stmt: Stmt, inside: frozenset[Var]) -> Stmt:
             rest = self.names.copy(stmt)
             if is_last:
-                rest = simplify(substitute(rest, {loop.var: main.last.to_expr(loop.var.dtype)}))
+                rest = _at(rest, loop.var, main.last.to_expr(loop.var.dtype))
             pair = (self.statement(s, inside, copies) for s in (_assuming(stmt, main.conditions), rest))
             return If(arith.logical_and(*tests), *pair)
 
@@ -221,22 +223,30 @@ def _parts(stmt: Stmt) -> tuple[Stmt, ...]:
             return (stmt,)
 
 
+def _at(body: Stmt, var: Var, value: Expr, ranges: Ranges | None = None) -> Stmt:
+    """Give the body of a loop with a value for its variable, simplified where that is read: the rest is simple."""
+    done: Memo = {}
+    replaced = rewrite(body, lambda node: value if node is var else None, done)
+    return simplify(replaced, ranges, {at for at, (before, after) in done.items() if before is after})
+
+
 def _cut(loop: For, extent: int) -> Stmt:
     """Give the first iterations of a loop."""
     if extent == 1 and loop.kind is not ForKind.PARALLEL:
-        return simplify(substitute(loop.body, {loop.var: arith.const(0, loop.var.dtype)}))
+        return _at(loop.body, loop.var, arith.const(0, loop.var.dtype))
     return with_fields(loop, {"extent": arith.const(extent, loop.var.dtype)}) if extent else seq()
 
 
-Choices = dict[int, tuple[Node, bool]]  # by identity: the node, and whether a condition is in it
+Choices = dict[int, tuple[Stmt, bool]]  # by identity: the statement, and whether a condition is in it
 
 
-def has_choices(node: Node, known: Choices) -> bool:
-    """Tell whether there is an if below `node`, as a statement or in an expression; each node is looked at once."""
-    found = known.get(id(node))
+def has_choices(stmt: Stmt, known: Choices) -> bool:
+    """Tell whether there is an if in `stmt`, as a statement or in an expression; each statement is looked at once."""
+    found = known.get(id(stmt))
     if found is None:
-        here = type(node) in (If, IfThenElse) or any(has_choices(child, known) for child in children(node))
-        found = known[id(node)] = (node, here)
+        own = (contains(x, IfThenElse) for x in children(stmt) if isinstance(x, Expr))
+        here = type(stmt) is If or any(own) or any(has_choices(inner, known) for inner in inner_statements(stmt))
+        found = known[id(stmt)] = (stmt, here)
     return found[1]
 
 
@@ -278,19 +288,20 @@ def _clamped(highs: list[Affine], extent: Affine) -> Affine:
     return affine_of(arith.maximum(last, arith.const(0, dtype)))
 
 
-def _conditions(node: Node, ends: dict[Var, Affine], choices: Choices) -> Iterator[tuple[Expr, dict[Var, Affine]]]:
-    """Give every conjunct below `node`, with the extents of the loops between."""
-    if not has_choices(node, choices):
+def _conditions(stmt: Stmt, ends: dict[Var, Affine], choices: Choices) -> Iterator[tuple[Expr, dict[Var, Affine]]]:
+    """Give every conjunct in `stmt`, with the extents of the loops between."""
+    if not has_choices(stmt, choices):
         return
-    match node:
-        case For(var, extent, body):
-            yield from _conditions(body, {**ends, var: affine_of(extent)}, choices)
-            return
-        case If(condition=condition) | IfThenElse(condition=condition):
-            for conjunct in conjuncts(condition):
-                yield conjunct, ends
-    for child in children(node):
-        yield from _conditions(child, ends, choices)
+    inside = ends
+    match stmt:
+        case For(var, extent):
+            inside = {**ends, var: affine_of(extent)}
+        case If(condition=condition):
+            yield from ((conjunct, ends) for conjunct in conjuncts(condition))
+    for choice in (x for own in children(stmt) if isinstance(own, Expr) for x in of_kind(own, IfThenElse)):
+        yield from ((conjunct, ends) for conjunct in conjuncts(choice.condition))
+    for inner in inner_statements(stmt):
+        yield from _conditions(inner, inside, choices)
 
 
 def _bound(condition: Expr, var: Var, ends: dict[Var, Affine], outside: frozenset[Var]) -> tuple[bool, Affine] | None:
