@@ -97,10 +97,7 @@ def of_kind(node: Node, *kinds: type[K]) -> Iterator[K]:
 
 def contains(node: Node, *kinds: type[Node]) -> bool:
     """Tell whether a node of these classes is among `node` and everything below it."""
-    for below in walk(node, _are_statements(kinds)):  # asked too often for a generator more
-        if type(below) in kinds:
-            return True
-    return False
+    return any(map(kinds.__contains__, map(type, walk(node, _are_statements(kinds)))))
 
 
 @cache

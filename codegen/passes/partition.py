@@ -24,7 +24,6 @@ from ...ir.visit import (
     of_kind,
     rewrite,
     rewrite_statements,
-    substitute,
     with_fields,
 )
 from .conditions import conjuncts, room
@@ -137,11 +136,10 @@ class _Partition:
         start = first.to_expr(var.dtype)
         once = length.is_constant and length.constant == 1
         here: Expr = start if once else arith.add(var, start)
+        ranges: Ranges = {}
         if length.is_constant:  # conditions that fail in all of these iterations go, too
-            body = _at(body, loop.var, here, {var: Interval(Const(0, var.dtype), Const(length.constant - 1, var.dtype))})
-        else:
-            body = _at(body, loop.var, here)
-        body = self.names.copy(body)
+            ranges = {var: Interval(Const(0, var.dtype), Const(length.constant - 1, var.dtype))}
+        body = self.names.copy(_at(body, loop.var, here, ranges))
         if once:
             return self.statement(body, outside, copies)
         made = For(var, length.to_expr(var.dtype), body, loop.kind, loop.thread, loop.annotations)
