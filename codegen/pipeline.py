@@ -15,6 +15,7 @@ from .passes.hoist import HoistConditions
 from .passes.partition import PartitionLoops
 from .passes.promote import PromoteAccumulators
 from .passes.unroll import UnrollByPragma, UnrollTiles
+from .passes.whole import SeparateWholeTiles
 
 
 class Pass(Protocol):
@@ -32,6 +33,7 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
         HoistConditions(),
         PromoteAccumulators(),
         UnrollTiles(),
+        SeparateWholeTiles(),
     ),
     "c": (
         UnrollByPragma(),

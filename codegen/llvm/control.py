@@ -81,13 +81,14 @@ def _choose(body: Body, stmt: If) -> None:
             with body.masked(narrowed(body, negation(body, condition))):
                 write(body, stmt.otherwise)
     else:
-        otherwise = stmt.otherwise
+        otherwise, tiles = stmt.otherwise, body.module.tiles
         branch(
             body,
             condition.text,
             (stmt.then, lambda: write(body, stmt.then)),
             None if otherwise is None else (otherwise, lambda: write(body, otherwise)),
         )
+        body.module.guarded += body.module.tiles > tiles
 
 
 Branch = tuple[Stmt, Callable[[], None]]  # what is done, and how it is written
