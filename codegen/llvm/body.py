@@ -80,7 +80,7 @@ class ModuleText:
     vectors       how many leaves of vectorized loops were written
     tiles         innermost loops that carry a register tile and store nothing else
     unfinished    innermost loops without vectors
-    guarded       those with conditions around a register tile
+    guarded       those with conditions around a register tile, and choices between tiles without any
     """
 
     declarations: dict[str, None] = field(default_factory=dict)

@@ -88,7 +88,8 @@ def _choose(body: Body, stmt: If) -> None:
             (stmt.then, lambda: write(body, stmt.then)),
             None if otherwise is None else (otherwise, lambda: write(body, otherwise)),
         )
-        body.module.guarded += body.module.tiles > tiles
+        if otherwise is not None and body.module.tiles > tiles:
+            body.module.guarded += not contains(stmt.then, If) and not contains(otherwise, If)
 
 
 Branch = tuple[Stmt, Callable[[], None]]  # what is done, and how it is written

@@ -20,7 +20,7 @@ from .streaming import fence
 from .types import Value, value_type
 
 WRITTEN_OUT = "!tilewright.written_out = !{}"  # named metadata of a module that LLVM's optimiser makes no faster
-GUARDED = "!tilewright.guarded = !{}"  # and of one whose loops have conditions: LLVM finds cheaper counters for them
+GUARDED = "!tilewright.guarded = !{}"  # and of one with conditions, whose sums are spilled without LLVM's own counters
 
 
 def emit(functions: Sequence[Function], target: Target) -> str:
@@ -29,7 +29,7 @@ def emit(functions: Sequence[Function], target: Target) -> str:
     `i32 name(pointers and scalars in parameter order, size variables)` returns 0, or 1 when memory ran out.
     `i32 name__packed(ptr)` takes the same from an array of 8-byte slots: pointers, integers as int64, floats as double.
     Code with a register tile, whose innermost loops all have vectors, has the mark `WRITTEN_OUT`, or `GUARDED` where
-    there are conditions around the tile.
+    there are conditions around the tile, or a choice between two.
     Raises CodegenError for what the backend cannot express.
     """
     module = ModuleText()

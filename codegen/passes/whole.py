@@ -140,9 +140,10 @@ def _tests(stmt: Stmt, around: tuple[For, ...]) -> Iterator[tuple[If, tuple[For,
 
 def _lengths(edge: _Edge, ranges: Mapping[Var, Interval]) -> list[int]:
     """Give the lengths that the tile may have at its places, the shortest first; none where they are not known."""
-    if len(edge.space.terms) != 1:
+    terms = list(edge.space.terms.items())
+    if len(terms) != 1:
         return []
-    (place, step), *_ = edge.space.terms.items()
+    [(place, step)] = terms
     first, last = const_bounds(Affine({place: 1}).to_expr(), ranges)
     if first is None or last is None or last - first >= MOST_PLACES:
         return []
