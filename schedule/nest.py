@@ -24,7 +24,7 @@ from ..te.operation import ComputeOp, ExternOp, ScanOp
 from .derive import ZERO, Derivation, Derived, derive, is_loop, reduction_start
 from .inline import inlined
 from .overshoot import Overshoot, Overshoots
-from .prefetch import requests
+from .prefetch import requests, spread
 from .steps.caches import STREAM
 from .storage import Key, Store, stores_of
 from .table import Fetch, StageState, Table, is_reduce_axis
@@ -305,21 +305,26 @@ class NestBuilder:
         made = body
         if is_loop(var):
             extent = self.simple(derived.extents[axis])
-            body = seq(*(self._fetched(derived, axis, var, fetch, body) for fetch in loop.fetches), body)
+            for fetch in reversed(loop.fetches):
+                body = self._fetched(derived, axis, var, fetch, body)
             named = tuple(m for mark in loop.annotations for m in self._named(derived.stage, mark))
             made = For(var, extent, body, loop.kind, loop.thread, named + marks)
         self.marks[derived.stage.id, axis] = made
         return made
 
     def _fetched(self, derived: Derived, axis: Axis, loop: Var, fetch: Fetch, body: Stmt) -> Stmt:
-        """Give the requests for what the body reads of a tensor some iterations later."""
+        """Give the body with requests for what it reads of a tensor some iterations later."""
         store = self.stores.get((fetch.stage, fetch.component))
-        found = requests(self, body, loop, fetch.offset, store.buffer) if store is not None else None
+        asking = spread if fetch.evenly else requests
+        found = asking(self, body, loop, fetch.offset, store.buffer) if store is not None else None
         if found is not None:
             return found
         fact = f"iterations of {axis.name} in stage {derived.stage.id} read nothing of {fetch.stage} that moves with it"
-        where = indent(stmt_text(body), "  ")
-        raise ScheduleError("prefetch", fact, where=where, advice="a loop whose iterations read different elements")
+        advice = "a loop whose iterations read different elements"
+        if fetch.evenly:
+            fact += ", or no one piece of it, in loops inside"
+            advice += ", of a tensor in one piece"
+        raise ScheduleError("prefetch", fact, where=indent(stmt_text(body), "  "), advice=advice)
 
     def unused_var(self, name: str, dtype: DType, values: Interval) -> Var:
         """Give a new variable of an unused name for a loop with the given values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from ..ir.dtype import int32
 from ..ir.expr import Address, Call, Const, Expr, Load, Var
 from ..ir.interval import Interval
 from ..ir.stmt import Evaluate, For, ForKind, Let, Stmt, seq
-from ..ir.visit import of_kind, substitute, variables
+from ..ir.visit import of_kind, rewrite_statements, substitute, variables
 
 if TYPE_CHECKING:
     from .nest import NestBuilder
@@ -24,19 +25,112 @@ Indices = tuple[Expr, ...]
 
 
 def requests(builder: NestBuilder, body: Stmt, loop: Var, offset: int, buffer: Buffer) -> Stmt | None:
-    """Give requests for what `body` reads of `buffer` when `loop` is `offset` further; None where that is the same."""
+    """Give `body` with requests for what it reads of `buffer` when `loop` is `offset` further ahead of it.
+
+    None where that is the same.
+    """
     loops = {n.var: n for n in of_kind(body, For)}
+    further = {loop: arith.add(loop, arith.const(offset, loop.dtype))}
+    line, kept = _line(buffer), _moving(body, loop, buffer)
+    nests = [_nest(builder, loops, buffer, tuple(substitute(i, further) for i in indices), line) for indices in kept]
+    return seq(*nests, body) if nests else None
+
+
+def spread(builder: NestBuilder, body: Stmt, loop: Var, offset: int, buffer: Buffer) -> Stmt | None:
+    """Give `body` with requests for the piece of `buffer` that it reads when `loop` is `offset` further.
+
+    Each step of the innermost serial loop around the access asks for an equal part of the piece, in order.  What lies
+    beyond the end of the buffer is not asked for, where pages may be missing, but what lies at its begin.
+    Without such a loop all of it is asked for at once.  None where there is more than one access or piece.
+    """
+    kept = _moving(body, loop, buffer)
+    piece = _piece(body, loop, buffer, kept[0]) if len(kept) == 1 else None
+    if piece is None:
+        return None
+    if not piece.loops:
+        return requests(builder, body, loop, offset, buffer)
+    *outer, innermost = piece.loops
+    *turns, steps = (arith.int_value(n.extent) or 1 for n in piece.loops)
+    turn: Expr = arith.const(0)
+    for n in outer:
+        turn = arith.add(arith.mul(turn, n.extent), n.var)
+    begun = arith.floordiv(arith.mul(turn, arith.const(piece.lines)), arith.const(prod(turns)))
+    share = -(-piece.lines // prod(turns))  # lines for each turn of the innermost loop
+    first = arith.add(begun, arith.floordiv(arith.mul(innermost.var, arith.const(share)), arith.const(steps)))
+    further = {loop: arith.add(loop, arith.const(offset, loop.dtype))}
+    start = [_around(i, substitute(i, further), size) for i, size in zip(piece.start, buffer.shape, strict=True)]
+    asked: list[Stmt] = []
+    for n in range(-(-share // steps)):
+        element = arith.mul(arith.add(first, arith.const(n)), arith.const(_line(buffer)))
+        place = tuple(builder.simple(i) for i in (*start[:-1], arith.add(start[-1], element)))
+        asked.append(Evaluate(Call("prefetch", (Address(buffer, place), Const(0)), int32)))
+
+    def rule(stmt: Stmt) -> Stmt | None:
+        match stmt:
+            case For(var=var, body=inner) if var is innermost.var:
+                return replace(stmt, body=seq(*asked, inner))
+            case _:
+                return None
+
+    return rewrite_statements(body, rule)
+
+
+def _around(index: Expr, further: Expr, size: Expr) -> Expr:
+    """Give an index of a later iteration, at the begin again where it is beyond the end."""
+    return index if index is further else arith.floormod(further, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What an access reads in one iteration of a loop: lines that lie one after the other.
+
+    start  its first element
+    loops  the serial loops around the access, outermost first
+    """
+
+    start: Indices
+    lines: int
+    loops: tuple[For, ...]
+
+
+def _piece(body: Stmt, loop: Var, buffer: Buffer, indices: Indices) -> Piece | None:
+    """Give the piece of memory that an access reads; None unless it is one, of known size."""
+    around = [n for n in of_kind(body, For) if any(load.indices is indices for load in of_kind(n, Load))]
+    serial = tuple(n for n in around if n.kind is ForKind.SERIAL)
+    used = {v for i in indices for v in variables(i)}
+    moving = [n for n in around if n.var in used]
+    extents = [arith.int_value(n.extent) for n in around]
+    sizes = [arith.int_value(size) for size in buffer.shape]
+    if None in extents or None in sizes or buffer.strides:
+        return None
+    flat = affine_of(indices[0])
+    for index, size in zip(indices[1:], sizes[1:], strict=True):
+        flat = flat * (size or 1) + affine_of(index)
+    counts = [arith.int_value(n.extent) or 1 for n in moving]
+    strides = [flat.coefficient(n.var) for n in moving]
+    span = 1 + sum(stride * (count - 1) for stride, count in zip(strides, counts, strict=True))
+    if span != prod(counts) or min(strides, default=0) < 0:
+        return None
+    zeros = {n.var: arith.const(0, n.var.dtype) for n in moving}
+    start = tuple(substitute(i, zeros) for i in indices)
+    return Piece(start, -(-span // _line(buffer)), serial)
+
+
+def _moving(body: Stmt, loop: Var, buffer: Buffer) -> list[Indices]:
+    """Give the accesses of `body` to `buffer` that move with `loop`, neighbours in a line once."""
     lets = {n.var for n in of_kind(body, Let)}
-    line = max(1, LINE_BYTES // buffer.dtype.bytes)
     kept: list[Indices] = []
     for load in of_kind(body, Load):
         used = {v for i in load.indices for v in variables(i)}
         moves = loop in used and not (used & lets) and not any(reads_memory(i) for i in load.indices)
-        if load.buffer is buffer and moves and not any(_share_lines(load.indices, k, line) for k in kept):
+        if load.buffer is buffer and moves and not any(_share_lines(load.indices, k, _line(buffer)) for k in kept):
             kept.append(load.indices)
-    further = {loop: arith.add(loop, arith.const(offset, loop.dtype))}
-    nests = [_nest(builder, loops, buffer, tuple(substitute(i, further) for i in indices), line) for indices in kept]
-    return seq(*nests) if nests else None
+    return kept
+
+
+def _line(buffer: Buffer) -> int:
+    """Give the elements of a line."""
+    return max(1, LINE_BYTES // buffer.dtype.bytes)
 
 
 def _share_lines(a: Indices, b: Indices, line: int) -> bool:

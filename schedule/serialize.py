@@ -10,7 +10,7 @@ from typing import Any
 from ..ir.errors import ScheduleError
 from .steps.bounds import AlignBounds
 from .steps.cache import CacheRead, CacheWrite
-from .steps.caches import Prefetch, Stream
+from .steps.caches import Prefetch, PrefetchEvenly, Stream
 from .steps.hopper import BulkStore, Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
@@ -28,6 +28,7 @@ STEPS: dict[str, type[Step]] = {
         ComputeInline, ComputeRoot, AlignBounds, SetScope, StorageAlign, Swizzle, DoubleBuffer, TransformLayout,
         SetStorePredicate, CacheRead, CacheWrite, RFactor, WarpSpecialize, Cluster, BulkStore, Precompute, Stream,
         Prefetch,
+        PrefetchEvenly,
     )
 }  # fmt: skip
 

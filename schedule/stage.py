@@ -14,7 +14,7 @@ from ..te.operation import Operation
 from ..te.tensor import Tensor
 from .intrinsics import register_intrinsic
 from .steps.bounds import AlignBounds
-from .steps.caches import Prefetch, Stream
+from .steps.caches import Prefetch, PrefetchEvenly, Stream
 from .steps.hopper import BulkStore, Cluster, WarpSpecialize
 from .steps.loops import FuseAxes, Reorder, SplitAxis
 from .steps.marks import Bind, Parallel, Pipeline, Pragma, Tensorize, Unroll, Vectorize
@@ -260,7 +260,7 @@ class Stage:
         """
         self._schedule.apply(Stream(self._id, self._key(axis, "stream")))
 
-    def prefetch(self, tensor: Tensor, axis: Axis, offset: int | Expr = 1) -> None:
+    def prefetch(self, tensor: Tensor, axis: Axis, offset: int | Expr = 1, evenly: bool = False) -> None:
         """Ask the caches, in each iteration of a loop, for what the iteration `offset` later reads of a tensor.
 
             for i in range(n):             for i in range(n):
@@ -270,14 +270,24 @@ class Stage:
         One request for each line of 64 bytes; the last iterations ask for what lies beyond, which is harmless.
         Processors foresee rows that are read from end to end by themselves: it is for other orders, and for loops that
         compute long before they come to the next row.
+        With `evenly` no line is asked for again and again, nor all of them at once, where loops inside read the same
+        piece of memory many times: each step of the innermost of them asks for its part.
+
+            for j in range(8):             for j in range(8):
+                for i in range(16):            for i in range(16):
+                    for k in range(64):  ->        for k in range(64):
+                        C[i, j] +=                     prefetch(address(P[j + 1, i * 64 + k]), 0)
+                          A[i, k] * P[j, k]            C[i, j] += A[i, k] * P[j, k]
+
         GPUs and the interpreter take no notice.
         Order of execution: unchanged.
         Refused: an offset below 1; a vectorized loop; a tensor that nothing in the stage reads; and, when the nest is
-        derived, a loop whose iterations all read the same of it.
+        derived, a loop whose iterations all read the same of it, or, with `evenly`, no one piece of known size in
+        loops inside.
         """
         distance = _integer("offset", offset, "prefetch") or 0
-        source = self._schedule.stage_id(tensor)
-        self._schedule.apply(Prefetch(self._id, self._key(axis, "prefetch"), source, tensor.component, distance))
+        source, step = self._schedule.stage_id(tensor), PrefetchEvenly if evenly else Prefetch
+        self._schedule.apply(step(self._id, self._key(axis, "prefetch"), source, tensor.component, distance))
 
     def pragma(self, axis: Axis, pragma_type: str, pragma_value: int | float | str | None = None) -> None:
         """Attach a hint to a loop, which changes speed and never values.  Refused: unknown names."""

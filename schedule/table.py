@@ -60,11 +60,15 @@ Relation = Split | Fuse
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A result of a stage of which each iteration asks for what the iteration `offset` later reads."""
+    """A result of a stage of which each iteration asks for what the iteration `offset` later reads.
+
+    evenly  a part of it in each step of the loops inside, else all at once
+    """
 
     stage: str
     component: int
     offset: int
+    evenly: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...ir import arith
-from ...ir.expr import Const, Expr, Var
+from ...ir.expr import Call, Const, Expr, Var
 from ...ir.stmt import Evaluate, For, If, Stmt, Store
 from ...ir.visit import inner_statements
 from .conditions import conjuncts, room
@@ -27,8 +27,13 @@ def live_extent(loop: For) -> int | None:
 
 
 def _leaves(stmt: Stmt, extents: Extents, held: tuple[Expr, ...]) -> Iterator[tuple[Extents, tuple[Expr, ...]]]:
-    """Give for every statement that does something the loops and the conditions around it."""
+    """Give for every statement that does something the loops and the conditions around it.
+
+    Requests of caches do nothing by themselves.
+    """
     match stmt:
+        case Evaluate(Call(name="prefetch")):
+            return
         case Store() | Evaluate():
             yield extents, held
         case If(condition, then, otherwise):

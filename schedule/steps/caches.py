@@ -73,8 +73,23 @@ class Prefetch(Step):
             fact = f"nothing that is computed in {stage.id} reads {source.id}"
             readers = ", ".join(s.id for s in table.consumers(source)) or "none"
             raise self.refuse(table, stage, axis, fact, f"a loop of a stage that reads it: {readers}")
-        fetches = (*loop.fetches, Fetch(source.id, self.component, self.offset))
+        fetches = (*loop.fetches, self.fetch(source))
         return table.updated(stage.with_loop(axis, replace(loop, fetches=fetches, step=number)))
+
+    def fetch(self, source: StageState) -> Fetch:
+        """Give what is noted."""
+        return Fetch(source.id, self.component, self.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class PrefetchEvenly(Prefetch):
+    """Ask for what a later iteration of a loop reads of a tensor, a part of it in each step of the loops inside."""
+
+    NAME: ClassVar[str] = "prefetch_evenly"
+
+    def fetch(self, source: StageState) -> Fetch:
+        """Give what is noted."""
+        return Fetch(source.id, self.component, self.offset, evenly=True)
 
 
 def _computed_in(table: Table, stage: StageState) -> set[str]:

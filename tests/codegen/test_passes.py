@@ -12,9 +12,9 @@ from tilewright.codegen.passes.unroll import UnrollByPragma, UnrollTiles
 from tilewright.codegen.pipeline import Observation, lower
 from tilewright.ir import arith
 from tilewright.ir.buffer import Buffer
-from tilewright.ir.dtype import float32
-from tilewright.ir.expr import Const, Expr, IfThenElse, Load, Var
-from tilewright.ir.stmt import Allocate, Annotation, For, ForKind, Function, If, Stmt, Store, seq
+from tilewright.ir.dtype import float32, int32
+from tilewright.ir.expr import Address, Call, Const, Expr, IfThenElse, Load, Var
+from tilewright.ir.stmt import Allocate, Annotation, Evaluate, For, ForKind, Function, If, Stmt, Store, seq
 from tilewright.ir.target import Target
 from tilewright.ir.visit import of_kind
 
@@ -278,6 +278,16 @@ def test_iterations_that_conditions_keep_from_everything_are_left_out() -> None:
     assert not list(of_kind(made, If))
     assert [str(n.extent) for n in of_kind(made, For)] == ["3", "8", "4"]
     assert_same_meaning(function, made)
+
+
+def test_iterations_that_only_ask_the_caches_for_something_are_left_out() -> None:
+    a, out = tensor("a", 40), tensor("out", 40)
+    x = io * 24 + i * 8 + j
+    asked = Evaluate(Call("prefetch", (Address(a, (io,)), Const(0)), int32))
+    guarded = loop(j, 8, If(x < 28, Store(out, (x,), Load(a, (x,)) + 1.0)), VECTOR)
+    made = PartitionLoops()(loop(io, 3, loop(i, 3, seq(asked, guarded))), WIDE)
+    assert not list(of_kind(made, If))
+    assert [str(n.extent) for n in of_kind(made, For)] == ["3", "8", "4"]
 
 
 def test_iterations_are_kept_where_something_is_done_without_condition() -> None:

@@ -148,6 +148,64 @@ def test_prefetch_for_a_stage_within_the_loop() -> None:
     assert asked == ["prefetch(address(A[i + 3, j_1_line * 16]), 0)"]
 
 
+def panels(terms: int = 64):
+    """Give a product with panels of its second factor: (3, terms, 16), one for 16 columns."""
+    a, p = te.placeholder((8, terms), name="A"), te.placeholder((3, terms, 16), name="P")
+    k = te.reduce_axis((0, terms), "k")
+    c = te.compute((8, 48), lambda i, j: te.sum(a[i, k] * p[j // 16, k, j % 16], axis=k), name="C")
+    s = create_schedule(c.op)
+    rows, columns = c.op.axis
+    panel, lane = s[c].split(columns, factor=16)
+    s[c].reorder(panel, rows, k, lane)
+    s[c].vectorize(lane)
+    return a, p, c, s, panel
+
+
+def test_prefetch_evenly_asks_for_a_part_of_the_next_panel_in_each_step() -> None:
+    a, p, c, s, panel = panels()
+    s[c].prefetch(p, panel, evenly=True)
+    assert lines(s) == [
+        "for j_o in range(3):",
+        "    for i in range(8):",
+        "        for j_i_init in vectorized(16):",
+        "            C[i, j_o * 16 + j_i_init] = 0.0",
+        "        for k in range(64):",
+        "            prefetch(address(P[(j_o + 1) % 3, 0, i * 128 + k // 8 * 16]), 0)",
+        "            for j_i in vectorized(16):",
+        "                C[i, j_o * 16 + j_i] = C[i, j_o * 16 + j_i] + A[i, k] * P[j_o, k, j_i]",
+    ]
+    assert lines(Schedule.from_json(s.to_json(), [c])) == lines(s)
+    verify(lower(s, [a, p, c]))
+
+
+def test_prefetch_evenly_asks_for_several_lines_where_there_are_few_steps() -> None:
+    _, p, c, s, panel = panels()
+    _, inner = s[c].split(s[c].leaf_iter_vars[2], factor=32)
+    s[c].unroll(inner)
+    s[c].prefetch(p, panel, evenly=True)
+    asked = [line.strip() for line in lines(s) if "prefetch" in line]
+    further = ("", " + 16", " + 32", " + 48")
+    assert asked == [f"prefetch(address(P[(j_o + 1) % 3, 0, i * 128 + k_o * 64{line}]), 0)" for line in further]
+
+
+def test_prefetch_evenly_without_loops_inside_asks_at_once() -> None:
+    nests = []
+    for evenly in (False, True):
+        a, c, s = doubled()
+        outer, inner = s[c].split(c.op.axis[0], factor=64)
+        s[c].vectorize(inner)
+        s[c].prefetch(a, outer, evenly=evenly)
+        nests.append(lines(s))
+    assert nests[0] == nests[1]
+
+
+def test_prefetch_evenly_of_no_one_piece_is_refused() -> None:
+    a, c, s = columns()
+    s[c].prefetch(a, c.op.axis[0], evenly=True)
+    fact = "prefetch: iterations of i in stage C read nothing of A that moves with it, or no one piece of it"
+    refused(lambda: lower(s, [a, c]), fact, "try: a loop whose iterations read different elements, of a tensor")
+
+
 def test_prefetch_backwards_is_refused() -> None:
     a, c, s = doubled()
     fact = "prefetch: offset is 0, and what earlier iterations read has been read"

@@ -8,13 +8,12 @@
                 for j, i in tiles of the block:
                     C[i, j] += A_panels[i] * B_panels[j]   # sums in registers
 
-What panels of B that are packed ahead wait for is asked for in advance, since each is read a few times only.
+While one panel of B that is packed ahead is read again and again, the next one is asked for, a little for each tile.
 With one part of the depth, sums never leave the registers; with several, they wait in C.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ....schedule.schedule import Schedule, create_schedule
@@ -33,10 +32,9 @@ VECTORS = (1, 2, 3, 4, 6, 8)
 LEAST_ROWS = 8  # of a block
 LEAST_DEPTH = 128  # terms that a sum adds up in registers, at least, before it waits in memory
 PREFETCH = "prefetch_b"  # knob: what is asked for while a panel of B is read, if anything ...
-AHEAD, PANEL = "ahead", "panel"  # ... what is so many terms further on, or the same place in the next panel
+AHEAD, PANEL = "ahead", "panel"  # ... what is so many terms further on, or, bit by bit, the next panel
 TERMS_AHEAD = 128
-PANEL_BYTES = 160 << 10  # of panels, two of which stay in the second cache with what else is there
-FETCHED_ROWS = range(12, 257)  # of the first factor for which waiting for B counts: with fewer, nothing but that does
+FETCHED_ROWS = 12  # of the first factor, at least: with fewer, B is all that is waited for, and comes as fast as it can
 KNOBS = (*MODELLED, "unroll_k", PREFETCH)
 
 
@@ -52,7 +50,7 @@ def plan(cfg: Knobs, request: ProductRequest) -> Plan:
         cfg.define_knob(name, choices[name], default=chosen[name])
     tile.define_reduction(cfg, request.k)
     packed = "none" not in choices["pack_b"]
-    cfg.define_knob(PREFETCH, ["none", AHEAD, PANEL] if packed else ["none"], default=_prefetched(shape, chosen))
+    cfg.define_knob(PREFETCH, ["none", AHEAD, PANEL] if packed else ["none"], default=_prefetched(shape))
     cfg.restrict(lambda *columns: fits(shape, target, _values(*columns)), *MODELLED[:4])
 
     def scheduled() -> tuple[Schedule, Tensor]:
@@ -80,12 +78,10 @@ def shape_of(request: ProductRequest) -> ProductShape:
     )  # fmt: skip
 
 
-def _prefetched(shape: ProductShape, chosen: Mapping[str, Any]) -> str:
+def _prefetched(shape: ProductShape) -> str:
     """Give what is best asked for of a second factor that is packed ahead and larger than the second cache."""
     is_far = shape.n * shape.k * 4 > L2_BYTES
-    if not shape.constant_b or not is_far or shape.m not in FETCHED_ROWS:
-        return "none"
-    return PANEL if -(-shape.k // chosen["parts_k"]) * chosen["tile_n"] * 4 <= PANEL_BYTES else AHEAD
+    return PANEL if shape.constant_b and is_far and shape.m >= FETCHED_ROWS else "none"
 
 
 def _choices(shape: ProductShape, request: ProductRequest) -> dict[str, list[Any]]:
@@ -129,9 +125,10 @@ def _schedule(cfg: Knobs, s: Schedule, request: ProductRequest) -> None:
         s[sums].compute_at(stage, io)
         along = _accumulate(cfg, s, sums, lanes)
     panels = _pack(cfg, s, request, sums, *((inner, first) if columns_outer else (first, inner)))
-    if panels is not None and cfg[PREFETCH].val != "none":
-        terms_ahead = TERMS_AHEAD if cfg[PREFETCH].val == AHEAD else -(-request.k // cfg["parts_k"].val)
-        s[sums].prefetch(panels, along, max(1, terms_ahead // cfg["unroll_k"].val))
+    if panels is not None and cfg[PREFETCH].val == AHEAD:
+        s[sums].prefetch(panels, along, max(1, TERMS_AHEAD // cfg["unroll_k"].val))
+    if panels is not None and cfg[PREFETCH].val == PANEL:
+        stage.prefetch(panels, jo, evenly=True)
 
 
 def _cut_depth(cfg: Knobs, s: Schedule, c: Tensor) -> tuple[Axis, tuple[Axis, Axis]]:

@@ -15,7 +15,7 @@ from .gemm_cost import Blocking, ProductShape
 
 MODELLED = ("tile_m", "tile_n", "parts_m", "parts_n", "parts_k", "outer", "pack_a", "pack_b")  # knobs
 TILE = ("tile_m", "tile_n")
-TOGETHER = (("parts_m", "parts_k", "pack_a"), ("parts_n", "pack_a", "pack_b"), TILE)  # changed at once
+TOGETHER = (("parts_m", "parts_k", "pack_a"), ("parts_n", "pack_a", "pack_b"), (*TILE, "pack_a"))  # changed at once
 SWEEPS = 3
 SUMS_SHARE = 13 / 16  # of the registers that sums may take: with more of them LLVM begins to spill
 
