@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ..ir import expr as e
 from ..ir.dtype import STORAGE_ONLY, boolean
 from ..ir.visit import variables
-from .grid import Run
+from .grid import Picks, Run
 from .machine import Array
 from .nodes import Reduce, is_unconditional
 
@@ -35,11 +35,23 @@ def factors(reduce: Reduce, wide: bool) -> tuple[e.Expr, e.Expr] | None:
             return None
 
 
+def is_product(reduce: Reduce, spatial: Collection[e.Var], wide: bool) -> bool:
+    """Tell whether a reduction is a product of matrices: of two factors each depends on places the other does not.
+
+    spatial  variables of the result's places
+    """
+    pair = factors(reduce, wide)
+    if pair is None:
+        return False
+    a, b = ({var for var in variables(factor) if var in spatial} for factor in pair)
+    return bool(a - b and b - a)
+
+
 def room(pair: tuple[e.Expr, e.Expr], extents: Sequence[int], env: Mapping[e.Var, Any]) -> int:
     """Give how many points of the reduction's domain can be taken at once, by the elements of the larger factor."""
     largest = 1
     for factor in pair:
-        runs = [env[var] for var in variables(factor) if type(env.get(var)) is Run]
+        runs = [env[var] for var in variables(factor) if type(env.get(var)) in (Run, Picks)]
         largest = max(largest, math.prod(extents[dim] for dim in {run.dim for run in runs}))
     return max(1, ROOM // largest)
 

@@ -5,7 +5,9 @@ It knows nothing of schedules, loop nests and code generation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,17 +18,22 @@ from ..ir.errors import ArgumentError, ExpressionError
 from ..ir.stmt import Function
 from ..ir.visit import variables
 from .arguments import listed
+from .axis import Axis
 from .extern import buffer_like
-from .grid import Grid, Run
+from .grid import Box, Grid, Held, Kept
 from .machine import Array, Machine, array_dtype
+from .nodes import Reduce
 from .operation import ComputeOp, ExternOp, Operation, PlaceholderOp, ScanOp
-from .reduction import Reduction
+from .reduction import Reduction, results_at_once
 from .tensor import Tensor
 
 Feeds = Mapping[Any, Array]  # from a placeholder's tensor, operator or name
 Sizes = Mapping[Any, int | float]  # from a variable or its name
 Interpreter = Callable[[Function, Sequence[Array]], None]
+Boxes = Mapping[Operation, Box]
+BLOCK = 1 << 15  # elements that are found at once: the temporaries stay in the caches
 _NOTHING: Mapping[str, Callable[..., Any]] = {}
+_EVERYTHING: Boxes = {}
 
 
 def evaluate(
@@ -37,6 +44,7 @@ def evaluate(
     accumulate: Literal["declared", "float64"] = "declared",
     externs: Mapping[str, Callable[..., Any]] = _NOTHING,
     interpret: Interpreter | None = None,
+    boxes: Boxes = _EVERYTHING,
 ) -> list[Array]:
     """Give the values of `outputs`, one array each; bfloat16 as uint16 bits, int4 as int8, one element each.
 
@@ -46,11 +54,13 @@ def evaluate(
     externs     functions of NumPy arrays for calls that are no intrinsics; for an extern operator of that name, a
                 function of its inputs that gives its results
     interpret   runs an extern operator's statements: `codegen.interp.interpret`
+    boxes       the elements that are computed, by operator, as `sample.needed` gives them: all of those that are not
+                in it.  An output has only these, at the crossings of their positions
     Raises ArgumentError for arrays that do not fit, ExpressionError for a read out of bounds and an unbound variable.
     """
     wanted = listed(outputs)
     order = operations(wanted)
-    run = _Evaluation(Machine(accumulate == "float64"), externs, interpret)
+    run = _Evaluation(Machine(accumulate == "float64"), externs, interpret, boxes)
     with np.errstate(all="ignore"):
         run.feed(order, feeds, sizes or {})
         within_scans = {inner for op in order for inner in within_scan(op)}
@@ -78,17 +88,27 @@ def operations(outputs: Sequence[Tensor]) -> list[Operation]:
 
 @dataclass(slots=True)
 class _Evaluation:
-    """The values so far, in working types."""
+    """The values so far: those of computed tensors in working types."""
 
     machine: Machine
     externs: Mapping[str, Callable[..., Any]]
     interpret: Interpreter | None
+    boxes: Boxes
     sizes: dict[e.Var, int | float] = field(default_factory=dict)
     arrays: dict[tuple[Operation, int], Array] = field(default_factory=dict)
+    given: set[Operation] = field(default_factory=set)  # whose arrays are the caller's
 
     def tensor(self, tensor: Tensor) -> Array:
-        """Give a tensor's values."""
-        return self.arrays[tensor.op, tensor.component]
+        """Give a tensor's values, in working types."""
+        array = self.arrays[tensor.op, tensor.component]
+        return self.machine.load(array, tensor.dtype) if tensor.op in self.given else array
+
+    def held(self, tensor: Tensor) -> Held:
+        """Give the values of a tensor that are there."""
+        array = self.arrays[tensor.op, tensor.component]
+        given, box = tensor.op in self.given, self.boxes.get(tensor.op)
+        whole = box is None or given
+        return Held(array, tuple(map(Kept, array.shape)) if whole else box, given)
 
     def feed(self, order: list[Operation], feeds: Feeds, sizes: Sizes) -> None:
         """Take the caller's arrays, and the sizes that their shapes tell."""
@@ -107,7 +127,8 @@ class _Evaluation:
                     case e.Var():
                         self.sizes.setdefault(dim, extent)
         for op, array in arrays.items():
-            self.arrays[op, 0] = self.machine.load(self._checked(op, array), op.dtype)
+            self.arrays[op, 0] = self._checked(op, array)
+            self.given.add(op)
 
     def _checked(self, op: PlaceholderOp, array: Array) -> Array:
         """Give the array in the type that holds `op.dtype`, refused where it does not fit."""
@@ -130,7 +151,7 @@ class _Evaluation:
 
     def grid(self, ndim: int, env: Mapping[e.Var, Any]) -> Grid:
         """Give a grid of so many dimensions for expressions to be evaluated on."""
-        return Grid(ndim, env, self.machine, self.tensor, self.externs)
+        return Grid(ndim, env, self.machine, self.held, self.externs)
 
     def compute(self, op: Operation) -> None:
         """Find the values of an operator's results."""
@@ -153,15 +174,27 @@ class _Evaluation:
         if step is not None:
             env[axes[0].var] = step
             axes = axes[1:]
-        extents = self.shape([a.extent for a in axes])
-        env |= {a.var: Run(d, 0, 1, n) if n > 1 else 0 for d, (a, n) in enumerate(zip(axes, extents, strict=True))}
+        box = self.boxes.get(op) or tuple(map(Kept, self.shape([a.extent for a in axes])))
+        full = [np.empty([kept.count for kept in box], self.machine.working(x.dtype)) for x in op.body]
+        room = BLOCK if op.reduction is None else self.room(op.reduction, op.axes)
+        for place, part in blocks(box, room):
+            points = {a.var: kept.axis(d) for d, (a, kept) in enumerate(zip(axes, part, strict=True))}
+            for array, value, x in zip(full, self.block(op, part, env | points), op.body, strict=True):
+                array[place] = self.machine.kept(np.asarray(value), x.dtype)
+        return full
+
+    def room(self, reduce: Reduce, axes: Sequence[Axis]) -> float:
+        """Give how many results of a reduction are found at once."""
+        terms = math.prod(self.shape([axis.extent for axis in reduce.axes]))
+        return results_at_once(reduce, [axis.var for axis in axes], terms, self.machine)
+
+    def block(self, op: ComputeOp, box: Box, env: Mapping[e.Var, Any]) -> list[Array]:
+        """Give the values of a compute's results at some of its elements."""
         if op.reduction is not None:
-            values = Reduction(op.reduction, extents, env, self.grid, self.machine).values()
-        else:
-            grid = self.grid(len(extents), env)
-            values = [grid.value(x) for x in op.body]
-        full = [np.ascontiguousarray(np.broadcast_to(v, extents)) for v in values]
-        return [self.machine.kept(v, x.dtype).reshape(extents) for v, x in zip(full, op.body, strict=True)]
+            extents = tuple(kept.count for kept in box)
+            return Reduction(op.reduction, extents, env, self.grid, self.machine).values()
+        grid = self.grid(len(box), env)
+        return [grid.value(x) for x in op.body]
 
     def recur(self, op: ScanOp) -> None:
         """Find the values of a scan, step by step."""
@@ -199,6 +232,17 @@ class _Evaluation:
                 "evaluate", fact, advice="interpret=codegen.interp.interpret, or a function in externs"
             )
         return [self.machine.load(a, dtype) for a, (_, dtype) in zip(arrays, op.shapes, strict=True)]
+
+
+def blocks(box: Box, room: float) -> Iterator[tuple[tuple[slice, ...], Box]]:
+    """Give parts of a box of at most `room` elements, in order, with their places in an array of its elements."""
+    pieces: list[list[tuple[slice, Kept]]] = []  # per dimension, innermost first
+    for kept in reversed(box):
+        size = max(1, int(min(kept.count, room)))
+        room = room // size if size == kept.count else 1
+        pieces.append([kept.part(at, min(at + size, kept.count)) for at in range(0, kept.count, size)])
+    for chosen in itertools.product(*reversed(pieces)):
+        yield tuple(place for place, _ in chosen), tuple(part for _, part in chosen)
 
 
 def dependent(scan: ScanOp) -> list[ComputeOp]:

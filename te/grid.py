@@ -45,6 +45,92 @@ class Run:
         return slice(self.start, None if end < 0 else end, self.step)
 
 
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """The values `at`, ascending, along one dimension of the grid."""
+
+    dim: int
+    at: Array
+
+    @property
+    def count(self) -> int:
+        """Give how many there are."""
+        return len(self.at)
+
+    def array(self, ndim: int) -> Array:
+        """Give the values as an array that broadcasts over a grid of `ndim` dimensions."""
+        shape = [1] * ndim
+        shape[self.dim] = len(self.at)
+        return self.at.reshape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is there of one dimension of a tensor.
+
+    at  the positions that are held, ascending; None for all
+    """
+
+    extent: int
+    at: Array | None = None
+
+    @property
+    def count(self) -> int:
+        """Give how many positions are held."""
+        return self.extent if self.at is None else len(self.at)
+
+    def axis(self, dim: int) -> int | Run | Picks:
+        """Give the positions as the values of an axis that is dimension `dim` of a grid."""
+        if self.count < 2:
+            return 0 if self.at is None else int(self.at[0])
+        if self.at is None:
+            return Run(dim, 0, 1, self.extent)
+        first, last = int(self.at[0]), int(self.at[-1])
+        return Run(dim, first, 1, self.count) if last - first == self.count - 1 else Picks(dim, self.at)
+
+    def part(self, begin: int, end: int) -> tuple[slice, Kept]:
+        """Give the slice `begin` to `end` of what is held, and what it holds."""
+        if end - begin == self.count:
+            return slice(begin, end), self
+        return slice(begin, end), Kept(self.extent, np.arange(begin, end) if self.at is None else self.at[begin:end])
+
+    def place(self, index: Index, ndim: int) -> Index:
+        """Give where the positions that `index` has are held."""
+        if self.at is None:
+            return index
+        match index:
+            case int():
+                return int(self._found(self.at, np.int64(index)))
+            case Run(dim, start, step, count):
+                found = self._found(self.at, start + step * np.arange(count))
+                steady = (np.diff(found) == 1).all()
+                return Run(dim, int(found[0]), 1, count) if steady else Picks(dim, found).array(ndim)
+            case _:
+                return self._found(self.at, index)
+
+    @staticmethod
+    def _found(at: Array, positions: Array | np.int64) -> Array:
+        found = np.searchsorted(at, positions)
+        assert (at[np.minimum(found, len(at) - 1)] == positions).all(), "a position that was not asked for"
+        return found
+
+
+Box = tuple[Kept, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The values of a tensor that are there.
+
+    box     which these are
+    stored  whether the array is as the caller gave it, not in working types
+    """
+
+    array: Array
+    box: Box
+    stored: bool = False
+
+
 Index = int | Run | Array
 Mask = Array | None  # the points where a value is needed; None for all
 
@@ -55,14 +141,14 @@ class Grid:
 
     ndim     number of dimensions
     env      what variables stand for: numbers, a Run, or an array that broadcasts over the grid
-    tensors  gives the values of a tensor, in working types
+    tensors  gives the values of a tensor that are there
     externs  vectorised functions for calls that are no intrinsics
     """
 
     ndim: int
     env: Mapping[e.Var, Any]
     machine: Machine
-    tensors: Callable[[Tensor], Array]
+    tensors: Callable[[Tensor], Held]
     externs: Mapping[str, Callable[..., Any]]
     memo: dict[tuple[int, int], tuple[Any, Any]] = field(default_factory=dict)
 
@@ -85,7 +171,7 @@ class Grid:
             case e.Const(value):
                 return int(value)
             case e.Var():
-                return _plain(self.bound(node))
+                return _plain(self.bound(node), self.ndim)
             case e.Add(a, b):
                 return _plus(self.index(a, mask), self.index(b, mask), self.ndim)
             case e.Sub(a, b):
@@ -93,7 +179,7 @@ class Grid:
             case e.Mul(a, b):
                 return _times(self.index(a, mask), self.index(b, mask), self.ndim)
             case _:
-                return _plain(self.value(node, mask))
+                return _plain(self.value(node, mask), self.ndim)
 
     def number(self, node: e.Expr) -> int:
         """Give the value of an integer expression that is the same at all points."""
@@ -114,15 +200,22 @@ class Grid:
         return self.env[var]
 
     def read(self, node: Read, mask: Mask) -> Any:
-        """Give the elements of a tensor."""
-        array = self.tensors(node.tensor)
+        """Give the elements of a tensor, in working types."""
+        held = self.tensors(node.tensor)
+        values = self.elements(held, node, mask)
+        return self.machine.load(values, node.tensor.dtype) if held.stored else values
+
+    def elements(self, held: Held, node: Read, mask: Mask) -> Any:
+        """Give the elements of a tensor as they are held."""
+        array = held.array
         indices = [self.index(i, mask) for i in node.indices]
-        for dim, (index, extent) in enumerate(zip(indices, array.shape, strict=True)):
-            if _first(index) < 0 or _last(index) >= extent:
-                indices[dim] = self._clipped(node, dim, index, extent, mask)
+        for dim, (index, kept) in enumerate(zip(indices, held.box, strict=True)):
+            if _first(index) < 0 or _last(index) >= kept.extent:
+                indices[dim] = self._clipped(node, dim, index, kept.extent, mask)
+            indices[dim] = kept.place(indices[dim], self.ndim)
         dims = _directions(indices)
         if dims is None:
-            return array[tuple(_expanded(i, self.ndim) for i in indices)]
+            return array[tuple(expanded(i, self.ndim) for i in indices)]
         view = array[tuple(map(_selector, indices))]
         if not dims:
             return view
@@ -131,7 +224,7 @@ class Grid:
 
     def _clipped(self, node: Read, dim: int, index: Index, extent: int, mask: Mask) -> Array:
         """Give `index` within bounds; it may only leave them where no value is needed."""
-        array = np.asarray(_expanded(index, self.ndim))
+        array = np.asarray(expanded(index, self.ndim))
         outside = (array < 0) | (array >= extent)
         needed = outside if mask is None else outside & mask
         if needed.any() or extent == 0:
@@ -162,7 +255,7 @@ class Grid:
 
     def variable(self, node: e.Var) -> Any:
         """Give a variable as a value of its data type."""
-        return np.asarray(_expanded(self.bound(node), self.ndim)).astype(self.machine.working(node.dtype), copy=False)[
+        return np.asarray(expanded(self.bound(node), self.ndim)).astype(self.machine.working(node.dtype), copy=False)[
             ()
         ]
 
@@ -188,18 +281,20 @@ def narrowed(mask: Mask, condition: Array) -> Array:
     return condition if mask is None else mask & condition
 
 
-def _plain(value: Any) -> Index:
+def _plain(value: Any, ndim: int) -> Index:
     match value:
         case Run():
             return value
+        case Picks():
+            return value.array(ndim)
         case _:
             return int(value) if np.ndim(value) == 0 else np.asarray(value).astype(np.int64, copy=False)
 
 
-def _expanded(index: Any, ndim: int) -> Any:
+def expanded(index: Any, ndim: int) -> Any:
     """Give an index or a value of a variable as what broadcasts over a grid."""
     match index:
-        case Run():
+        case Run() | Picks():
             return index.array(ndim)
         case _:
             return index
@@ -238,7 +333,7 @@ def _plus(a: Index, b: Index, ndim: int) -> Index:
         case (Run(), Run()) if a.dim == b.dim and a.step + b.step != 0:
             return Run(a.dim, a.start + b.start, a.step + b.step, a.count)
         case _:
-            return _expanded(a, ndim) + _expanded(b, ndim)
+            return expanded(a, ndim) + expanded(b, ndim)
 
 
 def _times(a: Index, b: Index, ndim: int) -> Index:
@@ -248,7 +343,7 @@ def _times(a: Index, b: Index, ndim: int) -> Index:
         case (Run(dim, start, step, count), int(factor)) | (int(factor), Run(dim, start, step, count)):
             return Run(dim, start * factor, step * factor, count) if factor else 0
         case _:
-            return _expanded(a, ndim) * _expanded(b, ndim)
+            return expanded(a, ndim) * expanded(b, ndim)
 
 
 def _first(index: Index) -> int:

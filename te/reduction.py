@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,15 @@ import numpy as np
 
 from ..ir import expr as e
 from ..ir.dtype import STORAGE_ONLY
+from ..ir.visit import of_kind, variables
 from .axis import Axis
-from .contraction import contracted, factors, room
-from .grid import Grid, Run
+from .contraction import contracted, factors, is_product, room
+from .grid import Grid, Picks, Run
 from .machine import Array, Machine
-from .nodes import Reduce, Reducer, is_unconditional
+from .nodes import Read, Reduce, Reducer, is_unconditional
 
 CHUNK = 1 << 18  # elements evaluated at once: the temporaries stay in the caches
+ROWS = 1 << 15  # results at once that are made of one term after the other
 _FOLD_STEPS = 4096  # longer runs of a reducer without a NumPy function are combined in pairs
 _UFUNCS: dict[type, tuple[np.ufunc, Callable[[np.dtype], Any]]] = {
     e.Add: (np.add, lambda t: 0),
@@ -31,6 +33,40 @@ _UFUNCS: dict[type, tuple[np.ufunc, Callable[[np.dtype], Any]]] = {
     e.And: (np.logical_and, lambda t: True),
     e.Or: (np.logical_or, lambda t: False),
 }
+
+
+def function_of(reduce: Reduce, machine: Machine) -> tuple[np.ufunc, Callable[[np.dtype], Any]] | None:
+    """Give the NumPy function that combines as the reducer does, unless rounding to a storage type intervenes."""
+    reducer = reduce.reducer
+    body, dtype = reducer.result[0], reduce.dtype
+    if len(reducer.result) != 1 or (dtype in STORAGE_ONLY and dtype.is_float and not machine.wide):
+        return None
+    match body:
+        case e.Add(a, b) | e.Mul(a, b) | e.Max(a, b) | e.Min(a, b) | e.And(a, b) | e.Or(a, b):
+            return _UFUNCS[type(body)] if {a, b} == {reducer.left[0], reducer.right[0]} else None
+        case _:
+            return None
+
+
+def results_at_once(reduce: Reduce, spatial: Collection[e.Var], terms: int, machine: Machine) -> float:
+    """Give how many results of so many terms each are best found at once.
+
+    spatial  variables of the results' places
+    """
+    if is_product(reduce, spatial, machine.wide):
+        return math.inf  # the larger, the faster
+    if function_of(reduce, machine) is None:
+        return CHUNK
+    return ROWS if _runs_along(reduce, spatial) else max(1, CHUNK // max(1, terms))
+
+
+def _runs_along(reduce: Reduce, spatial: Collection[e.Var]) -> bool:
+    """Tell whether neighbouring results, rather than neighbouring terms, are made of neighbours in memory."""
+    reads = [read for value in reduce.values for read in of_kind(value, Read) if read.indices]
+    if not reads or len(reduce.values) > 1:
+        return False
+    largest = max(reads, key=lambda read: len({var for index in read.indices for var in variables(index)}))
+    return any(var in spatial for var in variables(largest.indices[-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +86,10 @@ class Reduction:
 
     def values(self) -> list[Array]:
         """Give the results, one array per component."""
-        ufunc, pair = self._ufunc(), factors(self.reduce, self.machine.wide)
-        running = self._start()
-        points = room(pair, self.extents, self.env) if pair else CHUNK // max(1, math.prod(self.extents))
+        ufunc, running = function_of(self.reduce, self.machine), self._start()
+        spatial = [var for var, value in self.env.items() if type(value) in (Run, Picks)]
+        pair = factors(self.reduce, self.machine.wide) if is_product(self.reduce, spatial, self.machine.wide) else None
+        points = room(pair, self.extents, self.env) if pair else self._at_once(spatial)
         for env, inner in self._chunks(max(1, points)):
             grid = self.grid(len(self.extents) + len(inner), {**self.env, **env})
             if pair is not None:
@@ -65,17 +102,9 @@ class Reduction:
                 running = self._folded(running, grid, inner)
         return running
 
-    def _ufunc(self) -> tuple[np.ufunc, Callable[[np.dtype], Any]] | None:
-        """Give the NumPy function that combines as the reducer does, unless rounding to a storage type intervenes."""
-        reducer = self.reduce.reducer
-        body, dtype = reducer.result[0], self.reduce.dtype
-        if len(reducer.result) != 1 or (dtype in STORAGE_ONLY and dtype.is_float and not self.machine.wide):
-            return None
-        match body:
-            case e.Add(a, b) | e.Mul(a, b) | e.Max(a, b) | e.Min(a, b) | e.And(a, b) | e.Or(a, b):
-                return _UFUNCS[type(body)] if {a, b} == {reducer.left[0], reducer.right[0]} else None
-            case _:
-                return None
+    def _at_once(self, spatial: Collection[e.Var]) -> int:
+        """Give how many terms of each result are found at once: one, where that keeps rows of results whole."""
+        return 1 if _runs_along(self.reduce, spatial) else CHUNK // max(1, math.prod(self.extents))
 
     def _start(self) -> list[Array]:
         grid = self.grid(len(self.extents), self.env)
