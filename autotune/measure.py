@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Protocol
@@ -56,6 +57,7 @@ class MeasureOptions:
     pin              give the runner processors of its own, where there are enough
     rounds           of the final re-measurement, at most
     final_s          time for it, in seconds
+    reference_s      for the right result: where all of it takes longer, whole rows and columns of it are compared
     """
 
     builders: int = 1
@@ -68,6 +70,7 @@ class MeasureOptions:
     pin: bool = True
     rounds: int = 25
     final_s: float = 2.0
+    reference_s: float = math.inf
 
 
 class Source(Protocol):
@@ -76,6 +79,11 @@ class Source(Protocol):
     @property
     def exhausted(self) -> bool:
         """Tell whether there will be no further one."""
+        ...
+
+    @property
+    def left_s(self) -> float:
+        """Give the seconds left: candidates that wait when there are none are let go."""
         ...
 
     def take_config(self) -> Config | None:
@@ -101,10 +109,17 @@ class Measurer:
     The reference answer is computed once, before the workers are forked, and shared with them.
     """
 
-    def __init__(self, task: Task, options: MeasureOptions, stages: Stages | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        options: MeasureOptions,
+        stages: Stages | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Compute the right result and fork the workers; `tell` is told what takes a while."""
         self.options = options
         self._cores = divide_cores(task.threads) if options.pin and not task.device else None
-        work = stages or task_stages(task, cores=self._cores)
+        work = stages or task_stages(task, None, self._cores, options.reference_s, tell)
         self._efforts = work.efforts
         self._run_timeout_s = (options.run_timeout_s + task.flop / OPERATIONS_PER_S) * work.patience
         limits = Limits(address_space_bytes=options.memory_bytes)
@@ -135,6 +150,8 @@ class Measurer:
         """
         flight, measured = _Flight(), dict(known)
         while True:
+            if source.left_s <= 0:
+                self._let_go(flight)
             self._feed(source, flight, best_s)
             if not len(flight) and source.exhausted:
                 return
@@ -153,6 +170,11 @@ class Measurer:
                 yield trial
             for config, built in _take_duplicates(flight, measured):
                 yield _duplicate(config, built, measured[built.code_hash])
+
+    @property
+    def builds_of_each(self) -> int:
+        """Give how many builds of a configuration `final` compares."""
+        return len(self._efforts)
 
     def final(self, configs: Sequence[Config]) -> tuple[list[Trial], float]:
         """Build each at both efforts, check, and time all in turn; give their trials and the peak in GFLOP/s.
@@ -184,7 +206,9 @@ class Measurer:
         if flight.ready and not flight.running and may_run:
             config, built = flight.ready.popleft()
             timeout_s = min(self._run_timeout_s, max(1.0, 500 * best_s))
-            flight.running[self._runner.submit(RunRequest(built, best_s), timeout_s)] = (config, built)
+            if best_s < math.inf:  # the first one may take more than is left: else there would be none
+                timeout_s = min(timeout_s, max(1.0, source.left_s))
+            flight.running[self._runner.submit(RunRequest(built, best_s, source.left_s), timeout_s)] = (config, built)
         if self._exclusive and (flight.running or flight.ready):
             return
         room = self.options.ahead - len(flight.ready) - len(flight.building)
@@ -194,6 +218,12 @@ class Measurer:
             request = BuildRequest(config, "quick", self.options.max_spills)
             flight.building[self._builder.submit(request, self._build_timeout_s())] = config
             room -= 1
+
+    def _let_go(self, flight: _Flight) -> None:
+        """Forget what is not running yet."""
+        flight.ready.clear()
+        flight.building.clear()
+        self._builder.forget_queued()
 
     def _poll_builds(self, flight: _Flight) -> list[tuple[Config, Built]]:
         if not flight.building:

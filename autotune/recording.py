@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ..runtime.host import machine
@@ -22,6 +23,8 @@ class _Draws:
         self.missing = valid_points
         self.queue: list[int] = []
         self.empty = False
+
+    left_s = math.inf
 
     @property
     def exhausted(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +25,12 @@ class RunRequest:
     """A candidate to check and time.
 
     best_s  least seconds so far
+    left_s  of the search
     """
 
     built: Built
     best_s: float
+    left_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

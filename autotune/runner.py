@@ -24,11 +24,12 @@ from .trial import Status
 
 BATCH_S = 0.4e-3  # short batches: most escape preemption
 BATCHES = 10
-LONG_S = 1.0  # of batches: two are enough of what takes longer
+LONG_S = 1.0  # of batches: two are enough of what takes longer, and one of what takes longer in a single call
 SLOW = 3.0  # times the best: two batches are enough, of which hardly both are interrupted
 UNLIKELY = 1.3  # times the best: a few are
 FEW = 3
 LEAST_ROUNDS = 5
+WARMING_S = 0.1  # of a call: what takes longer warms its caches by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,19 @@ class LoadedKernel:
 
 
 def measure_candidate(
-    built: Built, reference: Reference, pace: Pace | None, best_s: float = float("inf"), threads: int = 1
+    built: Built,
+    reference: Reference,
+    pace: Pace | None,
+    best_s: float = float("inf"),
+    threads: int = 1,
+    left_s: float = float("inf"),
 ) -> Measured:
     """Load, check against the reference on the real shape, then time in short batches between the peak loop's.
 
     best_s  least time so far: a candidate far above it gets one batch
+    left_s  of the search: where a long call has no second one left, it is both checked and timed
     """
+    began = time.perf_counter()
     try:
         kernel = LoadedKernel(built, reference.arrays, threads)
         reference.poison()
@@ -92,6 +100,8 @@ def measure_candidate(
         allowed = max(reference.rtol.values())
         fact = f"largest relative error is {error:.3g}, allowed is {allowed:.3g}"
         return Measured(built.index, Status.WRONG_RESULT, max_rel_error=error, error=fact)
+    if first_s > max(LONG_S, left_s - (time.perf_counter() - began)):
+        return Measured(built.index, Status.OK, (first_s,), error)
     seconds, peaks = _batches(kernel, pace, first_s, best_s)
     disturbed = bool(pace and peaks and pace.worth_another_try(min(peaks)))
     return Measured(built.index, Status.OK, tuple(seconds), error, _rate(pace, peaks), is_disturbed=disturbed)
@@ -104,7 +114,8 @@ def _batches(kernel: Timed, pace: Pace | None, first_s: float, best_s: float) ->
         return [first_s], []
     seconds: list[float] = []
     peaks: list[float] = []
-    warm_s = run_batch(kernel, 1)
+    least_batches = 1 if first_s > LONG_S else 2
+    warm_s = first_s if first_s > LONG_S else run_batch(kernel, 1)
     number = max(1, ceil(BATCH_S / max(warm_s, 1e-9)))
     began = time.perf_counter()
     for batch in range(BATCHES):
@@ -114,7 +125,7 @@ def _batches(kernel: Timed, pace: Pace | None, first_s: float, best_s: float) ->
         least = min(seconds)
         if (batch and least > SLOW * best_s) or (batch + 1 >= FEW and least > UNLIKELY * best_s):
             break
-        if batch and time.perf_counter() - began > LONG_S:
+        if batch + 1 >= least_batches and time.perf_counter() - began > LONG_S:
             break
     return seconds, peaks
 
@@ -124,30 +135,33 @@ def remeasure(
 ) -> list[Measured]:
     """Check candidates again, then time the right ones in turn, each warm: peak A B C peak A B C ...
 
-    rounds    at most, and at least 5
-    budget_s  seconds for all rounds together, as far as 5 allow
+    rounds    at most, and at least 5 where one takes no longer than all shall
+    budget_s  seconds for all rounds together, as far as these allow
     """
     results: dict[int, Measured] = {}
     kernels: dict[int, LoadedKernel] = {}
+    first_s: dict[int, float] = {}
     for place, built in enumerate(candidates):
         kernel = LoadedKernel(built, reference.arrays, threads)
         reference.poison()
-        run_batch(kernel, 1)
+        first_s[place] = run_batch(kernel, 1)
         error, right = reference.verdict()
         results[place] = Measured(built.index, Status.OK if right else Status.WRONG_RESULT, (), error)
         if right:
             kernels[place] = kernel
-    numbers = {place: _batch_size(kernel) for place, kernel in kernels.items()}
+    numbers = {p: 1 if first_s[p] > WARMING_S else _batch_size(kernel) for p, kernel in kernels.items()}
     samples: dict[int, list[float]] = {place: [] for place in kernels}
     peaks: list[float] = []
     began = time.perf_counter()
     for done in range(rounds):
-        if done >= LEAST_ROUNDS and (time.perf_counter() - began) * (done + 1) / done > budget_s:
+        spent_s = time.perf_counter() - began
+        if done and (done >= LEAST_ROUNDS or spent_s > budget_s) and spent_s * (done + 1) / done > budget_s:
             break
         if pace:
             peaks.append(pace.settle(time.perf_counter() + PATIENCE_S))
         for place, kernel in kernels.items():
-            run_batch(kernel, 1)  # its data, which the others drove out, is back in the caches
+            if first_s[place] <= WARMING_S:
+                run_batch(kernel, 1)  # its data, which the others drove out, is back in the caches
             samples[place].append(run_batch(kernel, numbers[place]) / numbers[place])
     rate = _rate(pace, peaks)
     return [replace(m, seconds=tuple(samples.get(p, ())), peak_gflops=rate) for p, m in results.items()]

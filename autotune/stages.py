@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ..ir.errors import TargetError
@@ -16,28 +17,37 @@ from .requests import BuildRequest, FinalRequest, RunRequest, Stages
 from .runner import Measured, measure_candidate, remeasure
 from .task import Task
 
+MakeReference = Callable[[], Reference]
 BYTES = frozenset({"int8", "uint8"})
 
 
-def task_stages(task: Task, reference: Reference | None = None, cores: Cores | None = None) -> Stages:
+def task_stages(
+    task: Task,
+    reference: Reference | None = None,
+    cores: Cores | None = None,
+    limit_s: float = math.inf,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Stages:
     """Give the work of real builders and runners.
 
     The reference answer is computed here, in the process that workers are forked from.
-    cores  processors to which they bind themselves, where candidates run on those
+    reference  the answer, where it is known
+    cores      processors to which they bind themselves, where candidates run on those
+    limit_s    for the answer, and who is told that it takes a while, see `make_reference`
     Raises DeviceError where the task asks for a GPU and there is none.
     """
-    return _STAGES[task.target.kind](task, reference, cores)
+    return _STAGES[task.target.kind](task, lambda: reference or make_reference(task.tensors, 0, limit_s, tell), cores)
 
 
-def _for_gpu(task: Task, reference: Reference | None, cores: Cores | None) -> Stages:
+def _for_gpu(task: Task, make: MakeReference, _: Cores | None) -> Stages:
     from .run_cuda import cuda_stages  # here, so that workers that are forked have it; most programs need none of it
 
-    return cuda_stages(task, reference or make_reference(task.tensors))
+    return cuda_stages(task, make())
 
 
-def _for_processor(task: Task, reference: Reference | None, cores: Cores | None) -> Stages:
+def _for_processor(task: Task, make: MakeReference, cores: Cores | None) -> Stages:
     refuse_elsewhere(task.target)
-    answer = reference or make_reference(task.tensors)
+    answer = make()
     # Loaded before the fork, so that a runner that replaces a dead one starts at once.
     peak = peak_beside(task)
     pace = Pace(peak) if peak else None
@@ -51,8 +61,8 @@ def _for_processor(task: Task, reference: Reference | None, cores: Cores | None)
         if cores:
             pin(cores.runner)
         match request:
-            case RunRequest(built, best_s):
-                return measure_candidate(built, answer, pace, best_s, task.threads)
+            case RunRequest(built, best_s, left_s):
+                return measure_candidate(built, answer, pace, best_s, task.threads, left_s)
             case FinalRequest(built, rounds, budget_s):
                 return remeasure(built, answer, pace, task.threads, rounds, budget_s)
 
@@ -69,7 +79,7 @@ def peak_beside(task: Task) -> PeakLoop | None:
         return None
 
 
-_STAGES: dict[str, Callable[[Task, Reference | None, Cores | None], Stages]] = {
+_STAGES: dict[str, Callable[[Task, MakeReference, Cores | None], Stages]] = {
     "llvm": _for_processor,
     "cuda": _for_gpu,
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from math import ceil
 from numbers import Real
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ THINKING_SHARE = 0.1  # of the time, for strategy, features and model: proposals
 LARGEST_BATCH = 64
 FINAL_SHARE = 0.1  # of the time allowed, kept for that ...
 FINAL_LEAST_S = 0.5  # ... and this much more
+FINAL_CALLS = 2  # that a build takes at least there: one is checked, one timed
+FINAL_MOST = 0.25  # of the time allowed, kept for calls that take long
+REFERENCE_SHARE = 0.1  # of the time allowed, for the right result
 HOPELESS = 64  # trials that all fail with the same words, after which a search without a valid one ends
 SEEDS = 8  # best configurations of other shapes and machines to begin with
 
@@ -40,7 +44,8 @@ SEEDS = 8  # best configurations of other shapes and machines to begin with
 class TuneResult:
     """What a search found.
 
-    best       the fastest by the final re-measurement, None if nothing was valid
+    best       the fastest by the final re-measurement, or by the search where no time was left for that; None if
+               nothing was valid
     default    the untuned configuration, measured alongside; None if it is not valid
     history    all trials of the search, those known from the records first
     new        how many of them this run added
@@ -116,6 +121,7 @@ class Tuner:
     records   where trials go, and where earlier ones of the same key come from; None keeps nothing
     seed      of the strategy; the inputs of the kernel are always the same
     stages    what the worker processes run; by default real building and measuring
+    tell      is told, in a sentence, what takes a while before the first trial
     """
 
     task: Task
@@ -125,6 +131,7 @@ class Tuner:
     seed: int = 0
     session: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     stages: Stages | None = None
+    tell: Callable[[str], None] = lambda _: None
 
     def tune(
         self,
@@ -147,16 +154,21 @@ class Tuner:
             finals, peak = self._run(search)
         finally:
             search.close()
-        best = min((t for t in finals if t.median_s), key=lambda t: t.median_s or 0.0, default=None)
-        defaults = [t for t in finals if t.median_s and t.index == self.task.untuned.index]
+        measured = [t for t in finals if t.median_s] or [t for t in search.history if t.median_s]
+        best = min(measured, key=lambda t: t.median_s or 0.0, default=None)
+        defaults = [t for t in measured if t.index == self.task.untuned.index]
         default = min(defaults, key=lambda t: t.median_s or 0.0, default=None)
+        peak = peak or (best.peak_gflops if best else 0.0)
         wall_s = time.monotonic() - started
         key = self.task.key.digest
         thought_s, interrupted = search.search_s, search.interrupted
         return TuneResult(best, default, search.history, search.new, wall_s, thought_s, peak, key, interrupted)
 
     def _run(self, search: _Search) -> tuple[list[Trial], float]:
-        with Measurer(self.task, self.options, self.stages) as measurer:
+        options = self.options
+        if search.time_s is not None:
+            options = replace(options, reference_s=min(options.reference_s, REFERENCE_SHARE * search.time_s))
+        with Measurer(self.task, options, self.stages, self.tell) as measurer:
             try:
                 for trial in measurer.stream(search, search.best_s, search.known_code()):
                     search.take(trial)
@@ -296,7 +308,7 @@ class _Search:
         chosen = [t.index for t in ranked[:FINALISTS]]
         default = self.tuner.task.untuned.index
         measured = [t.index for t in self.history if t.index == default and t.median_s]
-        chosen = list(dict.fromkeys([*chosen[:1], *measured[:1], *chosen]))
+        chosen = self._affordable_finals(dict.fromkeys([*chosen[:1], *measured[:1], *chosen]), measurer.builds_of_each)
         finals, peak = measurer.final([self.space.get(i) for i in chosen]) if chosen else ([], 0.0)
         session, seed = self.tuner.session, self.tuner.seed
         done = [
@@ -308,6 +320,13 @@ class _Search:
             for trial in done:
                 self.tuner.records.add(self.tuner.task.key, trial)
         return done, peak
+
+    def _affordable_finals(self, ranked: Collection[int], builds: int) -> list[int]:
+        """Give the first of these configurations, as many as there is time for to measure again."""
+        cost_s = {t.index: t.cost_s for t in self.history if t.median_s}
+        needed_s = accumulate(FINAL_CALLS * builds * cost_s[index] for index in ranked)
+        left_s = self._until_s
+        return [index for index, total_s in zip(ranked, needed_s, strict=True) if total_s <= left_s]
 
     def close(self) -> None:
         """Wait for the strategy's thread, and write what is pending."""
@@ -332,10 +351,24 @@ class _Search:
             return True
         if self.best is None and self.new >= HOPELESS and len(set(self._errors)) == 1:
             return True  # not the candidates are at fault
+        return self.left_s <= 0
+
+    @property
+    def _until_s(self) -> float:
+        """Give the seconds until the time is up; the least that is enough for what takes no time where it is."""
         if self.time_s is None:
-            return False
+            return float("inf")
+        return max(FINAL_LEAST_S, self.started + self.time_s - time.monotonic())
+
+    @property
+    def left_s(self) -> float:
+        """Give the seconds left for the search: some of the time is kept for the final measurement."""
+        if self.time_s is None:
+            return float("inf")
         kept_s = min(FINAL_SHARE * self.time_s, 2 * self.tuner.options.final_s) + FINAL_LEAST_S
-        return time.monotonic() - self.started >= self.time_s - kept_s
+        if self.best is not None:
+            kept_s = max(kept_s, min(4 * FINAL_CALLS * self.best.cost_s, FINAL_MOST * self.time_s))
+        return self.started + self.time_s - kept_s - time.monotonic()
 
 
 def _check_limits(limits: Mapping[str, float | None]) -> None:

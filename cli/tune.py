@@ -21,6 +21,7 @@ from ..ir.target import Target
 from ..runtime.cuda.availability import availability
 from ..runtime.cuda.emulator.orders import ORDERS
 from ..runtime.host import cpu_count, resolve
+from ..runtime.peak import measure_peak_flops
 from .arguments import INTERRUPTED, UsageError
 from .build_only import build_only
 from .database import open_records
@@ -29,6 +30,7 @@ from .progress import Display
 from .result import as_json, as_table, runner
 from .terminal import console
 
+SLOW_S = 0.5  # of a call, which is worth telling
 GPU_BUILD_S = 30.0  # for one candidate at most: two compilers, one of them of C++
 
 
@@ -63,6 +65,7 @@ def _tune(request: Request, task: Task) -> int:
         _introduce(errors, request, task, records)
         options = MeasureOptions(build_timeout_s=GPU_BUILD_S) if task.device else MeasureOptions()
         tuner = Tuner(task, TUNERS[request.tuner], options, records=records, seed=request.seed)
+        tuner.tell = lambda what: errors.print(what, soft_wrap=True)
         with Display(errors, request.trials, request.time_s) as display:
             result = tuner.tune(request.trials, request.time_s, [display.show])
         text = json.dumps(as_json(request, task, result), indent=1, allow_nan=False)
@@ -97,6 +100,8 @@ def _introduce(out: Console, request: Request, task: Task, records: Records) -> 
             "times are this processor's and kept apart from a GPU's",
             soft_wrap=True,
         )
+    elif not task.device and (least_s := task.flop / measure_peak_flops(task.threads)) > SLOW_S:
+        out.print(f"one call takes at least {least_s:.1f} s, by the peak of this machine")
     known = len(records.known(task.key))
     if known:
         out.print(f"{known} trials are known from {records.path}", soft_wrap=True)

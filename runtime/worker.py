@@ -140,6 +140,10 @@ class Workers:
                     return reply
                 others.append((ticket, reply))
 
+    def forget_queued(self) -> None:
+        """Drop the requests that no worker has got yet; they get no reply."""
+        self._queue.clear()
+
     def close(self) -> None:
         """End all workers and the zygote, and wait until they are gone."""
         if self._closed:

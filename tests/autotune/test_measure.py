@@ -18,7 +18,7 @@ from tilewright.autotune.builder import Built, build_candidate
 from tilewright.autotune.measure import BuildRequest, MeasureOptions, Stages, task_stages
 from tilewright.autotune.records import Records
 from tilewright.autotune.reference import make_reference
-from tilewright.autotune.runner import measure_candidate
+from tilewright.autotune.runner import measure_candidate, remeasure
 from tilewright.autotune.stages import peak_beside
 from tilewright.autotune.strategies.grid import GridStrategy
 from tilewright.autotune.task import Task
@@ -205,6 +205,30 @@ def test_one_missing_term_is_seen() -> None:
     assert not reference.verdict()[1]
 
 
+def test_a_result_that_takes_too_long_is_compared_in_whole_rows_and_columns() -> None:
+    task, told = tasks.create("test.wide", (256,)), []
+    reference = make_reference(task.tensors, limit_s=1e-9, tell=told.append)
+    a, b, c = reference.arrays
+    rows, columns = reference.expected[2]
+    assert rows.values.shape[1] == columns.values.shape[0] == 256 and max(rows.values.shape[0], 32) < 64
+    assert "whole rows and columns" in told[0]
+    reference.poison()
+    c[...] = a @ b
+    assert reference.verdict()[1]
+    for place in ((0, 77), (77, 0), (255, 100), (100, 255)):  # borders, wherever along them
+        right, c[place] = c[place], c[place] + 1
+        assert not reference.verdict()[1]
+        c[place] = right
+    unseen = next((i, i) for i in range(256) if i not in rows.place[0] and i not in columns.place[1])
+    c[unseen] = np.nan  # as poison is: nobody has written it
+    assert not reference.verdict()[1]
+
+
+def test_a_result_that_does_not_take_long_is_compared_whole() -> None:
+    ((part,),) = make_reference(tasks.create("test.wide", (64,)).tensors, limit_s=60.0).expected.values()
+    assert part.values.shape == (64, 64)
+
+
 def test_candidate_is_measured_as_built() -> None:
     task = tasks.create("test.wide", (64,))
     built = build_candidate(task, task.config_space.get(0))
@@ -215,19 +239,33 @@ def test_candidate_is_measured_as_built() -> None:
     assert measure_candidate(broken, make_reference(task.tensors), None).status is Status.CODEGEN
 
 
-def test_a_candidate_that_takes_long_is_timed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
+@pytest.mark.parametrize(
+    ("call_s", "left_s", "seconds"),
+    [(0.7, float("inf"), (0.7, 0.7)), (1.5, float("inf"), (1.5,)), (1.5, 2.0, (1.5,))],
+    ids=["twice", "once after it was checked", "as it is checked"],
+)
+def test_a_candidate_that_takes_long_is_timed_seldom(
+    call_s: float, left_s: float, seconds: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, calls = [0.0], []
 
     def batch(call: Timed, number: int) -> float:
-        now[0] += 0.7 * number  # seconds, of a clock that nothing else moves
+        now[0] += call_s * number  # seconds, of a clock that nothing else moves
+        calls.append(number)
         run_batch(call, number)
-        return 0.7 * number
+        return call_s * number
 
     monkeypatch.setattr(runner, "run_batch", batch)
     monkeypatch.setattr(runner.time, "perf_counter", lambda: now[0])
     task = tasks.create("test.wide", (64,))
     built = build_candidate(task, task.config_space.get(0))
-    assert measure_candidate(built, make_reference(task.tensors), None).seconds == (0.7, 0.7)
+    measured = measure_candidate(built, make_reference(task.tensors), None, left_s=left_s)
+    assert measured.seconds == seconds
+    assert len(calls) == {0.7: 4, 1.5: 2 if left_s > 2 else 1}[call_s]
+    calls.clear()
+    finals = remeasure([built, built], make_reference(task.tensors), None, 1, rounds=25, budget_s=0.5)
+    assert [final.seconds for final in finals] == [(call_s,), (call_s,)]
+    assert len(calls) == 2 * 2  # each is checked, and timed once
 
 
 def test_affinity_is_given_back() -> None:

@@ -17,9 +17,11 @@ from tilewright import te
 from tilewright.autotune import task as tasks
 from tilewright.autotune.autotvm_log import read_line, read_log, write_line, write_log
 from tilewright.autotune.history import apply_history_best, best_config, config_of
-from tilewright.autotune.measure import MeasureOptions
+from tilewright.autotune.measure import MeasureOptions, Stages
 from tilewright.autotune.records import Records, TaskRow
+from tilewright.autotune.runner import Measured
 from tilewright.autotune.space import Config, ConfigSpace
+from tilewright.autotune.stages import task_stages
 from tilewright.autotune.strategies.random import RandomStrategy
 from tilewright.autotune.template import find_template, get_config, template
 from tilewright.autotune.templates import matmul as packaged_matmul
@@ -225,6 +227,13 @@ def test_refusals(act: object, sentence: str) -> None:
 def test_threads_of_a_task_that_are_no_number_are_refused() -> None:
     with pytest.raises(ArgumentError, match="task: threads='2' is a str"):
         tasks.create("test.matmul", SHAPE, threads="2")  # type: ignore[arg-type]
+
+
+def test_without_time_to_measure_again_the_best_of_the_search_counts() -> None:
+    task = tasks.create("test.matmul", SHAPE)
+    stages = Stages(task_stages(task).build, lambda request: Measured(request.built.index, seconds=(30.0,)))
+    result = Tuner(task, RandomStrategy, stages=stages).tune(n_trial=1, time_s=60.0)
+    assert result.best is not None and result.best.phase == "search" and result.best.median_s == 30.0
 
 
 def test_template_called_alone_takes_the_default() -> None:
