@@ -16,6 +16,7 @@ from ..ir.target import Target
 from ..runtime.pool_text import MAX_THREADS
 
 USAGE_ERROR = 2
+NEAR = 3  # words that are named as being like a wrong one
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -59,10 +60,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def near(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Give the known words most like `word`, best first, as text; `otherwise` if none is like it."""
+    """Give the known words most like `word`, best first, as text; `otherwise` if none is like it.
+
+    One that differs in capitals only is the only one; those that begin with it come before others.
+    """
     by_lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
-    return ", ".join(by_lower[name] for name in found) or otherwise
+    lower = word.lower()
+    if lower in by_lower:
+        return by_lower[lower]
+    begun = [name for name in by_lower if lower and name.startswith(lower)]
+    found = begun or difflib.get_close_matches(lower, by_lower, n=NEAR, cutoff=0.6)
+    return ", ".join(by_lower[name] for name in found[:NEAR]) or otherwise
 
 
 def one_of(what: str, known: Collection[str]) -> Callable[[str], str]:
@@ -110,6 +118,28 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def dtype(known: Collection[str]) -> Callable[[str], str]:
+    """Give the reader of one of the data types `known`; other spellings of them are understood, and refused."""
+    read = one_of("data type", known)
+
+    def read_dtype(text: str) -> str:
+        meant = _SPELLINGS.get(text, "")
+        if meant in known:
+            raise UsageError(f"there is no data type {text!r}", meant)
+        return read(text)
+
+    return read_dtype
+
+
+_SPELLINGS = {
+    **dict.fromkeys(("fp32", "f32", "float", "single"), "float32"),
+    **dict.fromkeys(("fp16", "f16", "half"), "float16"),
+    **dict.fromkeys(("bf16", "bfloat"), "bfloat16"),
+    **dict.fromkeys(("i8", "s8"), "int8"),
+    "u8": "uint8",
+}
+
+
 def target(text: str) -> str:
     """Read a target for which there is code."""
     try:
@@ -152,8 +182,12 @@ def read_shape(text: str, form: Sequence[str]) -> tuple[int, ...]:
     """Read `1,64,56,56` by the names of its numbers; only padding, P, may be 0.  Raises UsageError."""
     like = ",".join(form)
     words = [word.strip() for word in text.split(",")]
+    numbers = re.findall(r"\d+", text)
+    if len(numbers) == len(form) != len(words):
+        raise UsageError(f"the numbers of the shape {text} are not divided by commas", f"--shape {','.join(numbers)}")
     if len(words) != len(form):
-        raise UsageError(f"the shape {text} has {len(words)} numbers, not {len(form)}", f"--shape {like}")
+        fact = f"the shape {text} has {len(words)} number{'s' * (len(words) != 1)}, not {len(form)}"
+        raise UsageError(fact, f"--shape {like}")
     for name, word in zip(form, words, strict=True):
         least = 0 if name == "P" else 1
         if not re.fullmatch(r"[0-9]+", word) or int(word) < least:

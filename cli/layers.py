@@ -56,7 +56,15 @@ def find_layer(name: str, operator: str) -> Layer:
     """Give the layer `name` of an operator.  Raises UsageError if there is none, or it is another operator's."""
     layer = LAYERS.get(name)
     if layer is None:
-        raise UsageError(f"there is no layer {name!r}", near(name, LAYERS, "autotune list"))
+        raise UsageError(f"there is no layer {name!r}", _near_layers(name, operator))
     if layer.operator != operator:
         raise UsageError(f"{name} is a layer of {layer.operator}", f"autotune {layer.operator} --layer {name}")
     return layer
+
+
+def _near_layers(name: str, operator: str) -> str:
+    """Give the layers that `name` may mean: of the operator, and of its network where it names one."""
+    own = [layer.name for layer in LAYERS.values() if layer.operator == operator] or list(LAYERS)
+    network = [known for known in own if known.split(".")[0] == name.split(".")[0]]
+    alone = [known for known in own if known.split(".")[1].lower() == name.lower()]
+    return ", ".join(alone) or near(name, network or own, "autotune list")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from ..ir.errors import Error
 from .arguments import INTERRUPTED, USAGE_ERROR, Parser, UsageError, near
@@ -12,6 +15,7 @@ from .conv2d import CONV2D
 from .conv2d_transpose import CONV2D_TRANSPOSE
 from .dense import DENSE
 from .depthwise_conv2d import DEPTHWISE_CONV2D
+from .layers import LAYERS
 from .list import add_list
 from .matmul import MATMUL
 from .measure import add_measure
@@ -26,6 +30,15 @@ OPERATORS: tuple[Operator, ...] = (
     SOFTMAX, LAYER_NORM, REDUCTION, ELEMENTWISE,
 )  # fmt: skip
 FAILURE = 1
+TEXT = """Search for the fastest schedule of an operator, and keep what was measured.
+
+  autotune conv2d --layer resnet18.C6 --time 60s    tune a known layer
+  autotune matmul --shape 512,512,512 --trials 200  tune any shape
+  autotune list                                     operators and layers
+  autotune records                                  what has been measured
+  autotune conv2d --help                            all flags of an operator
+
+Ctrl-C ends a search as its time does: what was measured is kept, and the same command goes on with it."""
 EXIT_CODES = """exit status:
   0    done; a subcommand that tunes has found a valid kernel
   1    it could not be done
@@ -44,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = " ".join((parser.prog, *(word for word in words[:1] if word in parser.subcommands())))
     try:
         check_words(words, parser)
-        options = parser.parse_args(words)
+        options, rest = parser.parse_known_args(words)
+        if rest:
+            raise UsageError(f"unrecognized arguments: {' '.join(rest)}", _meant(words, rest))
         return options.run(options)
     except UsageError as error:
         return _fail(f"{name}: {error}", USAGE_ERROR)
@@ -60,10 +75,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILURE
 
 
+class _Version(argparse.Action):
+    """Says which version is installed, and leaves."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        sys.stdout.write(f"tilewright {version('tilewright')}\n")
+        parser.exit()
+
+
+def _meant(words: Sequence[str], rest: Sequence[str]) -> str:
+    """Give what words that no flag goes with may mean."""
+    if rest[0] in LAYERS:
+        return f"--layer {rest[0]}"
+    if re.fullmatch(r"\d+(,\d+)+", rest[0]):
+        return f"--shape {rest[0]}"
+    if "--shape" in words and all(word.strip(",").isdigit() for word in rest):
+        begun = words[words.index("--shape") + 1]
+        return f"--shape {','.join(word.strip(',') for word in (begun, *rest))}"
+    return f"autotune {words[0]} --help"
+
+
 def make_parser() -> Parser:
     """Give the parser of the whole command line."""
-    text = "Search for the fastest schedule of an operator, and keep what was measured."
-    parser = Parser(prog="autotune", description=text, epilog=EXIT_CODES)
+    parser = Parser(prog="autotune", description=TEXT, epilog=EXIT_CODES)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND")
     for operator in OPERATORS:
         add_operator(commands, operator, tune)
@@ -76,6 +111,8 @@ def make_parser() -> Parser:
 def check_words(words: Sequence[str], parser: Parser) -> None:
     """Refuse a subcommand or a flag that does not exist, and name those like it.  Raises UsageError."""
     first, commands = words[0], parser.subcommands()
+    if first == "help":
+        raise UsageError("there is no command 'help'", f"autotune {' '.join([*words[1:2], '--help'])}")
     if first.startswith("-"):
         return  # argparse knows --help, and refuses all others
     if first not in commands:

@@ -19,6 +19,7 @@ from .arguments import (
     UsageError,
     count,
     device,
+    dtype,
     duration_s,
     epilogue,
     natural,
@@ -154,11 +155,15 @@ def add_operator(commands: Any, operator: Operator, run: Callable[[argparse.Name
         what = f"what becomes of the sums before they are stored: {FORM}; for processors"
         parser.add_argument("--epilogue", type=epilogue, default="", metavar="PARTS", help=what)
     if operator.relative_error:
-        what = "accepted, relative to the scale of sums, such as 2e-4 (default: a direct evaluation's); for processors"
+        what = (
+            "error that is accepted, relative to the scale of sums, such as 2e-4, which lets Winograd's larger tiles "
+        )
+        what += "take part (default: what rounding may do to a direct evaluation); for processors"
         parser.add_argument("--relative-error", type=relative_error, metavar="E", help=what)
-    dtype = one_of("data type", operator.dtypes)
     known = ", ".join(operator.dtypes)
-    parser.add_argument("--dtype", type=dtype, default=operator.dtypes[0], metavar="NAME", help=f"of the data: {known}")
+    parser.add_argument(
+        "--dtype", type=dtype(operator.dtypes), default=operator.dtypes[0], metavar="NAME", help=f"of the data: {known}"
+    )
     _add_search_flags(parser)
     _add_gpu_flags(parser)
     parser.set_defaults(run=run, operator=operator)

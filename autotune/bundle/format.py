@@ -142,6 +142,8 @@ def task_files(folder: Path) -> list[Path]:
 
 
 def _check(folder: Path) -> None:
+    if not folder.exists():
+        raise TuneError("bundle", f"{folder} does not exist", advice="a folder that --build-only made")
     try:
         about = json.loads((folder / INDEX).read_text())
         told = about["format"], about["version"]

@@ -6,6 +6,7 @@ import argparse
 
 import pytest
 
+import tilewright
 from tilewright.cli.arguments import UsageError, duration_s, near, read_shape
 from tilewright.cli.main import main, make_parser
 from tilewright.cli.operators import Request, understand
@@ -49,7 +50,16 @@ USAGE = [  # words (~ is a space within one), what is wrong, what is advised
     ("conv2d --layer resnet18.C6 --laout NHWC", "there is no flag --laout", "--layout"),
     ("conv2d --layer resnet18.C6 --layout=NCWH", "unknown layout 'NCWH'", "NCHW, NHWC, or NCHW[x]c"),
     ("conv2d --layer resnet18.C1 --layout NCHW16c", "3 input and 64 output channels", "NCHW or NHWC"),
-    ("conv2d --layer resnet18.C6 more", "unrecognized arguments: more", "--help"),
+    ("conv2d --layer resnet18.C6 more", "unrecognized arguments: more", "autotune conv2d --help"),
+    ("conv2d resnet18.C6", "unrecognized arguments: resnet18.C6", "--layer resnet18.C6"),
+    ("matmul 8,9,10", "unrecognized arguments: 8,9,10", "--shape 8,9,10"),
+    ("matmul --shape 8 9 10", "unrecognized arguments: 9 10", "--shape 8,9,10"),
+    ("matmul --shape 8x9x10", "numbers of the shape 8x9x10 are not divided by commas", "--shape 8,9,10"),
+    ("help matmul", "there is no command 'help'", "autotune matmul --help"),
+    ("conv2d --layer C6", "there is no layer 'C6'", "resnet18.C6"),
+    ("conv2d --layer resnet50.conv3", "there is no layer", "resnet50.conv3_reduce1, resnet50.conv3_3x3s2"),
+    ("depthwise_conv2d --layer mobilenetv2.dw9", "no layer 'mobilenetv2.dw9'", "mobilenetv2.dw"),
+    ("matmul --shape 8,8,8 --dtype fp32", "there is no data type 'fp32'", "float32"),
     ("matmul --shape 1,2", "the shape 1,2 has 2 numbers, not 3", "--shape M,N,K"),
     ("matmul --shape 1,2,0", "K in the shape 1,2,0 is '0', not an integer of at least 1", "--shape M,N,K"),
     ("matmul --shape 1,2,k", "K in the shape 1,2,k is 'k'", "--shape M,N,K"),
@@ -148,6 +158,13 @@ def test_a_wrong_command_line_gives_one_message_and_status_2(
 def test_no_words_at_all_bring_up_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert capsys.readouterr().out.startswith("usage: autotune")
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"tilewright {tilewright.__version__}\n"
 
 
 COMMANDS = ["", *make_parser().subcommands(), "records export"]
