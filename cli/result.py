@@ -76,9 +76,7 @@ def _default_json(task: Task, default: Trial | None) -> dict[str, Any] | None:
 
 def as_table(request: Request, task: Task, result: TuneResult, database: str) -> Group:
     """Give the best kernel beside the untuned one, and where they are kept."""
-    table = Table(
-        title=" ".join(filter(None, (request.operator.name, request.layer, request.layout))), title_justify="left"
-    )
+    table = Table(title=what(request), title_justify="left")
     table.add_column("")
     for name in ("time", "95% interval", "GFLOP/s", "of peak", "max rel. error"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -86,8 +84,8 @@ def as_table(request: Request, task: Task, result: TuneResult, database: str) ->
         table.add_row(name, *_cells(trial, result.peak_gflops))
     seconds = f"{result.wall_s:.1f} s, {result.trials_per_s:.1f} trials/s, {result.search_share:.0%} of it search"
     lines = [
-        f"{len(result.history)} trials: {outcomes(result.counts)}",
-        f"{result.valid} distinct valid kernels; {result.new} trials are new, in {seconds}",
+        f"{_number(len(result.history), 'trial')}: {outcomes(result.counts)}",
+        f"{_number(result.valid, 'distinct valid kernel')}; new trials: {result.new}, in {seconds}",
         f"the untuned schedule comes from: {task.untuned.origin}",
         f"a relative error of {allowed_error(task):.1e} is allowed",
         *_about_times(task, result),
@@ -96,6 +94,18 @@ def as_table(request: Request, task: Task, result: TuneResult, database: str) ->
     if result.best is None:
         lines.append(_why_none(result))
     return Group(table, *(Text(line, overflow="fold") for line in lines))
+
+
+def what(request: Request) -> str:
+    """Name what is tuned."""
+    shape = ",".join(map(str, request.shape))
+    dtype = request.dtype if request.dtype != request.operator.dtypes[0] else ""
+    words = (request.operator.name, request.layer, shape, request.layout, dtype, request.epilogue)
+    return " ".join(filter(None, words))
+
+
+def _number(count: int, of: str) -> str:
+    return f"{count} {of}{'s' * (count != 1)}"
 
 
 def _why_none(result: TuneResult) -> str:

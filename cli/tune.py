@@ -27,7 +27,7 @@ from .build_only import build_only
 from .database import open_records
 from .operators import TUNERS, Request, is_for_gpu, understand
 from .progress import Display
-from .result import as_json, as_table, runner
+from .result import as_json, as_table, runner, what
 from .terminal import console
 
 SLOW_S = 0.5  # of a call, which is worth telling
@@ -105,14 +105,6 @@ def _introduce(out: Console, request: Request, task: Task, records: Records) -> 
     known = len(records.known(task.key))
     if known:
         out.print(f"{known} trials are known from {records.path}", soft_wrap=True)
-
-
-def what(request: Request) -> str:
-    """Name what is tuned."""
-    shape = ",".join(map(str, request.shape))
-    dtype = request.dtype if request.dtype != request.operator.dtypes[0] else ""
-    words = (request.operator.name, request.layer, shape, request.layout, dtype, request.epilogue)
-    return " ".join(filter(None, words))
 
 
 def check_writable(path: str) -> None:

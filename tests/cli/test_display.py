@@ -15,9 +15,9 @@ from tilewright.autotune.tuner import Progress, TuneResult
 from tilewright.cli import progress as shown
 from tilewright.cli.main import make_parser
 from tilewright.cli.operators import understand
-from tilewright.cli.result import as_json, as_table
+from tilewright.cli.result import as_json, as_table, what
 from tilewright.cli.terminal import clock, time_text
-from tilewright.cli.tune import make_task, what
+from tilewright.cli.tune import make_task
 
 BEST = Trial(3, Status.OK, steps='{"version": 1, "steps": []}', median_s=2e-3, interval_s=(1.9e-3, 2.1e-3),
              max_rel_error=1e-6, gflops=80.0, peak_gflops=100.0)  # fmt: skip
