@@ -83,7 +83,12 @@ class Source(Protocol):
 
     @property
     def left_s(self) -> float:
-        """Give the seconds left: candidates that wait when there are none are let go."""
+        """Give the seconds left: candidates that wait when there are none are let go, one that runs is cut short."""
+        ...
+
+    @property
+    def first_s(self) -> float:
+        """Give the seconds that are left to the first valid candidate, without which there is no result."""
         ...
 
     def take_config(self) -> Config | None:
@@ -93,11 +98,15 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class _Flight:
-    """What is under way."""
+    """What is under way.
+
+    cut_short  runs that get less time than a candidate may take, since no more is left
+    """
 
     building: dict[Ticket, Config] = field(default_factory=dict)
     ready: deque[tuple[Config, Built]] = field(default_factory=deque)
     running: dict[Ticket, tuple[Config, Built]] = field(default_factory=dict)
+    cut_short: set[Ticket] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.building) + len(self.ready) + len(self.running)
@@ -206,9 +215,11 @@ class Measurer:
         if flight.ready and not flight.running and may_run:
             config, built = flight.ready.popleft()
             timeout_s = min(self._run_timeout_s, max(1.0, 500 * best_s))
-            if best_s < math.inf:  # the first one may take more than is left: else there would be none
-                timeout_s = min(timeout_s, max(1.0, source.left_s))
-            flight.running[self._runner.submit(RunRequest(built, best_s, source.left_s), timeout_s)] = (config, built)
+            allowed_s = max(1.0, source.left_s if best_s < math.inf else source.first_s)
+            ticket = self._runner.submit(RunRequest(built, best_s, source.left_s), min(timeout_s, allowed_s))
+            flight.running[ticket] = (config, built)
+            if allowed_s < timeout_s:
+                flight.cut_short.add(ticket)
         if self._exclusive and (flight.running or flight.ready):
             return
         room = self.options.ahead - len(flight.ready) - len(flight.building)
@@ -243,8 +254,12 @@ class Measurer:
             if not flight.building:
                 time.sleep(POLL_S)  # a strategy is thinking
             return []
-        done = [(flight.running.pop(t, None), reply) for t, reply in self._runner.poll(POLL_S)]
-        return [(*pair, _measured(pair[0], reply)) for pair, reply in done if pair is not None]
+        ended = []
+        for ticket, reply in self._runner.poll(POLL_S):
+            config, built = flight.running.pop(ticket)
+            if ticket not in flight.cut_short or reply.outcome is not Outcome.TIMEOUT:  # with more time it may be good
+                ended.append((config, built, _measured(config, reply)))
+        return ended
 
 
 # -- from replies to trials ---------------------------------------------------------------------------------------

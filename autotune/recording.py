@@ -24,7 +24,7 @@ class _Draws:
         self.queue: list[int] = []
         self.empty = False
 
-    left_s = math.inf
+    left_s = first_s = math.inf
 
     @property
     def exhausted(self) -> bool:

@@ -143,7 +143,8 @@ class Tuner:
         """Search until one of the limits; at least one must be given.
 
         n_trial         trials in all, those known from the records included
-        time_s          wall time of this call, the final re-measurement included
+        time_s          wall time of this call, the final re-measurement included; the first valid trial may take as
+                        long again
         early_stopping  trials without a better one
         Ctrl-C ends the search as a limit does.  Raises TuneError without a limit, and for one that is no number.
         """
@@ -359,6 +360,11 @@ class _Search:
         if self.time_s is None:
             return float("inf")
         return max(FINAL_LEAST_S, self.started + self.time_s - time.monotonic())
+
+    @property
+    def first_s(self) -> float:
+        """Give the seconds left to the first valid trial: as much time again as was given."""
+        return self._until_s + (self.time_s or 0.0)
 
     @property
     def left_s(self) -> float:

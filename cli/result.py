@@ -111,7 +111,7 @@ def _number(count: int, of: str) -> str:
 def _why_none(result: TuneResult) -> str:
     if result.history:
         return "no valid kernel was found"
-    return "interrupted before any was measured" if result.interrupted else "no time was left for any: a longer --time"
+    return "interrupted before any was measured" if result.interrupted else "none ended in time: a longer --time"
 
 
 def machine_name(task: Task) -> str:

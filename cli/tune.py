@@ -101,7 +101,7 @@ def _introduce(out: Console, request: Request, task: Task, records: Records) -> 
             soft_wrap=True,
         )
     elif not task.device and (least_s := task.flop / measure_peak_flops(task.threads)) > SLOW_S:
-        out.print(f"one call takes at least {least_s:.1f} s, by the peak of this machine")
+        out.print(f"one call takes {least_s:.1f} s at the peak of this machine")
     known = len(records.known(task.key))
     if known:
         out.print(f"{known} trials are known from {records.path}", soft_wrap=True)

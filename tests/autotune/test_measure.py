@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from tilewright import te
 from tilewright.autotune import runner
 from tilewright.autotune import task as tasks
 from tilewright.autotune.builder import Built, build_candidate
-from tilewright.autotune.measure import BuildRequest, MeasureOptions, Stages, task_stages
+from tilewright.autotune.measure import BuildRequest, MeasureOptions, Measurer, Stages, task_stages
 from tilewright.autotune.records import Records
 from tilewright.autotune.reference import make_reference
 from tilewright.autotune.runner import measure_candidate, remeasure
+from tilewright.autotune.space import Config
 from tilewright.autotune.stages import peak_beside
 from tilewright.autotune.strategies.grid import GridStrategy
 from tilewright.autotune.task import Task
@@ -266,6 +268,28 @@ def test_a_candidate_that_takes_long_is_timed_seldom(
     finals = remeasure([built, built], make_reference(task.tensors), None, 1, rounds=25, budget_s=0.5)
     assert [final.seconds for final in finals] == [(call_s,), (call_s,)]
     assert len(calls) == 2 * 2  # each is checked, and timed once
+
+
+class Short:
+    """One configuration, and hardly time for it."""
+
+    def __init__(self, config: Config) -> None:
+        self.left = [config]
+        self.left_s = self.first_s = 0.01
+
+    @property
+    def exhausted(self) -> bool:
+        return not self.left
+
+    def take_config(self) -> Config | None:
+        return self.left.pop() if self.left else None
+
+
+def test_a_candidate_that_the_end_of_the_search_cuts_short_is_no_trial() -> None:
+    task = tasks.create("test.wide", (64,))
+    stages = Stages(task_stages(task).build, lambda _: time.sleep(600))
+    with Measurer(task, FAST, stages) as measurer:
+        assert list(measurer.stream(Short(task.config_space.default_config()), float("inf"), {})) == []
 
 
 def test_affinity_is_given_back() -> None:

@@ -73,7 +73,7 @@ def test_one_thread_has_nothing_to_wait_for(machine: Machine) -> None:
 class Once:
     """One configuration to measure."""
 
-    left_s = float("inf")
+    left_s = first_s = float("inf")
 
     def __init__(self, config: Config) -> None:
         self.left = [config]

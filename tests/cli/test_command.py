@@ -141,7 +141,7 @@ def test_a_kernel_of_bytes_is_found_and_is_exact(words: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("interrupted", "status", "reason"),
-    [(False, 1, "no time was left for any: a longer --time"), (True, 130, "interrupted before any was measured")],
+    [(False, 1, "none ended in time: a longer --time"), (True, 130, "interrupted before any was measured")],
 )
 def test_nothing_measured_has_a_status_by_its_reason(
     interrupted: bool,
