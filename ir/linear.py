@@ -79,6 +79,7 @@ class Opaque:
         return _as_dtype(map_children(self.node, canonical), dtype)
 
 
+LEAST, MOST = int32.min_value, int32.max_value
 Atom = Var | Opaque
 Monomial = tuple[Atom, ...]  # a product of atoms, sorted by name
 
@@ -177,7 +178,7 @@ class Affine:
         """Give int64 if an atom is int64 or the constant needs it, else int32."""
         if any(atom.dtype.bits > 32 for mono in self.terms for atom in mono):
             return int64
-        return int32 if int32.min_value <= self.constant <= int32.max_value else int64
+        return int32 if LEAST <= self.constant <= MOST else int64
 
     @property
     def is_atom(self) -> Atom | None:

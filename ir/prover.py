@@ -7,6 +7,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any
 
 from .affine import affine_of, key_of, reads_memory
+from .dtype import DType
 from .expr import And, Const, Eq, Expr, Le, Lt, Ne, Not, Or, Sub
 from .linear import ZERO, Affine, is_index
 from .solver import MOST_SPLITS, Solver
@@ -34,11 +35,25 @@ class Prover(Solver):
         self.splits = MOST_SPLITS
         return not form.data and self.at_least_0(form)
 
+    def proves_0(self, form: Affine, dtype: DType) -> bool:
+        """Tell whether a form with terms, none of them data, is always 0; `dtype` is its type."""
+        self.splits = MOST_SPLITS
+        always = self.at_least_0(form) and self.at_least_0(-form)
+        return always or (bool(self.known.truths) and self.is_given(Eq(form.to_expr(dtype), Const(0, dtype))))
+
+    def proves_never_0(self, form: Affine, dtype: DType) -> bool:
+        """Tell whether a form with terms, none of them data, is never 0; `dtype` is its type."""
+        self.splits = MOST_SPLITS
+        never = self.at_least_0(-form - 1) or self.at_least_0(form - 1)
+        return never or (bool(self.known.truths) and self.is_given(Ne(form.to_expr(dtype), Const(0, dtype))))
+
     def holds(self, condition: Expr) -> bool:
         """Tell whether a condition always holds."""
         rule = _PROOFS.get(type(condition))
-        if rule is not None and rule(self, condition):
-            return True
+        return (rule is not None and rule(self, condition)) or self.is_given(condition)
+
+    def is_given(self, condition: Expr) -> bool:
+        """Tell whether a condition is known to hold as it stands."""
         return bool(self.known.truths) and key_of(condition) in self.known.truths
 
     def at_least_0(self, form: Affine) -> bool:

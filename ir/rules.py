@@ -103,14 +103,15 @@ RULES: tuple[tuple[Expr, Expr], ...] = (
 )
 
 
-_Rule = tuple[Expr, Expr, tuple[tuple[str, type], ...]]  # pattern, result, operands that are of some class
+_Needed = tuple[tuple[str, type, object], ...]  # operands of some class: name, class, value of a literal or None
+_Rule = tuple[Expr, Expr, _Needed]  # pattern, result, and what is seen at a glance
 
 
 def _by_class(rules: Iterable[tuple[Expr, Expr]]) -> dict[type, tuple[_Rule, ...]]:
     table: dict[type, tuple[_Rule, ...]] = {}
     for pattern, result in rules:
-        operands = ((f.name, type(getattr(pattern, f.name))) for f in fields(cast("Any", pattern)))
-        needed = tuple((name, cls) for name, cls in operands if cls is not Var)
+        operands = ((f.name, getattr(pattern, f.name)) for f in fields(cast("Any", pattern)))
+        needed = tuple((name, type(x), getattr(x, "value", None)) for name, x in operands if type(x) is not Var)
         table[type(pattern)] = (*table.get(type(pattern), ()), (pattern, result, needed))
     return table
 
@@ -129,9 +130,13 @@ def apply(node: Expr) -> Expr | None:
     return None
 
 
-def _may_fit(node: Expr, needed: tuple[tuple[str, type], ...]) -> bool:
-    """Tell at a glance whether the operands that a rule is particular about are of the right classes."""
-    return all(type(getattr(node, name)) is cls for name, cls in needed)
+def _may_fit(node: Expr, needed: _Needed) -> bool:
+    """Tell at a glance whether the operands that a rule is particular about are of the right classes and values."""
+    for name, cls, value in needed:
+        operand: Any = getattr(node, name)
+        if type(operand) is not cls or (cls is Const and operand.value != value):
+            return False
+    return True
 
 
 def _fits(pattern: Any, node: Any, bound: dict[Var, Expr]) -> bool:

@@ -253,17 +253,16 @@ class _Simplifier:
         if not form.terms:
             return unequal if form.constant else equal
         g = gcd(*form.terms.values())
-        zero = Const(0, dtype)
-        if form.constant % g or self.prover.proves(Ne(form.to_expr(dtype), zero)):
+        if form.constant % g or self.prover.proves_never_0(form, dtype):
             return unequal
-        if self.prover.proves(Eq(form.to_expr(dtype), zero)):
+        if self.prover.proves_0(form, dtype):
             return equal
         if form.leading > 0:
             form = -form
         left, right = _sides(form, g)
         k = form.constant // g
         result = cls((left + max(0, -k)).to_expr(dtype), (right + max(0, k)).to_expr(dtype))
-        return Const(True, boolean) if self.prover.proves(result) else result
+        return Const(True, boolean) if self.prover.is_given(result) else result
 
     # ------------------------------------------------------------ integer-linear forms
 

@@ -225,7 +225,7 @@ def _same(a: object, b: object, memo: dict[tuple[int, int], bool]) -> bool:
         case Expr() | Stmt(), _:
             key = (id(a), id(b))
             if key not in memo:
-                memo[key] = all(_same(getattr(a, f.name), getattr(b, f.name), memo) for f in fields(a))  # type: ignore[arg-type]
+                memo[key] = all(_same(getattr(a, name), getattr(b, name), memo) for name in _names(type(a)))
             return memo[key]
         case _:
             return a == b

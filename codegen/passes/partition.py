@@ -242,9 +242,10 @@ def has_choices(stmt: Stmt, known: Choices) -> bool:
     """Tell whether there is an if in `stmt`, as a statement or in an expression; each statement is looked at once."""
     found = known.get(id(stmt))
     if found is None:
-        own = (contains(x, IfThenElse) for x in children(stmt) if isinstance(x, Expr))
-        here = type(stmt) is If or any(own) or any(has_choices(inner, known) for inner in inner_statements(stmt))
-        found = known[id(stmt)] = (stmt, here)
+        inner = list(inner_statements(stmt))
+        roots = [x for x in children(stmt) if isinstance(x, Expr)] if inner else [stmt]
+        own = type(stmt) is If or any(contains(root, IfThenElse) for root in roots)
+        found = known[id(stmt)] = (stmt, own or any(has_choices(part, known) for part in inner))
     return found[1]
 
 
