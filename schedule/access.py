@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..ir import arith
 from ..ir.affine import reads_memory
 from ..ir.errors import ExpressionError
 from ..ir.expr import And, Expr, IfThenElse, Le, Lt, Not, Or, Var
-from ..ir.interval import Interval, const_bounds, prove
+from ..ir.interval import Bounds, Interval, prove
 from ..ir.visit import Node, children
 from ..te.axis import Axis
 from ..te.nodes import Read, Reduce
@@ -15,6 +17,13 @@ from ..te.operation import ComputeOp, Operation
 Ranges = dict[Var, Interval]
 Facts = tuple[Expr, ...]  # each at least 0 where it is known
 Done = set[tuple[int, Facts] | tuple[int, int, Facts]]  # what was checked: (node, facts), (index, extent, facts)
+
+
+class _Known(NamedTuple):
+    """Where the axes of an operator lie, and what follows from it."""
+
+    ranges: Ranges
+    bounds: Bounds
 
 
 def check_accesses(op: Operation, step: Axis | None = None) -> None:
@@ -35,49 +44,50 @@ def check_accesses(op: Operation, step: Axis | None = None) -> None:
     ranges |= {a.var: Interval(a.start, arith.sub(arith.add(a.start, a.extent), 1)) for a in op.reduce_axis}
     if step is not None and op.axis:
         ranges[op.axis[0].var] = Interval(step.start, arith.sub(arith.add(step.start, step.extent), 1))
-    done: Done = set()
+    known, done = _Known(ranges, Bounds(ranges)), Done()
     for body in bodies:
-        _check(op, body, ranges, (), done)
+        _check(op, body, known, (), done)
 
 
-def _check(op: Operation, node: Node, ranges: Ranges, facts: Facts, done: Done) -> None:
+def _check(op: Operation, node: Node, known: _Known, facts: Facts, done: Done) -> None:
     if (id(node), facts) in done:
         return
     done.add((id(node), facts))
     match node:
         case IfThenElse(condition, then, otherwise):
-            _check(op, condition, ranges, facts, done)
-            _check(op, then, ranges, facts + _facts(condition), done)
-            _check(op, otherwise, ranges, facts + _facts_of_negation(condition), done)
+            _check(op, condition, known, facts, done)
+            _check(op, then, known, facts + _facts(condition), done)
+            _check(op, otherwise, known, facts + _facts_of_negation(condition), done)
         case And(a, b):
-            _check(op, a, ranges, facts, done)
-            _check(op, b, ranges, facts + _facts(a), done)
+            _check(op, a, known, facts, done)
+            _check(op, b, known, facts + _facts(a), done)
         case Or(a, b):
-            _check(op, a, ranges, facts, done)
-            _check(op, b, ranges, facts + _facts_of_negation(a), done)
+            _check(op, a, known, facts, done)
+            _check(op, b, known, facts + _facts_of_negation(a), done)
         case Reduce(values=values, condition=condition, init=init):
-            _check(op, condition, ranges, facts, done)
+            _check(op, condition, known, facts, done)
             for value in values:
-                _check(op, value, ranges, facts + _facts(condition), done)
+                _check(op, value, known, facts + _facts(condition), done)
             for start in init:
-                _check(op, start, ranges, facts, done)
+                _check(op, start, known, facts, done)
         case Read(tensor, indices):
             for index, extent, dimension in zip(indices, tensor.shape, range(len(indices)), strict=True):
                 if (id(index), id(extent), facts) not in done:
-                    _check_index(op, node, index, extent, dimension, ranges, facts)
+                    _check_index(op, node, index, extent, dimension, known, facts)
                     done.add((id(index), id(extent), facts))
-                _check(op, index, ranges, facts, done)
+                _check(op, index, known, facts, done)
         case _:
             for child in children(node):
-                _check(op, child, ranges, facts, done)
+                _check(op, child, known, facts, done)
 
 
 def _check_index(
-    op: Operation, read: Read, index: Expr, extent: Expr, dimension: int, ranges: Ranges, facts: Facts
+    op: Operation, read: Read, index: Expr, extent: Expr, dimension: int, known: _Known, facts: Facts
 ) -> None:
+    ranges = known.ranges
     if _is_plainly_inside(index, extent, ranges):
         return
-    low, high = const_bounds(index, ranges)
+    low, high = known.bounds.constant(index)
     if _is_within(low, high, extent) and not reads_memory(index):
         return
     if _holds(index, ranges, facts) and _holds(arith.sub(arith.sub(extent, 1), index), ranges, facts):

@@ -63,6 +63,7 @@ class NestBuilder:
     simple: Callable[[Expr], Expr] = field(init=False)  # simplifies within the ranges of the loops
     overshoots: Overshoots = field(init=False)
     _memos: dict[str, Memo] = field(default_factory=dict)
+    _locals: dict[tuple[int, int, int], tuple[Expr, Expr]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.simple = simplifier(self.result.ranges)
@@ -256,11 +257,19 @@ class NestBuilder:
                     return derived.apart.get(node)
                 case Read(tensor, indices):
                     store = self.stores[self.key(tensor.op, tensor.component)]
-                    return Load(store.buffer, tuple(self.simple(i) for i in store.indices(indices)))
+                    return Load(store.buffer, tuple([self.simple(i) for i in store.indices(indices, self._local)]))
                 case _:
                     return None
 
         return self.simple(substitute(rewrite(expression, rule, memo), derived.fused))
+
+    def _local(self, store: Store, dimension: int, index: Expr) -> Expr:
+        """Give `store.local`, the same object for the same index: many reads share most of their indices."""
+        key = (id(store), dimension, id(index))
+        found = self._locals.get(key)
+        if found is None:
+            found = self._locals[key] = (index, store.local(dimension, index))
+        return found[1]
 
     # -- loops ---------------------------------------------------------------------------------------------------
 

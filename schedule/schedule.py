@@ -134,7 +134,7 @@ class Schedule:
 
     def axis_key(self, state: StageState, axis: Axis, step: str) -> str:
         """Give the key of an axis handle.  Raises ScheduleError for an axis of another stage."""
-        if isinstance(axis, Axis) and (axis in state.axes or axis in state.taken):
+        if isinstance(axis, Axis) and (axis in state.leaves or axis in state.axes or axis in state.taken):
             return axis_key(state, axis)
         owner = next((s.id for s in self.table.stages.values() if axis in s.axes), None)
         what = f"axis {axis.name} of stage {owner}" if owner else f"{axis!r}"

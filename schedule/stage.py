@@ -57,7 +57,7 @@ class Stage:
     @property
     def all_iter_vars(self) -> tuple[Axis, ...]:
         """Give every axis there has been: the operator's, then what steps made of them."""
-        return tuple(self.state.axes)
+        return self.state.axes
 
     @property
     def scope(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -35,9 +35,20 @@ class Store:
     layout: tuple[tuple[Var, ...], tuple[Expr, ...]] | None = None
     turn: Expr | None = None
 
-    def indices(self, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
-        """Give the buffer's indices of a tensor's element."""
-        local = tuple(i if s is ZERO else arith.sub(i, s) for i, s in zip(index, self.start, strict=True))
+    def local(self, dimension: int, index: Expr) -> Expr:
+        """Give an index of a tensor's element along one dimension, counted from where the buffer begins."""
+        start = self.start[dimension]
+        return index if start is ZERO else arith.sub(index, start)
+
+    def indices(
+        self, index: tuple[Expr, ...], local_of: Callable[[Store, int, Expr], Expr] | None = None
+    ) -> tuple[Expr, ...]:
+        """Give the buffer's indices of a tensor's element.
+
+        local_of  gives what `local` does, where the caller remembers it
+        """
+        of = local_of or Store.local
+        local = tuple([of(self, dimension, i) for dimension, i in enumerate(index)])
         if self.layout is not None:
             dims, new = self.layout
             local = tuple(substitute(e, dict(zip(dims, local, strict=True))) for e in new)

@@ -9,7 +9,7 @@ Table
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -222,7 +222,7 @@ class StageState:
     @property
     def is_root(self) -> bool:
         """Tell whether the stage is computed whole, before its consumers."""
-        return self.place in (Root(), Ahead())
+        return type(self.place) is Root or type(self.place) is Ahead
 
     @property
     def is_ahead(self) -> bool:
@@ -235,11 +235,9 @@ class StageState:
         return self.op.axis + self.op.reduce_axis
 
     @property
-    def axes(self) -> Iterator[Axis]:
+    def axes(self) -> tuple[Axis, ...]:
         """Give every axis there has been: the operator's, then what relations made."""
-        yield from self.roots
-        for relation in self.relations:
-            yield from relation.made
+        return (*self.roots, *[axis for relation in self.relations for axis in relation.made])
 
     def loop(self, axis: Axis) -> Loop:
         """Give how `axis` is executed."""

@@ -89,12 +89,17 @@ class PlaceholderOp(Operation):
 class ComputeOp(Operation):
     """An expression for each element of one or several results of the same shape.
 
-    axes  one per dimension
-    body  one expression per result; either all are components of one Reduce, or none contains a Reduce
+    axes    one per dimension
+    body    one expression per result; either all are components of one Reduce, or none contains a Reduce
+    inputs  the tensors that are read, each once, in order of first appearance
     """
 
     axes: tuple[Axis, ...]
     body: tuple[Expr, ...]
+    inputs: tuple[Tensor, ...] = field(init=False, repr=False)  # type: ignore[assignment]  # in place of the property
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", read_tensors(self.body))  # once: schedules ask for them at every step
 
     @property
     def axis(self) -> tuple[Axis, ...]:
@@ -114,11 +119,6 @@ class ComputeOp(Operation):
     def reduce_axis(self) -> tuple[Axis, ...]:
         """Give the reduction axes, in the order of `te.sum(..., axis=[...])`."""
         return () if self.reduction is None else self.reduction.axes
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """Give the tensors that are read, each once, in order of first appearance."""
-        return read_tensors(self.body)
 
     @property
     def results(self) -> tuple[tuple[tuple[Expr, ...], DType], ...]:
