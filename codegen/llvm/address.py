@@ -8,7 +8,28 @@ from typing import Any
 from ...ir import arith
 from ...ir.affine import affine_of
 from ...ir.buffer import Buffer
-from ...ir.expr import Add, Address, Cast, Const, Expr, FloorDiv, FloorMod, Load, Max, Min, Mul, Sub, Var
+from ...ir.expr import (
+    Add,
+    Address,
+    And,
+    Cast,
+    Const,
+    Eq,
+    Expr,
+    FloorDiv,
+    FloorMod,
+    Le,
+    Load,
+    Lt,
+    Max,
+    Min,
+    Mul,
+    Ne,
+    Not,
+    Or,
+    Sub,
+    Var,
+)
 from ...ir.stmt import Store
 from ...ir.visit import walk
 from .body import Body, Linear, Place
@@ -47,23 +68,24 @@ def flat_offset(body: Body, access: Access) -> Linear:
         step: Any = env[var]
         constant += step[0] * scale
         stride += step[2] * scale
-    return Linear(constant, terms, stride, pattern)
+    offset = Linear(constant, terms, stride, pattern)
+    return combine(0, [(offset, 1), *[(atom_of(body, a), c) for a, c in place.divided]]) if place.divided else offset
 
 
 def _place(body: Body, access: Access) -> Place | None:
     """Work out what the copies of an access share; None where a stride is known only when the kernel runs."""
-    found = body.offsets.get(id(access))
-    if found is None:
-        found = body.offsets[id(access)] = (access, flat_form(body, access))
-    form = found[1]
+    form = flat_form(body, access)
     if form is None:
         return None
     constant, atoms = form
     steps: set[Any] = body.steps
     moving: list[tuple[Any, int]] = [(a, scale) for a, scale in atoms if a in steps]
     others = [(a, scale) for a, scale in atoms if a not in steps]
-    place = Place(access, combine(constant, [(atom_of(body, a), scale) for a, scale in others]), tuple(moving))
-    read = [body.fact("decided by", a, _deciding) for a, _ in others]
+    divided = tuple([(a, scale) for a, scale in others if _is_decided_by(body, a, steps)])
+    others = [term for term in others if term not in divided]
+    fixed = combine(constant, [(atom_of(body, a), scale) for a, scale in others])
+    place = Place(access, fixed, tuple(moving), divided)
+    read = [deciding(body, a) for a, _ in others]
     if None not in read:
         body.places[id(access)] = place
         for var in {v for found in read for v in found or ()}:
@@ -71,8 +93,17 @@ def _place(body: Body, access: Access) -> Place | None:
     return place
 
 
-def _deciding(expr: Expr) -> set[Var] | None:
+def deciding(body: Body, expr: Expr) -> set[Var] | None:
     """Give the variables that decide the value; None where memory, calls, or which lanes are active do so too."""
+    return body.fact("decided by", expr, _deciding)
+
+
+def _is_decided_by(body: Body, expr: Expr, variables: set[Var]) -> bool:
+    read = deciding(body, expr)
+    return bool(read and read <= variables)
+
+
+def _deciding(expr: Expr) -> set[Var] | None:
     if type(expr) is Var:
         return {expr}
     nodes = list(walk(expr))
@@ -81,12 +112,19 @@ def _deciding(expr: Expr) -> set[Var] | None:
     return {n for n in nodes if type(n) is Var}
 
 
-_OF_VARIABLES = (Var, Const, Add, Sub, Mul, Min, Max, Cast)
+_OF_VARIABLES = (Var, Const, Add, Sub, Mul, Min, Max, Cast, Eq, Ne, Lt, Le, And, Or, Not)
 _DIVISIONS = (FloorDiv, FloorMod)
 
 
 def flat_form(body: Body, access: Access) -> tuple[int, tuple[tuple[Expr, int], ...]] | None:
     """Give the offset's constant and atoms, or None where a stride is known only when the kernel runs."""
+    found = body.offsets.get(id(access))
+    if found is None:
+        found = body.offsets[id(access)] = (access, _flat_form(body, access))
+    return found[1]
+
+
+def _flat_form(body: Body, access: Access) -> tuple[int, tuple[tuple[Expr, int], ...]] | None:
     total = 0
     terms: dict[Expr, int] = {}
     for index, stride in zip(access.indices, element_strides(access.buffer), strict=True):
@@ -108,7 +146,7 @@ def _rejoin(body: Body, terms: dict[Expr, int]) -> int:
     So neighbours of the fused index are neighbours in memory, across rows, too.
     """
     total = 0
-    for rest, scale in list(terms.items()):
+    for rest, scale in [term for term in terms.items() if type(term[0]) is FloorMod]:
         found = (_divided(q, rest, c, scale) for q, c in terms.items())
         quotient = next((q for q in found if q is not None), None)
         if quotient is not None:

@@ -40,12 +40,14 @@ class Linear(NamedTuple):
 class Place(NamedTuple):
     """What the copies of one access in written-out loops share of its offset; each copy adds its own constants.
 
-    moving  variables of written-out loops, with the coefficients that the offset has in them
+    moving   variables of written-out loops, with the coefficients that the offset has in them
+    divided  quotients and remainders of them, with their coefficients
     """
 
     access: Load | Store | Address
     fixed: Linear
     moving: tuple[tuple[Var, int], ...]
+    divided: tuple[tuple[Expr, int], ...]
 
 
 class Column(NamedTuple):
@@ -115,6 +117,7 @@ class Body:
     steps     variables of loops that are written out: they are constants, or count lanes
     places    what is known here of the offsets of accesses, by identity of the access
     placed    accesses whose fixed part reads a variable, by identity
+    held      values of conditions that are known here, by their identity, the number of lanes, and what decides them
     streamed  buffers whose stores go past the caches, and in pieces of how many bytes; 0 where they cannot
     streams   whether some do
     """
@@ -145,6 +148,7 @@ class Body:
     steps: set[Var] = field(default_factory=set)
     places: dict[int, Place] = field(default_factory=dict)
     placed: dict[Var, dict[int, None]] = field(default_factory=dict)
+    held: dict[tuple, Value] = field(default_factory=dict)
     bases: dict[tuple[Buffer, tuple], str] = field(default_factory=dict)  # pointers, by buffer and loop counters
     facts: dict[tuple[str, int], tuple[object, object]] = field(default_factory=dict)  # by name, and identity of a node
     _elems: dict[Buffer, str] = field(default_factory=dict)
@@ -209,14 +213,14 @@ class Body:
 
         repeats  the region is a loop body: its writes also precede its own reads
         """
-        outer, places = self.loaded, self.places
+        outer, places, held = self.loaded, self.places, self.held
         changed = set(written)
-        self.places = dict(places)  # values first needed inside may not be known outside
+        self.places, self.held = dict(places), dict(held)  # values first needed inside may not be known outside
         self.loaded = {b: dict(known) for b, known in outer.items() if not (repeats and b in changed)}
         with self.code.region(before):
             yield
         self.loaded = {b: known for b, known in outer.items() if b not in changed}
-        self.places = places
+        self.places, self.held = places, held
 
     def fact(self, name: str, node: Expr | Stmt, compute: Callable[[Any], T]) -> T:
         """Give `compute(node)`, computed once per node: nothing that another place in the code could change."""
@@ -232,10 +236,11 @@ class Body:
 
     def _written(self, stmt: Any) -> frozenset[Buffer]:
         found: set[Buffer] = {stmt.buffer} if type(stmt) is Store else set()
-        for inner in inner_statements(stmt):
-            found |= self.written(inner)
-        for inner in children(stmt):
-            for call in of_kind(inner, Call) if isinstance(inner, Expr) else ():
+        inner = list(inner_statements(stmt))
+        for part in inner:
+            found |= self.written(part)
+        for root in [x for x in children(stmt) if isinstance(x, Expr)] if inner else [stmt]:
+            for call in of_kind(root, Call):
                 found |= {a.buffer for a in call.args if type(a) is Address} if writes(call) else set()
         return frozenset(found)
 

@@ -11,11 +11,12 @@ from ...ir.dtype import int64
 from ...ir.expr import Expr
 from ...ir.stmt import Allocate, Evaluate, For, ForKind, If, Let, Seq, Stmt, Store
 from ...ir.visit import contains, of_kind
+from .address import element_strides
 from .arithmetic import binary, compare, negation
 from .body import Body, LaneLoop, Linear
 from .cells import Cell
 from .chunks import is_written_out, is_written_out_enough, lane_chunks
-from .expressions import evaluate, narrowed
+from .expressions import evaluate, guard, narrowed
 from .index import is_constant, is_index, linear, materialise, of_value, resize
 from .memory import store, store_columns
 from .registers import plan_registers
@@ -69,7 +70,7 @@ def _if(body: Body, stmt: If) -> None:
 
 
 def _choose(body: Body, stmt: If) -> None:
-    condition = evaluate(body, stmt.condition)
+    condition = guard(body, stmt.condition)
     if condition.text in ("true", "false"):
         chosen = stmt.then if condition == TRUE else stmt.otherwise
         if chosen is not None:
@@ -132,18 +133,19 @@ def _for(body: Body, stmt: For) -> None:
 
 
 def _loop_of_kind(body: Body, stmt: For) -> None:
-    if body.columns is None and body.pending is None and are_columns(body, stmt):
+    chunks = lane_chunks(body, stmt) if stmt.kind is ForKind.VECTORIZED else ()
+    if chunks:
+        assert body.pending is None and body.lanes == 1, "nested vectorized loops are written out"
+        body.pending = LaneLoop(stmt.var, chunks)
+        write(body, stmt.body)
+        body.pending = None
+    elif body.columns is None and body.pending is None and are_columns(body, stmt):
         body.columns = []
         _unrolled(body, stmt)
         columns, body.columns = body.columns, None
         store_columns(body, next(of_kind(stmt, Store)), columns)
     elif is_written_out(body, stmt):
         _unrolled(body, stmt)
-    elif stmt.kind is ForKind.VECTORIZED:
-        assert body.pending is None and body.lanes == 1, "nested vectorized loops are written out"
-        body.pending = LaneLoop(stmt.var, lane_chunks(body, stmt))
-        write(body, stmt.body)
-        body.pending = None
     elif stmt.kind is ForKind.PARALLEL and not body.in_parallel:
         from .parallel import write_parallel  # it writes statements in turn
 
@@ -246,10 +248,13 @@ def _within(body: Body, stmt: Allocate, address: str) -> None:
 
 def buffer_bytes(body: Body, buffer: Buffer) -> int | Value:
     """Give the size of a buffer: the span of its elements."""
-    from .address import element_strides
-
+    strides = element_strides(buffer)
+    spans = [(arith.int_value(extent), stride) for extent, stride in zip(buffer.shape, strides, strict=True)]
+    known = [(n - 1) * stride for n, stride in spans if n is not None and isinstance(stride, int)]
+    if len(known) == len(spans):
+        return (1 + sum(known)) * buffer.dtype.bytes
     total = Linear(1)
-    for extent, stride in zip(buffer.shape, element_strides(buffer), strict=True):
+    for extent, stride in zip(buffer.shape, strides, strict=True):
         last = linear(body, arith.sub(extent, 1))
         total = _plus_product(body, total, last, stride)
     if is_constant(total):

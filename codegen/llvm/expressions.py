@@ -11,6 +11,7 @@ from ...ir.dtype import DType, boolean, float32
 from ...ir.errors import CodegenError
 from ...ir.expr import Expr
 from ...ir.visit import walk
+from .address import deciding
 from .arithmetic import (
     binary,
     cast,
@@ -46,6 +47,18 @@ def evaluate(body: Body, expr: Expr) -> Value:
     if kind in _SUMS and is_index(expr.dtype):
         return materialise(body, linear(body, expr), value_type(expr.dtype))
     return _EVALUATE[kind](body, expr)
+
+
+def guard(body: Body, condition: Expr) -> Value:
+    """Give the value of a condition, evaluated once for the copies that written-out loops make of it."""
+    variables = deciding(body, condition)
+    if variables is None:
+        return evaluate(body, condition)
+    key = (id(condition), body.lanes, *[body.env.get(v) for v in variables])
+    found = body.held.get(key)
+    if found is None:
+        found = body.held[key] = evaluate(body, condition)
+    return found
 
 
 def evaluate_atom(body: Body, expr: Expr) -> Value:
@@ -148,7 +161,7 @@ def _select(body: Body, expr: e.Select) -> Value:
 
 
 def _if_then_else(body: Body, expr: e.IfThenElse) -> Value:
-    condition = evaluate(body, expr.condition)
+    condition = guard(body, expr.condition)
     then, otherwise = expr.then, expr.otherwise
     return lazily(body, condition, lambda: evaluate(body, then), lambda: evaluate(body, otherwise), then, otherwise)
 

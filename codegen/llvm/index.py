@@ -50,6 +50,11 @@ def _collect(expr: Expr, scale: int, terms: dict[Expr, int]) -> int:
 def linear(body: Body, expr: Expr) -> Linear:
     """Give the value of an int32 or int64 expression as a sum."""
     constant, atoms = affine_form(body, expr)
+    match atoms:
+        case ():
+            return Linear(constant)
+        case ((part, 1),) if not constant:
+            return atom(body, part)
     return combine(constant, [(atom(body, part), scale) for part, scale in atoms])
 
 
@@ -139,9 +144,11 @@ def never_negative(body: Body, value: Linear) -> bool:
 def _divided(body: Body, expr: FloorDiv | FloorMod, a: Linear, divisor: int, quotient: bool) -> Linear:
     """Give the quotient or remainder; counters with coefficients that the divisor divides pass through."""
     if all(c % divisor == 0 and v.text in body.counts for v, c in a.terms):
+        through = tuple([(v, c // divisor) for v, c in a.terms]) if quotient else ()
+        if not a.stride and not a.pattern:
+            return Linear(divmod(a.constant, divisor)[0 if quotient else 1], through)
         known = [divmod(x, divisor) for x in lanes_of(a, body.lanes)]
         part = of_lanes(tuple([q if quotient else r for q, r in known]))
-        through = tuple((v, c // divisor) for v, c in a.terms) if quotient else ()
         return part._replace(terms=through)
     from .arithmetic import floor_divide, floor_modulo
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...ir import arith
 from ...ir.buffer import Buffer
-from ...ir.expr import Address, Call, Expr, Load, Var
+from ...ir.expr import Address, Call, Const, Expr, Load, Var
 from ...ir.intrinsics import DOTS
 from ...ir.stmt import Allocate, For, ForKind, Stmt, Store
 from ...ir.visit import children
@@ -81,7 +81,8 @@ def _collect(body: Body, buffer: Buffer, node: Stmt | Expr, loops: dict[Var, For
             if lanes is None or not _add_spans(body, first, loops, lanes, spans):
                 return False
             return all(_collect(body, buffer, x, loops, spans) for x in rest)
-    return all(_collect(body, buffer, child, loops, spans) for child in children(node))
+    below = [child for child in children(node) if type(child) is not Var and type(child) is not Const]
+    return all(_collect(body, buffer, child, loops, spans) for child in below)
 
 
 def _add_spans(body: Body, access: Access, loops: dict[Var, For], lanes: int | None, spans: list[_Span]) -> bool:

@@ -12,6 +12,7 @@ between such elements in memory they are stored at once, and so are two columns 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import groupby
 
 from ...ir.buffer import Buffer
@@ -180,9 +181,9 @@ def _quarter(body: Body, columns: Sequence[Value]) -> list[Value]:
     lanes, elem = columns[0].lanes, columns[0].elem
     a, b, c, d = [*columns, *[Value("poison", elem, lanes)] * (PIECE - len(columns))]
     low, high = (0, 1), (2, 3)
-    pairs = [_mixed(body, x, y, [(0, k), (1, k), (0, m), (1, m)]) for k, m in (low, high) for x, y in ((a, b), (c, d))]
+    pairs = [_mixed(body, x, y, ((0, k), (1, k), (0, m), (1, m))) for k, m in (low, high) for x, y in ((a, b), (c, d))]
     ab_low, cd_low, ab_high, cd_high = pairs
-    halves = ([(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 2), (0, 3), (1, 2), (1, 3)])
+    halves = (((0, 0), (0, 1), (1, 0), (1, 1)), ((0, 2), (0, 3), (1, 2), (1, 3)))
     return [_mixed(body, x, y, picks) for x, y in ((ab_low, cd_low), (ab_high, cd_high)) for picks in halves]
 
 
@@ -199,10 +200,14 @@ def _fenced(body: Body, value: Value) -> Value:
     )
 
 
-def _mixed(body: Body, x: Value, y: Value, picks: Sequence[tuple[int, int]]) -> Value:
+def _mixed(body: Body, x: Value, y: Value, picks: tuple[tuple[int, int], ...]) -> Value:
     """Pick from two vectors, alike in every piece of four lanes: (which vector, lane of its piece)."""
-    lanes = [which * x.lanes + first + lane for first in range(0, x.lanes, PIECE) for which, lane in picks]
-    return _shuffle(body, x, y, lanes)
+    return _shuffle(body, x, y, _in_pieces(x.lanes, picks))
+
+
+@cache
+def _in_pieces(lanes: int, picks: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    return tuple([which * lanes + first + lane for first in range(0, lanes, PIECE) for which, lane in picks])
 
 
 def _joined(body: Body, parts: Sequence[Value], pieces: int) -> Iterator[Value]:
@@ -229,6 +234,10 @@ def _cut(body: Body, value: Value, lanes: int) -> Value:
 
 
 def _shuffle(body: Body, x: Value, y: Value, lanes: Sequence[int]) -> Value:
-    picks = ", ".join(f"i32 {lane}" for lane in lanes)
-    text = f"shufflevector {x.type} {x.text}, {y.type} {y.text}, <{len(lanes)} x i32> <{picks}>"
+    text = f"shufflevector {x.type} {x.text}, {y.type} {y.text}, {_picks(tuple(lanes))}"
     return Value(body.code.pure(text, x.text, y.text), x.elem, len(lanes))
+
+
+@cache
+def _picks(lanes: tuple[int, ...]) -> str:
+    return f"<{len(lanes)} x i32> <{', '.join([f'i32 {lane}' for lane in lanes])}>"

@@ -52,6 +52,7 @@ def computed(dtype: DType) -> DType:
     return int32 if dtype == int4 else dtype
 
 
+@cache
 def value_type(dtype: DType) -> str:
     """Give the element type of values of `dtype`."""
     if dtype == boolean:
@@ -60,6 +61,7 @@ def value_type(dtype: DType) -> str:
     return _FLOATS[wide.bits] if wide.kind is Kind.FLOAT else f"i{wide.bits}"
 
 
+@cache
 def memory_type(dtype: DType) -> str:
     """Give the element type of `dtype` in memory."""
     if dtype == float16:
