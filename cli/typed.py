@@ -83,7 +83,7 @@ def _flag(action: argparse.Action, value: Any) -> list[str]:
         return []
     if action.nargs == 0:
         return [action.option_strings[0 if value else -1]]  # of --flag and --no-flag
-    words = value if action.nargs == 2 else (value,)
+    words = value if action.nargs else (value,)
     return [action.option_strings[-1], *map(str, words)]
 
 

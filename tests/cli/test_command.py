@@ -96,7 +96,7 @@ TYPED = [  # every kind of flag, layers with and without flags of their own
     "batch_matmul --layer bert.context",
     "batch_matmul --shape 2,3,4,5 --no-transpose-b",
     "qmatmul --shape 6,20,9 --multiplier 0.5 --bias --data-zero 3",
-    "qconv2d --layer resnet18.C12 --layout NHWC --dtype int8",
+    "qconv2d --layer resnet18.C12 --layout NHWC --dtype int8 --residual 0.8 0 1.1 3",
     "qdepthwise_conv2d --shape 1,6,8,8,3,1,1 --zero-point 7 --clip 7 200",
     "softmax --shape 8,9",
     "reduction --shape 8,9 --axis 0 --op mean",
