@@ -54,11 +54,13 @@ class Column(NamedTuple):
     """A vector to be stored, and where its first lane goes; `offset.stride` elements lie between the lanes.
 
     active  lanes that are stored, the first ones
+    mask    which of them, where that is decided when the kernel runs
     """
 
     offset: Linear
     value: Value
     active: int
+    mask: Value | None = None
 
 
 class LaneLoop(NamedTuple):
@@ -256,10 +258,10 @@ class Body:
         return elem
 
     def spare_slot(self) -> str:
-        """Give a stack slot that any scalar can be read from."""
+        """Give a stack slot that any scalar can be read from, and any register be written to."""
         if not self._spare:
             self._spare = self.code.fresh("spare", level=0)
-            self.code.allocas.append(f"  {self._spare} = alloca [16 x i8], align 16")
+            self.code.allocas.append(f"  {self._spare} = alloca [64 x i8], align 16")
         return self._spare
 
     def varies(self, expr: Expr) -> bool:

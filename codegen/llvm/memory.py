@@ -232,7 +232,8 @@ def store(body: Body, access: Store, value: Value) -> None:
     elif not is_varying(offset) and body.mask is None:
         _write(body, buffer, offset, last_lane(body, stored))
     elif body.columns is not None and _is_column(offset) and (active := _first_active(body)):
-        body.columns.append(Column(offset, broadcast(body, stored, body.lanes), active))
+        mask = None if known_lanes(body.mask, body.lanes) else body.mask
+        body.columns.append(Column(offset, broadcast(body, stored, body.lanes), active, mask))
     else:
         _scatter(body, buffer, offset, broadcast(body, stored, body.lanes))
 
@@ -243,10 +244,10 @@ def _is_column(offset: Linear) -> bool:
 
 
 def _first_active(body: Body) -> int:
-    """Give how many lanes are active where it is known that the first ones are, else 0."""
+    """Give how many lanes are active where the first ones are, 0 where others are; all where nothing is known."""
     known = known_lanes(body.mask, body.lanes)
     count = sum(known)
-    return count if all(known[:count]) else 0
+    return body.lanes if not known else count if all(known[:count]) else 0
 
 
 def store_columns(body: Body, access: Store, columns: list[Column]) -> None:
@@ -255,15 +256,19 @@ def store_columns(body: Body, access: Store, columns: list[Column]) -> None:
     def apart(column: Column) -> None:
         lanes = column.value.lanes
         part = None if column.active == lanes else Value(_first_lanes(column.active, lanes), "i1", lanes)
-        with body.wide(lanes), body.masked(part):
+        with body.wide(lanes), body.masked(column.mask or part):
             _scatter(body, access.buffer, column.offset, column.value)
 
-    write_columns(body, columns, apart, lambda offset, row: _write(body, access.buffer, offset, row))
+    write_columns(body, columns, apart, lambda *row: _write(body, access.buffer, *row))
 
 
-def _write(body: Body, buffer: Buffer, offset: Linear, value: Value) -> None:
+def _write(body: Body, buffer: Buffer, offset: Linear, value: Value, wanted: Value | None = None) -> None:
+    """Store neighbours; where `wanted` does not hold, in a spare place of the stack."""
     address = pointer(body, buffer, offset)
     align = alignment(body, buffer, offset) if value.lanes > 1 else buffer.dtype.bytes
+    if wanted is not None:
+        address = body.code.local(f"select i1 {wanted.text}, ptr {address}, ptr {body.spare_slot()}")
+        align = buffer.dtype.bytes
     mask = body.mask
     if mask is None and is_ragged(body, value.elem, value.lanes):
         _write_ragged(body, value, f"ptr align {align} {address}")

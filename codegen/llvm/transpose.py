@@ -35,7 +35,7 @@ BITS = (8, 16, 32)  # of elements
 def are_columns(body: Body, loop: For) -> bool:
     """Tell whether a loop is written out and does nothing but one store, to memory that it does not read.
 
-    The store may have conditions that are known for every lane when the loop is written out.
+    The store may have conditions that are known for every lane when the loop is written out, or differ between lanes.
     """
     buffer = body.fact("stored in columns", loop, lambda _: _stored(body, loop))
     return buffer is not None and buffer not in body.registers
@@ -43,23 +43,24 @@ def are_columns(body: Body, loop: For) -> bool:
 
 def _stored(body: Body, loop: For) -> Buffer | None:
     """Give the memory that the only store of a loop writes, where that may be done in columns."""
-    if not is_written_out(body, loop) or not _is_storing(body, loop.body, {loop.var}):
+    if not is_written_out(body, loop) or not _is_storing(body, loop.body, {loop.var}, set()):
         return None
     buffer = next(of_kind(loop, Store)).buffer
     fits = buffer.dtype.bits in BITS and (buffer.dtype.bits > 16 or buffer.dtype.is_int)
     return buffer if fits and all(x.buffer is not buffer for x in of_kind(loop, Load)) else None
 
 
-def _is_storing(body: Body, stmt: Stmt, known: set[Var]) -> bool:
+def _is_storing(body: Body, stmt: Stmt, known: set[Var], lanes: set[Var]) -> bool:
     match stmt:
         case Store():
             return True
         case For(body=inner):
             in_lanes = stmt.kind is ForKind.VECTORIZED and bool(lane_chunks(body, stmt))
-            return (is_written_out(body, stmt) or in_lanes) and _is_storing(body, inner, known | {stmt.var})
-        case If(condition, then, None):
-            is_known = variables(condition) <= known and not contains(condition, Load, Call)
-            return is_known and _is_storing(body, then, known)
+            found = known | {stmt.var}, lanes | {stmt.var} if in_lanes else lanes
+            return (is_written_out(body, stmt) or in_lanes) and _is_storing(body, inner, *found)
+        case If(condition, then, None) if not contains(condition, Load, Call):
+            read = variables(condition)
+            return (read <= known or not lanes.isdisjoint(read)) and _is_storing(body, then, known, lanes)
         case _:
             return False
 
@@ -68,17 +69,17 @@ def write_columns(
     body: Body,
     columns: Sequence[Column],
     apart: Callable[[Column], None],
-    row: Callable[[Linear, Value], None],
+    row: Callable[[Linear, Value, Value | None], None],
 ) -> None:
     """Store columns: neighbours as rows, others as they are.
 
     apart  stores one column
-    row    stores a row at an offset
+    row    stores a row at an offset, where a condition holds if there is one
     """
     runs = _runs(columns) if _are_disjoint(columns) else [[column] for column in columns]
     for run in runs:
-        offset, value, active = run[0]
-        is_dense = len(run) == offset.stride and active == value.lanes
+        offset, value, active, mask = run[0]
+        is_dense = len(run) == offset.stride and active == value.lanes and mask is None
         is_apart = value.elem == "i16" and not (is_dense and len(run) == PAIR)
         if len(run) < FEWEST or value.lanes not in LANES or is_apart:
             for column in run:
@@ -86,13 +87,14 @@ def write_columns(
             continue
         values = [c.value for c in run]
         if value.elem == "i16":
-            row(Linear(offset.constant, offset.terms), _alternating(body, *values))
+            row(Linear(offset.constant, offset.terms), _alternating(body, *values), None)
             continue
         if value.elem == "i8" and is_dense and len(run) == PIECE:
-            row(Linear(offset.constant, offset.terms), _interleaved(body, values))
+            row(Linear(offset.constant, offset.terms), _interleaved(body, values), None)
             continue
         for number, value in enumerate(_rows(body, values)[:active]):
-            row(Linear(offset.constant + number * offset.stride, offset.terms), value)
+            wanted = None if mask is None else _lane(body, mask, number)
+            row(Linear(offset.constant + number * offset.stride, offset.terms), value, wanted)
 
 
 def _are_disjoint(columns: Sequence[Column]) -> bool:
@@ -105,16 +107,22 @@ def _are_disjoint(columns: Sequence[Column]) -> bool:
 
 def _runs(columns: Sequence[Column]) -> Iterator[list[Column]]:
     """Give columns in runs of neighbours, at most as many as they have lanes."""
-    alike: dict[tuple[int, int, int], list[Column]] = {}
+    alike: dict[tuple[int, int, int, Value | None], list[Column]] = {}
     for column in columns:
-        alike.setdefault((column.offset.stride, column.value.lanes, column.active), []).append(column)
-    for (_, lanes, _), group in alike.items():
+        key = (column.offset.stride, column.value.lanes, column.active, column.mask)
+        alike.setdefault(key, []).append(column)
+    for (_, lanes, _, _), group in alike.items():
         ordered = sorted(group, key=lambda c: c.offset.constant)
         for _, run in groupby(enumerate(ordered), key=lambda item: item[1].offset.constant - item[0]):
             members = [column for _, column in run]
             widest = min(lanes, WIDEST)
             for first in range(0, len(members), widest):
                 yield members[first : first + widest]
+
+
+def _lane(body: Body, mask: Value, lane: int) -> Value:
+    text = f"extractelement {mask.type} {mask.text}, i64 {lane}"
+    return Value(body.code.pure(text, mask.text), mask.elem)
 
 
 def _alternating(body: Body, even: Value, odd: Value) -> Value:

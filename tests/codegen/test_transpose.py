@@ -109,6 +109,24 @@ def test_lanes_that_are_known_to_be_left_out_are_rows_less(dtype: DType, columns
     assert (found[stored:] == 99).all() and "scatter" not in text(function)
 
 
+@pytest.mark.parametrize("columns", [2, 4, 14])
+@pytest.mark.parametrize("dtype", [float32, int16, uint8], ids=str)
+def test_lanes_that_are_left_out_as_the_kernel_runs_are_rows_that_go_elsewhere(dtype: DType, columns: int) -> None:
+    blocks, lanes = 3, 16
+    a, c = buffer("A", columns, blocks * lanes, dtype=dtype), buffer("C", blocks * lanes, columns, dtype=dtype)
+    p, block, lane = Var("p"), Var("b"), Var("l")
+    at = arith.add(arith.mul(block, lanes), lane)
+    kept = If(arith.lt(arith.floormod(arith.mul(at, at), 37), 20), Store(c, (at, p), Load(a, (p, at))))
+    rows = over(p, columns, over(lane, lanes, kept, ForKind.VECTORIZED), ForKind.UNROLLED)
+    function = Function("main", (a, c), over(block, blocks, rows, ForKind.SERIAL), outputs=(c,))
+    given = np.arange(columns * 48).astype(str(dtype)).reshape(columns, 48)
+    found = np.full((48, columns), 99, str(dtype))
+    assert Loaded(function, "quick")(given, found) == 0
+    wanted = (np.arange(48) ** 2 % 37 < 20)[:, None]
+    np.testing.assert_array_equal(found, np.where(wanted, given.T, 99))
+    assert ("scatter" in text(function)) == (dtype == int16)
+
+
 def test_columns_that_are_no_neighbours_stay_apart() -> None:
     a, c = run(transposing(3, 16, step=2), 3, 16)
     np.testing.assert_array_equal(c[: 6 * 16 : 2].reshape(16, 3), a.T)

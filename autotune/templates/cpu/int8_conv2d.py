@@ -54,7 +54,7 @@ UNROLL, OUTER = "int8_unroll", "int8_rows_outermost"
 KNOBS = (*TILE, UNROLL, OUTER)
 DECENT = 0.7  # of the best tile's share that others must promise
 STORE, STORED = 1.0, 16  # cycles for neighbouring results of one channel that are stored at once, so many at most
-SCATTERED = 40.0  # cycles for a vector whose lanes are stored one by one
+CHOSEN = 3.0  # times as many where it is only known in each block which channels there are
 GUARDED = 1.15  # what tiles of several rows cost where a smaller one is left, and each tests which it is
 WRITTEN_OUT = 10  # pairs of a tile in its row and a column of the window, at most, to leave columns out
 
@@ -165,8 +165,8 @@ def _storing(layer: Layer, vectors: Any, height: Any, width: Any) -> Any:
     if not layer.conv.is_nchw:
         return 0.0
     filters, channels = layer.conv.filters * layer.conv.groups, vectors * layer.lanes
-    is_masked = (filters % channels > 0) & (filters > channels)  # by what is known in each block only
-    return height * np.where(is_masked, SCATTERED * width * vectors, STORE * channels * np.ceil(width / STORED))
+    is_masked = (filters % channels > 0) & (filters > channels)
+    return height * np.where(is_masked, CHOSEN, 1) * STORE * channels * np.ceil(width / STORED)
 
 
 def _define(cfg: Knobs, layer: Layer, share: Callable[..., Any]) -> None:
