@@ -14,6 +14,7 @@ from .body import Body, Column, Linear
 from .features import converts_half, has
 from .halves import narrow_half, widen_half
 from .index import broadcast, lanes_of, last_lane, materialise, resized
+from .partial import is_partial, read_partial
 from .registers import read_register, write_register
 from .streaming import stream
 from .transpose import write_columns
@@ -84,9 +85,17 @@ def _read_vector(body: Body, buffer: Buffer, offset: Linear, lanes: int, mask: V
         return _read_ragged(body, elem, lanes, f"ptr align {align} {address}")
     if mask is None:
         return Value(body.code.result(f"load {kind}, ptr {address}, align {align}"), elem, lanes)
+    if is_partial(body, elem, known := known_lanes(mask, lanes)):
+        return read_partial(body, known, lambda lane, count: _bytes(body, buffer, offset, lane, count))
     symbol = f"@llvm.masked.load.{suffix(elem, lanes)}.p0"
     call = f"call {kind} {symbol}(ptr align {align} {address}, {mask.type} {mask.text}, {kind} poison)"
     return Value(body.code.result(call), elem, lanes)
+
+
+def _bytes(body: Body, buffer: Buffer, offset: Linear, lane: int, count: int) -> str:
+    """Read so many bytes from the place of a lane on."""
+    address = pointer(body, buffer, Linear(offset.constant + lane, offset.terms))
+    return body.code.result(f"load <{count} x i8>, ptr {address}, align 1")
 
 
 def is_ragged(body: Body, elem: str, lanes: int) -> bool:
@@ -138,14 +147,14 @@ def _places(body: Body, buffer: Buffer, offset: Linear, wanted: list[int]) -> tu
     even = first - first % 2
     count = -(-(last + 1 - even) // size)
     whole = offset.stride == 2 and all(c % 2 == 0 for _, c in offset.terms)
-    if whole and _are_inside(body, buffer, Linear(even, offset.terms), count * size):
+    if whole and are_inside(body, buffer, Linear(even, offset.terms), count * size):
         return even, [size * k for k in range(count)], size
     span = last - first + 1
     size = min(span, size)
     return first, [min(k, span - size) for k in range(0, span, size)], size
 
 
-def _are_inside(body: Body, buffer: Buffer, first: Linear, count: int) -> bool:
+def are_inside(body: Body, buffer: Buffer, first: Linear, count: int) -> bool:
     """Tell whether `count` elements are in the buffer, whatever the counters of the loops around are."""
     sizes = [int_value(extent) for extent in buffer.shape]
     if buffer.strides is not None or None in sizes or first.constant < 0:

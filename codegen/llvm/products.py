@@ -16,10 +16,12 @@ from .dot import dot2, dot4, dot4_by_lane
 from .features import has
 from .index import combine
 from .maths import MathsFunction
+from .memory import are_inside
 from .registers import read_register, write_register
 from .types import Value, memory_type
 
 TAPS = 4  # bytes whose products make one lane
+PIECE = 16  # bytes of a register within which one instruction moves them anywhere
 
 
 def dot_product(body: Body, call: Call) -> Value:
@@ -78,9 +80,22 @@ def _of_lanes(body: Body, place: Address, step: int, first: int, count: int) -> 
     if has(body.target, "avx512bw"):
         window = _first_bytes(body, place, at, reach, size)
         return _picked(body, window, window, wanted)
+    if size == PIECE and are_inside(body, place.buffer, at, size):
+        window = _factors(body, place, at, size)
+        return _picked(body, window, window, wanted)
     starts = (at._replace(constant=at.constant + k) for k in (0, reach - size // 2))
     begin, end = (_factors(body, place, start, size // 2) for start in starts)
-    return _picked(body, begin, end, [k if k < size // 2 else k - reach + size for k in wanted])
+    return _picked(body, begin, end, _of_two(wanted, size // 2, reach))
+
+
+def _of_two(wanted: list[int], size: int, reach: int) -> list[int]:
+    """Give where bytes are in two windows of `size` at the ends of `reach`: those of one piece in one, if they are."""
+    picks = []
+    for first in range(0, len(wanted), PIECE):
+        piece = wanted[first : first + PIECE]
+        from_end = max(piece) >= size and min(piece) >= reach - size
+        picks += [k + 2 * size - reach if from_end or k >= size else k for k in piece]
+    return picks
 
 
 def _repeated(body: Body, place: Address, at: Linear, count: int) -> Value:

@@ -433,8 +433,8 @@ def test_dot_products(lanes: int, dtype: DType, scope: str) -> None:
 
 @pytest.mark.parametrize("lanes", [1, 4, 16, 17])
 @pytest.mark.parametrize("steps", [(1, 0), (2, 0), (3, 0), (4, 4), (0, 4), (4, 0)], ids=str)
-@pytest.mark.parametrize("cpu", ["", "generic"])
-def test_int8_dot_products_of_windows(steps: tuple[int, int], lanes: int, cpu: str) -> None:
+@pytest.mark.parametrize("cpu, bits", [("", 0), ("generic", 128), ("haswell", 256)])
+def test_int8_dot_products_of_windows(steps: tuple[int, int], lanes: int, cpu: str, bits: int) -> None:
     k, z, y, zero = Var("k"), Var("z"), Var("y"), Const(0)
     sizes = [step * (lanes - 1) + 4 for step in steps]
     a, b = buffer("a", 5, sizes[0], dtype=uint8), buffer("b", 5, sizes[1], dtype=int8)
@@ -449,7 +449,7 @@ def test_int8_dot_products_of_windows(steps: tuple[int, int], lanes: int, cpu: s
     left = rng.integers(0, 255, (5, sizes[0]), endpoint=True, dtype=np.uint8)
     right = rng.integers(-128, 127, (5, sizes[1]), endpoint=True, dtype=np.int8)
     function = Function("windows", (a, b, out), Allocate(acc, body), (out,))
-    target = replace(host(), cpu=cpu, features="", vector_bits=128, registers=16) if cpu else host()
+    target = replace(host(), cpu=cpu, features="", vector_bits=bits, registers=16) if cpu else host()
     loaded = Loaded(function, code=compile_ir(emit([function], target), target, effort="quick"))
     assert loaded(left, right, got) == 0
     first, second = (range(0, step * lanes, step) if step else [0] * lanes for step in steps)
@@ -496,6 +496,22 @@ def test_lanes_that_are_no_register_are_accessed_at_once_where_lanes_can_be_mask
     check(function)
     text = emit([function], replace(host(), cpu="skylake-avx512", features=""))
     assert text.count("@llvm.masked.load") == text.count("@llvm.masked.store") == 1
+
+
+@pytest.mark.parametrize("lanes", [16, 24, 32])
+@pytest.mark.parametrize("first, beyond", [(0, 1), (1, 0), (3, 2), (11, 1), (9, 4), (6, 6), (0, 15)])
+def test_lanes_of_bytes_that_cannot_be_masked_are_read_in_windows(first: int, beyond: int, lanes: int) -> None:
+    count = max(lanes - first - beyond, 1)
+    i, source, out = Var("i"), buffer("source", count, dtype=uint8), buffer("out", lanes, dtype=uint8)
+    inside = arith.logical_and(arith.le(Const(first), i), arith.lt(i, Const(first + count)))
+    value = IfThenElse(inside, Load(source, (i - first,)), Const(7, uint8))
+    function = Function("partial", (source, out), For(i, Const(lanes), Store(out, (i,), value), VECTOR), (out,))
+    target = replace(host(), cpu="haswell", features="", vector_bits=256, registers=16)
+    text = emit([function], target)
+    given, found = np.arange(100, 100 + count, dtype=np.uint8), np.zeros(lanes, np.uint8)
+    assert Loaded(function, code=compile_ir(text, target, effort="quick"))(given, found) == 0
+    np.testing.assert_array_equal(found, np.pad(given, (first, lanes - first - count), constant_values=7))
+    assert "masked" not in text and text.count("load <") <= 4
 
 
 @pytest.mark.parametrize("first", [0, 1, 5])
