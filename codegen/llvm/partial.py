@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .body import Body
-from .features import has
+from .features import has, is_x86
 from .types import Value
 
 PIECE = 16  # bytes that one instruction moves anywhere among themselves
@@ -21,11 +21,15 @@ Read = Callable[[int, int], str]  # the name of so many bytes, read from a lane'
 
 
 def is_partial(body: Body, elem: str, known: Sequence[bool]) -> bool:
-    """Tell whether lanes that are known to be active are neighbours, and bytes that nothing else can read at once."""
+    """Tell whether lanes that are known to be active are neighbours, and bytes that nothing else can read at once.
+
+    Where no instruction moves bytes anywhere, to put a few of them together is no better than one by one.
+    """
     if elem != "i8" or has(body.target, "avx512bw") or not any(known) or len(known) > MOST:
         return False
     first, end = _ends(known)
-    return all(known[first:end])
+    least = 1 if has(body.target, "avx") or not is_x86(body.target) else PIECE // 2
+    return end - first >= least and all(known[first:end])
 
 
 def read_partial(body: Body, known: Sequence[bool], read: Read) -> Value:
