@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,14 +17,14 @@ MULTIPLY_ADDS = 2  # vectors a cycle ...
 LATENCY = 4  # ... and cycles until a sum can be added to
 LOAD = 0.05  # what a load costs where it is not what is waited for
 TILE_CYCLES = 20.0  # around the sums of a register tile
-COPY_CYCLES = 0.25  # an element packed from rows of vectors
+COPY_CYCLES = 0.4  # an element packed from rows of vectors
 TRANSPOSE_CYCLES = 0.6  # an element packed across rows
 ALIASED_BYTES = 4096  # rows at a multiple of this distance meet in one set of the first cache
 STREAMS = 8  # rows read at once where they lie that cost nothing ...
 STREAM = 0.004  # ... and what each further one costs, as a share of the computing ...
 ALIASED = 0.03  # ... and if they are aliased
-STRIDED = (0.03, 0.12)  # what reading rows of columns where they lie costs: in short rows, in long ones
-TORN = 0.12  # ... in rows that begin within a line
+STRIDED = (0.01, 0.12)  # what reading rows of columns where they lie costs: in short rows, in long ones
+TORN = 0.01  # ... in rows that begin within a line
 ACROSS = 8.0  # ... and a column at a time, lanes gathered
 L1_BYTES = 32 << 10
 PANEL = 0.12  # a vector that comes from beyond the first cache
@@ -89,13 +90,20 @@ class ProductShape:
         """Give the cycles of multiplying and adding, by whole register tiles and those at the edges."""
         whole_m, rest_m = np.divmod(self.m, b.rows)
         whole_n, rest_n = np.divmod(-(-self.n // self.lanes), b.vectors)
-        far = PANEL * (np.ceil(self.k / b.parts_k) * b.vectors * self.lanes * 4 > L1_BYTES)
+        far = PANEL * (np.ceil(self.k / b.parts_k) * b.vectors * self.lanes * 4 > self.near_bytes(b))
         return self.k * (
             whole_m * whole_n * _step(b.rows, b.vectors, far)
             + whole_m * (rest_n > 0) * _step(b.rows, rest_n, far)
             + (rest_m > 0) * whole_n * _step(rest_m, b.vectors, far)
             + (rest_m > 0) * (rest_n > 0) * _step(rest_m, rest_n, far)
         )
+
+    def near_bytes(self, b: Blocking) -> Any:
+        """Give how much of a panel of columns the first cache holds: less where its rows lie and meet in few sets."""
+        apart = ALIASED_BYTES // gcd(ALIASED_BYTES, self.n * 4)
+        in_place = (b.packs_b == "none") & (not self.across_b)
+        sets = np.minimum(1, apart * b.vectors * self.lanes * 4 / ALIASED_BYTES)
+        return L1_BYTES * np.where(in_place, sets, 1)
 
     def storing(self, b: Blocking) -> Any:
         """Give the cycles of beginning and ending register tiles, and of sums that wait in memory for their rest."""

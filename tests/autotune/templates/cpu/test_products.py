@@ -70,6 +70,16 @@ def test_far_weights_that_many_rows_read_are_asked_for_in_advance(shape: Args, a
     assert space["prefetch_b"].val == asked
 
 
+@pytest.mark.parametrize(
+    ("shape", "packed"),
+    [((8, 197, 197, 64), "none"), ((12, 128, 128, 64), "none"), ((12, 512, 512, 64), "block")],
+    ids=str,
+)
+def test_columns_are_packed_where_their_rows_would_meet_in_the_first_cache(shape: Args, packed: str) -> None:
+    space = task.create("batch_matmul", (*shape, False)).config_space
+    assert space["pack_b"].val == packed
+
+
 @pytest.mark.parametrize("shape", [(128, 768, 768), (128, 3072, 768), (512, 512, 512), (1000, 1000, 1000)], ids=str)
 def test_the_default_shares_the_work_out_evenly(shape: Args) -> None:
     space = task.create("matmul", shape, threads=2).config_space
