@@ -49,7 +49,7 @@ def stripes(outputs: Sequence[Tensor], limit_s: float, product_s: float) -> list
         return []
     whole = whole_box(outputs[0].op)
     large = [d for d, kept in enumerate(whole) if kept.extent >= LARGE]
-    share = limit_s / whole_s
+    share, found = limit_s / whole_s, []
     for _ in range(TRIES):
         found = [_stripe(outputs, whole, d, share / len(large), product_s) for d in large]
         found = [stripe for stripe in found if stripe.seconds < whole_s / 2]

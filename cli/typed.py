@@ -66,7 +66,7 @@ def _said(row: TaskRow, operator: Operator, parser: Parser, arguments: Mapping[s
 def _numbers(values: Iterable[Any]) -> Iterator[int]:
     """Give the numbers of a shape: those of tuples one after the other, a square window by one of its sides."""
     for value in values:
-        numbers = value if type(value) is tuple else (value,)
+        numbers: tuple[Any, ...] = value if type(value) is tuple else (value,)
         yield from numbers[:-1] if len(numbers) in (2, 3) and numbers[-1] == numbers[-2] else numbers
 
 

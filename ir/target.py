@@ -42,6 +42,9 @@ class Target:
         """
         if isinstance(text, Target):
             return text
+        if type(text) is not str:
+            fact = f"{text!r} is a {type(text).__name__}"
+            raise TargetError("target", fact, advice='text such as "llvm" or "llvm -mcpu=znver4"')
         words = shlex.split(text)
         if not words or words[0] not in KINDS:
             raise TargetError("target", f"unknown kind in {text!r}", advice=f"begin with one of {', '.join(KINDS)}")

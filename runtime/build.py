@@ -150,8 +150,8 @@ def clear_cache() -> None:
 
 def check_name(name: str) -> None:
     """Raise ArgumentError unless C can call a kernel by `name`, which is a symbol of exported libraries."""
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None:
-        fact, cleaned = f"the name {name!r} is no identifier of C", re.sub(r"\W", "_", name, flags=re.ASCII)
+    if type(name) is not str or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None:
+        fact, cleaned = f"the name {name!r} is no identifier of C", re.sub(r"\W", "_", str(name), flags=re.ASCII)
         advice = f"letters, digits and _, such as {cleaned if cleaned[:1].isalpha() else f'kernel_{cleaned}'!r}"
         raise ArgumentError("build", fact, advice=advice)
     if name.startswith("tilewright_"):
@@ -180,7 +180,7 @@ def _functions(
             return [lower(schedule, args, name)]
         case Function():
             return [schedule]
-    functions = list(schedule)
+    functions: list[Function] = list(schedule) if isinstance(schedule, Sequence) else [schedule]
     others = [type(f).__name__ for f in functions if type(f) is not Function]
     if others:
         raise ArgumentError("build", f"a {others[0]} is given", advice="a schedule, or what lower(s, args) gives")

@@ -29,7 +29,7 @@ def packed(name: str) -> str:
 
 def write_objects(path: Path, code: bytes, target: Target) -> tuple[Path, Path]:
     """Write a kernel object and the runtime's beside it; give both paths."""
-    _require_folder("export_object", path)
+    require_folder("export_object", path)
     runtime = path.with_name(RUNTIME_OBJECT)
     path.write_bytes(code)
     runtime.write_bytes(library_code(target, pic=True).code)
@@ -38,7 +38,7 @@ def write_objects(path: Path, code: bytes, target: Target) -> tuple[Path, Path]:
 
 def write_library(path: Path, code: bytes, signatures: Sequence[Signature], target: Target) -> Path:
     """Link kernels, runtime and description to a shared library; write its header beside it and give that path."""
-    _require_folder("export_library", path)
+    require_folder("export_library", path)
     linker = _linker(target.triple.split("-")[0])
     with tempfile.TemporaryDirectory() as folder:
         kernels, runtime = write_objects(Path(folder) / "kernels.o", code, target)
@@ -50,7 +50,8 @@ def write_library(path: Path, code: bytes, signatures: Sequence[Signature], targ
     return header
 
 
-def _require_folder(step: str, path: Path) -> None:
+def require_folder(step: str, path: Path) -> None:
+    """Raise ArgumentError where a file is to be written into a folder that is not there."""
     if not path.parent.is_dir():
         raise ArgumentError(step, f"folder {path.parent} does not exist", advice="make it first")
 

@@ -168,6 +168,7 @@ class Module:
 
     def save(self, path: str | Path) -> None:
         """Write the module to one file, which `load_module` reads without a linker."""
+        export.require_folder("save", Path(path))
         code = self._pic_code()
         about = {"target": str(self.target), "externs": self.externs}
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
@@ -220,7 +221,8 @@ def load_module(path: str | Path, device: str | Device | None = None) -> Module 
     """
     file = Path(path).resolve()
     if not file.is_file():
-        raise ArgumentError("load_module", f"{path} does not exist", advice="a file of Module.save or export_library")
+        fact = f"{path} is no file" if file.exists() else f"{path} does not exist"
+        raise ArgumentError("load_module", fact, advice="a file of Module.save or export_library")
     if not zipfile.is_zipfile(file):
         return LibraryModule(file)
     try:

@@ -118,8 +118,8 @@ def measure(call: Timed, number: int = 10, repeat: int = 1, min_repeat_ms: float
                    finds its data in main memory
     Raises ArgumentError for counts below 1.
     """
-    if number < 1 or repeat < 1:
-        raise ArgumentError("time_evaluator", f"number={number}, repeat={repeat}", advice="1 or more of each")
+    if not all(isinstance(n, int | np.integer) and n >= 1 for n in (number, repeat)):
+        raise ArgumentError("time_evaluator", f"number={number!r}, repeat={repeat!r}", advice="1 or more of each")
     run_batch(call, 1)
     if min_repeat_ms:
         number = calibrate(call, min_repeat_ms * 1e-3, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 
 from ..ir.buffer import Buffer
@@ -127,7 +128,7 @@ def _parameters(table: Table, args: Sequence[Argument]) -> tuple[tuple[Buffer | 
             case Tensor():
                 key = _key(table, arg, position)
             case _:
-                fact = f"argument {position} is {arg!r}"
+                fact = f"argument {position} is {reprlib.repr(arg)}, a {type(arg).__name__}"
                 raise ScheduleError("lower", fact, advice="a tensor, or a te.var for a symbolic size")
         if key in buffers:
             raise ScheduleError("lower", f"tensor {arg.name} is given twice", advice="each tensor once")

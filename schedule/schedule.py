@@ -180,6 +180,9 @@ def create_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation]) 
     """
     tensors: list[Tensor] = []
     for item in _listed(outputs):
+        if not isinstance(item, Tensor | Operation):
+            fact = f"{item!r} is neither a tensor nor an operator"
+            raise ScheduleError("create_schedule", fact, advice="create_schedule(C), for a tensor C = te.compute(...)")
         found = [item] if isinstance(item, Tensor) else [item.output(c) for c in range(item.num_outputs)]
         tensors += found
     if not tensors:

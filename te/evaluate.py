@@ -107,8 +107,7 @@ class _Evaluation:
         """Give the values of a tensor that are there."""
         array = self.arrays[tensor.op, tensor.component]
         given, box = tensor.op in self.given, self.boxes.get(tensor.op)
-        whole = box is None or given
-        return Held(array, tuple(map(Kept, array.shape)) if whole else box, given)
+        return Held(array, tuple(map(Kept, array.shape)) if box is None or given else box, given)
 
     def feed(self, order: list[Operation], feeds: Feeds, sizes: Sizes) -> None:
         """Take the caller's arrays, and the sizes that their shapes tell."""

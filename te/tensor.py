@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..ir import arith
 from ..ir.dtype import DType
@@ -56,6 +56,10 @@ class Tensor(Arithmetic):
                 raise ExpressionError(self.name, f"index {node} has type {node.dtype}", advice="an integer index")
         return Read(self, nodes)
 
+    def __iter__(self) -> NoReturn:  # Python would try A[0], A[1], ... without end
+        fact = f"{self} is an expression, which has no elements to go through"
+        raise ExpressionError(self.name, fact, advice=f"[{self.name}] where several tensors may stand, else indices")
+
     def as_expr(self) -> Expr:
         """Give the element of a tensor without dimensions.  Raises ExpressionError for any other."""
         return TensorSlice(self, ()).as_expr()
@@ -79,6 +83,9 @@ class TensorSlice(Arithmetic):
     def __getitem__(self, indices: Any) -> Any:  # an element, or a slice where indices are missing
         more = listed(indices)
         return self.tensor[self.indices + more]
+
+    def __iter__(self) -> NoReturn:
+        self.tensor.__iter__()
 
     def as_expr(self) -> Expr:
         """Give the element, if enough indices are given.  Raises ExpressionError otherwise."""

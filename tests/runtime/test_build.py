@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tilewright.ir.errors import ArgumentError, CodegenError
+from tilewright import te
+from tilewright.ir.errors import ArgumentError, CodegenError, TargetError
 from tilewright.ir.settings import Settings
 from tilewright.runtime import build as building
 from tilewright.runtime import trace
@@ -63,6 +64,13 @@ def test_functions_of_one_name_are_refused() -> None:
 def test_what_is_no_function_is_refused() -> None:
     with pytest.raises(ArgumentError, match="build: a str is given"):
         build("f")
+    with pytest.raises(ArgumentError, match="build: a Tensor is given"):
+        build(te.placeholder((4,)))
+
+
+def test_a_target_that_is_no_text_is_refused() -> None:
+    with pytest.raises(TargetError, match="target: 5 is a int"):
+        build(elementwise("f", 10), target=5)
 
 
 def test_nothing_to_build_is_refused() -> None:

@@ -222,3 +222,10 @@ def test_a_tensor_intrinsic_holds_buffers_of_its_tensors():
     assert intrin.inputs == (bound,)
     assert (intrin.reset, intrin.update) == (None, None)
     assert "address(bound[2])" in str(intrin.body)
+
+
+def test_a_tensor_is_no_sequence() -> None:
+    A = te.placeholder((3, 4), name="A")
+    for thing in (A, A[0]):
+        with pytest.raises(ExpressionError, match="which has no elements to go through"):
+            list(thing)
