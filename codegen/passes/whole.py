@@ -9,7 +9,7 @@ from ...ir import arith
 from ...ir.affine import Affine
 from ...ir.expr import Expr, Var
 from ...ir.interval import Interval, const_bounds
-from ...ir.stmt import Allocate, For, ForKind, If, Let, Stmt, seq
+from ...ir.stmt import Allocate, Evaluate, For, ForKind, If, Let, Stmt, Store, seq
 from ...ir.target import Target
 from ...ir.visit import contains, inner_statements, map_statements, of_kind, rewrite_statements, substitute, with_fields
 from .conditions import room
@@ -93,7 +93,8 @@ class _Separation:
         shortest, *longer = lengths
         made = _of_length(tile, shortest)
         for length in longer:
-            made = If(edge.reaches(length), _of_length(tile, length), self.names.copy(made))
+            rest = self.names.copy(made) if contains(made, Store, Evaluate) else None
+            made = If(edge.reaches(length), _of_length(tile, length), rest)
         return made
 
 

@@ -318,3 +318,34 @@ def test_a_condition_that_reads_memory_stays_where_it_is() -> None:
     out = tensor("out", 16)
     body = loop(j, 16, If(Load(out, (Const(0, i.dtype),)) < 4.0, Store(out, (j,), arith.const(9.0, "float32"))))
     assert HoistConditions()(body, WIDE) is body
+
+
+def prefetch(buffer: Buffer, *place: Expr) -> Stmt:
+    """Give a request for a line."""
+    return Evaluate(Call("prefetch", (Address(buffer, place), Const(0)), int32))
+
+
+def test_a_condition_takes_prefetches_ahead_of_it_along() -> None:
+    a, out = tensor("a", 4, 8, 16), tensor("out", 16)
+    total = Store(out, (j,), Load(out, (j,)) + Load(a, (i, k, j)))
+    ahead = loop(jo, 2, prefetch(a, i, k, jo * 8), UNROLLED)
+    guarded = If(arith.logical_and(i >= 1, k < i * 3), loop(j, 16, total, VECTOR))
+    body = loop(i, 4, loop(k, 8, seq(ahead, guarded)))
+    function = Function("sums", (a, out), body, (out,))
+    made = HoistConditions()(function.body, WIDE)
+    assert_same_meaning(function, made)
+    assert str(made).splitlines()[:6] == [
+        "for i in range(4):",
+        "    if 1 <= i:",
+        "        for k in range(8):",
+        "            for jo in unrolled(2):",
+        "                prefetch(address(a[i, k, jo * 8]), 0)",
+        "            if k < i * 3:",
+    ]
+
+
+def test_a_condition_stays_behind_a_store() -> None:
+    a, out = tensor("a", 8, 16), tensor("out", 16)
+    first = Store(out, (k,), Const(1.0, float32))
+    body = loop(i, 4, loop(k, 8, seq(first, prefetch(a, k, i), If(i >= 1, Store(out, (k,), Load(a, (k, i)))))))
+    assert HoistConditions()(body, WIDE) is body
