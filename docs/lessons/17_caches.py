@@ -73,5 +73,20 @@ v = np.empty((columns // 64, rows), "float32")
 tilewright.build(s, [M, V])["main"](m, v)
 np.testing.assert_array_equal(v, m[:, np.arange(columns // 64) * 64 * 37 % columns].T * 2)
 
+# With `evenly`, loops inside that read the same piece of memory many times ask for the next piece bit by bit: each line
+# once, and never many at a time.  Here each of 8 rows asks for an eighth of the next panel of weights.
+
+A = te.placeholder((8, 256), name="A")
+P = te.placeholder((3, 256, 16), name="P")
+k = te.reduce_axis((0, 256), "k")
+product = te.compute((8, 48), lambda i, j: te.sum(A[i, k] * P[j // 16, k, j % 16], axis=k), name="product")
+s = tilewright.create_schedule(product.op)
+row, column = product.op.axis
+panel, lane = s[product].split(column, factor=16)
+s[product].reorder(panel, row, k, lane)
+s[product].vectorize(lane)
+s[product].prefetch(P, panel, evenly=True)
+print("The next panel, bit by bit:", s, sep="\n")
+
 # Whether either pays only a measurement tells, on the shapes and the machine in question.  Templates stream the results
 # of elementwise operators and normalized rows that move 16 MB and more, and ask ahead for packed weights of products.
