@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ....schedule.schedule import Schedule, create_schedule
 from ....te.axis import Axis
 from ....te.tensor import Tensor
@@ -18,6 +20,7 @@ from .request import ConvolutionRequest
 WINDOW_AXES = ("kh", "kw", "ry", "rx")
 TILES = ("tile_oc", "tile_oh", "tile_ow")  # knobs
 REACHED = {"NCHW": 0.6, "NHWC": 0.8}  # share of the estimate where weights are read as they lie, vectors across lines
+GUARDED = 0.75  # ... and where the last block of channels is not whole, so that each multiply-add has a mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,15 @@ def _define(cfg: Knobs, sums: Tensor, roles: Roles) -> tuple[str, ...]:
 def _estimate(roles: Roles, reached: float) -> Callable[[Any, Any, Any], Any]:
     """Give what a register tile promises, a function of the three tile knobs."""
     shape, width = roles.register_tile(tile.lanes_of(get_target())), tile.size(roles.width)
-    return lambda *tiles: reached * tile.estimate(*shape(*tiles)) * tile.coverage(width, tiles[2].size[-1])
+    channels, along_channels = tile.size(roles.channel), roles.lane is roles.channel
+
+    def estimate(oc: Any, oh: Any, ow: Any) -> Any:
+        share = reached * tile.estimate(*shape(oc, oh, ow)) * tile.coverage(width, ow.size[-1])
+        if along_channels:
+            share = share * tile.coverage(channels, oc.size[-1]) * np.where(channels % oc.size[-1] == 0, 1, GUARDED)
+        return share
+
+    return estimate
 
 
 def _reduction_knobs(cfg: Knobs, sums: Tensor) -> tuple[str, ...]:
