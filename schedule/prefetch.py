@@ -146,7 +146,7 @@ def _nest(builder: NestBuilder, loops: dict[Var, For], buffer: Buffer, indices: 
     """Give the loops over the lines that an access touches, with one request in each step."""
     used = {v for i in indices for v in variables(i)}
     moving = [loops[v] for v in loops if v in used]
-    steps = {n.var: _step(n.var, indices, line) for n in moving}
+    steps = {n.var: _step(n.var, indices, buffer, line) for n in moving}
     extents = [arith.floordiv(arith.add(n.extent, steps[n.var] - 1), arith.const(steps[n.var])) for n in moving]
     extents = [builder.simple(extent) for extent in extents]
     fresh: dict[Var, Expr] = {}
@@ -165,10 +165,23 @@ def _nest(builder: NestBuilder, loops: dict[Var, For], buffer: Buffer, indices: 
     return body
 
 
-def _step(var: Var, indices: Indices, line: int) -> int:
-    """Give by how much a loop may advance without leaving out a line."""
-    *outer, last = indices
-    if any(var in variables(i) for i in outer):
-        return 1
-    stride = affine_of(last).coefficient(var)
-    return max(1, line // stride) if stride > 0 else 1
+def _step(var: Var, indices: Indices, buffer: Buffer, line: int) -> int:
+    """Give by how much a loop may advance without leaving out a line, as far as its first iterations tell.
+
+    Pixels that are counted through, `a[p // 28, p % 28]`, are neighbours, too.
+    """
+    first, second = (_place(var, value, indices, buffer) for value in (0, 1))
+    stride = abs(second - first) if first is not None and second is not None else 0
+    return max(1, line // stride) if stride else 1
+
+
+def _place(var: Var, value: int, indices: Indices, buffer: Buffer) -> int | None:
+    """Give the place of an access in memory where a loop has come to `value` and all others begin; None if unknown."""
+    at: dict[Var, Expr] = {v: arith.const(int(v is var) * value, v.dtype) for i in indices for v in variables(i)}
+    place = 0
+    for index, stride in zip(indices, buffer.dense_strides, strict=True):
+        element, distance = affine_of(substitute(index, at)), arith.int_value(stride)
+        if distance is None or not element.is_constant:
+            return None
+        place += element.constant * distance
+    return place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..space import Knobs
 
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 16, 20, 24, 28)  # sizes of a register tile worth trying
 UNROLLS = (1, 2, 4, 8, 16)
+L2_BYTES = 768 << 10  # of a residual that comes from beyond it
 
 
 def lanes_of(target: Target, bits: int = 32) -> int:
@@ -85,6 +87,16 @@ def accumulate(schedule: Schedule, out: Tensor) -> Tensor:
     cache = schedule.cache_write(out, "local")
     assert isinstance(cache, Tensor)
     return cache
+
+
+def ask_for_residual(schedule: Schedule, out: Tensor, residual: Tensor | None, tiles: Axis) -> None:
+    """Let the loop over register tiles ask caches for the part of a large residual that the next tile is added to.
+
+    Processors foresee neither its rows, which are short and far apart, nor its tiles, which lie a whole sum apart.
+    """
+    if residual is None or prod(size(axis) for axis in out.op.axis) * residual.dtype.bytes <= L2_BYTES:
+        return
+    schedule[out].prefetch(residual, tiles)
 
 
 def split_lanes(

@@ -137,6 +137,17 @@ def test_neighbours_in_a_line_are_asked_for_once() -> None:
     ]
 
 
+@pytest.mark.parametrize("width", [56, 28])
+def test_pixels_that_are_counted_through_lie_side_by_side(width: int) -> None:
+    a = te.placeholder((8, width, width), name="A")
+    c = te.compute((8, width * width), lambda f, p: a[f, p // width, p % width] * 2.0, name="C")
+    s = create_schedule(c.op)
+    outer, inner = s[c].split(c.op.axis[1], factor=32)
+    s[c].prefetch(a, outer)
+    assert sum("prefetch(address(A[f, " in line for line in lines(s)) == 1
+    assert "for p_i_line in unrolled(2):" in (line.strip() for line in lines(s))
+
+
 def test_prefetch_for_a_stage_within_the_loop() -> None:
     a = te.placeholder((N, 32), name="A")
     b = te.compute((N, 32), lambda i, j: a[i, j] * 2.0, name="B")

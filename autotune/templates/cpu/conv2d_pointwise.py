@@ -113,7 +113,7 @@ def plan(cfg: Knobs, request: ConvolutionRequest) -> Plan | None:
     def scheduled() -> tuple[Schedule, Tensor]:
         stages = _declare(cfg, request, conv)
         s = create_schedule(stages.out.op)
-        _schedule(cfg, s, stages, lanes, request.constant_weights)
+        _schedule(cfg, s, stages, lanes, request)
         return s, stages.out
 
     return Plan("pointwise", knobs, lambda c, v, o: cost.share(c.val, v.val, o.val), CHOSEN, scheduled)
@@ -170,7 +170,7 @@ def _declare(cfg: Knobs, request: ConvolutionRequest, conv: Convolution) -> Stag
     return Stages(None if image is conv.image else image, packed, sums, out)
 
 
-def _schedule(cfg: Knobs, s: Schedule, stages: Stages, lanes: int, constant: bool) -> None:
+def _schedule(cfg: Knobs, s: Schedule, stages: Stages, lanes: int, request: ConvolutionRequest) -> None:
     out, stage = stages.out, s[stages.out]
     n, f, y, x = out.op.axis
     blocks, channel = stage.split(f, factor=cfg[CHANNELS].val)
@@ -182,10 +182,11 @@ def _schedule(cfg: Knobs, s: Schedule, stages: Stages, lanes: int, constant: boo
     stage.vectorize(lane)
     tile.unroll_all(s, out, [channel, vectors])
     stage.parallel(outer)  # not fused with others, so that the last pixels are told apart
+    tile.ask_for_residual(s, out, request.epilogue.residual, between)
     s[stages.sums].compute_at(stage, between)
     s[stages.sums].set_scope("local")
     _accumulate(cfg, s, stages.sums, lanes)
-    if constant:
+    if request.constant_weights:
         s[stages.packed].precompute()
     tile.parallel_outer(s, stages.packed, stages.packed.op.axis[:1])
     if stages.dense is not None:

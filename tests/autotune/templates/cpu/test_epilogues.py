@@ -11,7 +11,7 @@ from tilewright.autotune.space import Config
 from tilewright.autotune.templates.cpu import conv2d_blocked, conv2d_direct, conv2d_pointwise, conv2d_winograd
 from tilewright.autotune.templates.epilogue import EpilogueForm
 from tilewright.ir.errors import TuneError
-from tilewright.ir.expr import Load
+from tilewright.ir.expr import Call, Load
 from tilewright.ir.visit import of_kind
 from tilewright.schedule.lower import lower_prepared
 
@@ -83,6 +83,18 @@ def test_the_result_is_never_read(
 def _reads_of_result(tuned: task.Task, config: Config) -> int:
     kernel = lower_prepared(*tuned.instantiate(config), "kernel")[-1]
     return sum(load.buffer in kernel.outputs for load in of_kind(kernel.body, Load))
+
+
+@pytest.mark.parametrize(("size", "asked"), [(56, True), (14, False)])
+def test_a_residual_beyond_the_second_cache_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, size: int, asked: bool
+) -> None:
+    only(monkeypatch, conv2d_pointwise.plan)
+    tuned = create_fused(case(8, (size, size), 128, (1, 1), 1, 0), FULL)
+    config = tuned.config_space.default_config()
+    kernel = lower_prepared(*tuned.instantiate(config), "kernel")[-1]
+    assert any(call.name == "prefetch" for call in of_kind(kernel.body, Call)) == asked
+    assert_right(tuned, config, threads=2)
 
 
 def test_operations_are_those_of_the_sums() -> None:
