@@ -8,6 +8,9 @@ for block of tile rows in parallel:
         A^T m, (A^T m) A                                -> result, by lines whose channels and pixels are then turned
                                                            where vectors of pixels are no whole tiles
 
+Threads share blocks of tiles, or else output channels: each then transforms all tiles for its own part of the weights,
+as reading what another processor has just written may cost more.
+
 Weights are asked for in advance.  Errors are those of `te/operators/cook_toom.py`; tiles of 6 x 6 results are offered
 where the user accepts theirs.
 """
@@ -56,7 +59,7 @@ class Choice(NamedTuple):
     most     tiles in a block
     rows     tiles of a register tile
     vectors  of output channels in a register tile
-    whole    whether all tiles are transformed before the products, which then run in parallel over channels, too
+    whole    whether threads share panels of output channels, and each transforms all tiles for its own, else blocks
     unroll   input channels that are written out
     ahead    input channels for whose weights caches are asked ahead
     """
@@ -174,8 +177,8 @@ class _Nest:
         else:
             s[half].compute_at(s[whole], s[whole].op.axis[0])
 
-    def result(self) -> tuple[Axis | None, Axis]:
-        """Order the stages that give the result; gives its loops over blocks (None for whole tiles) and channels."""
+    def result(self) -> tuple[Axis, Axis]:
+        """Order the stages that give the result; gives its loops over blocks of tiles and panels of channels."""
         stage, m = self.s[self.out], self.choice.outputs
         n, channel, y, x, inner = self.places(stage)
         (u, image), (v, rows), (w, columns) = (
@@ -183,9 +186,13 @@ class _Nest:
         )
         row, p = stage.split(rows, factor=m)
         panel, vector = channel
+        shares = []
+        if self.choice.whole:
+            share, panel = stage.split(panel, nparts=get_threads())
+            shares = [share]
         together = min(self.lanes, self.sizes.block[2] * m) if self.request.layout == "NCHW" else m
         column, pixels = stage.split(columns, factor=together)
-        stage.reorder(u, v, w, panel, image, row, vector, p, column, pixels, inner)
+        stage.reorder(*shares, u, v, w, panel, image, row, vector, p, column, pixels, inner)
         if self.turned is None:
             stage.unroll(pixels)
             stage.vectorize(inner)
@@ -196,15 +203,14 @@ class _Nest:
             turning.schedule(self.s, self.turned, self.out, column, self.lanes, self.lanes)
         if self.lines is not None:
             self._lines(self.lines, p)
-        outer = [u, v, w, panel] if self.choice.whole else [u, v, w]
-        block = tile.parallel_outer(self.s, self.out, outer)
+        parallel = tile.parallel_outer(self.s, self.out, shares or [u, v, w])
         rows_of = self.s[self.stages.rows]
         rows_of.compute_at(stage, row)
         *_, t, p, b, ki = rows_of.op.axis
         loops = self.vectors(self.stages.rows, ki)
         rows_of.reorder(b, t, *loops[:-1], p, loops[-1])
         rows_of.unroll(p)
-        return (None, block) if self.choice.whole else (block, panel)
+        return w if shares else parallel, panel
 
     def _lines(self, lines: Tensor, at: Axis) -> None:
         """Transform products along rows, a line of pixels at a time, before channels and pixels are turned."""
@@ -258,7 +264,7 @@ class _Nest:
         if self.choice.ahead:
             inner.prefetch(self.stages.weights, ci, self.choice.ahead // tile.size(unrolled))
 
-    def tiles(self, block: Axis | None) -> None:
+    def tiles(self, block: Axis) -> None:
         """Transform the image: of each block of channels what a block of tiles reads, then its tiles row by row."""
         s, data, columns, padded = self.s, self.stages.data, self.stages.columns, self.stages.padded
         stage = s[data]
@@ -267,10 +273,7 @@ class _Nest:
         stage.reorder(u, v, w, c, row, a, column, b, ci)
         stage.unroll(b)
         stage.vectorize(ci)
-        if block is None:
-            c = tile.parallel_outer(s, data, [u, v, w, c])
-        else:
-            stage.compute_at(s[self.out], block)
+        stage.compute_at(s[self.out], block)
         s[columns].compute_at(stage, row)
         n, c_, r, a, x, ci = s[columns].op.axis
         s[columns].reorder(n, c_, r, x, a, ci)

@@ -116,14 +116,14 @@ class Cost:
         """Give how many times as fast as a direct convolution at the multiply-add peak a configuration should be.
 
         outputs, most, rows, vectors  size of tiles, tiles in a block, register tile
-        whole                         whether all tiles are transformed before the products
+        whole                         whether threads share panels of channels, and each transforms all tiles
         """
         shape, blocking = self.shape, Blocking.of(self.shape, outputs, most)
         direct = shape.batch * shape.height * shape.width * shape.channels * shape.filters * 9 / (2 * self.lanes)
-        units = blocking.blocks * (self.panels(vectors) if whole else 1)
+        units = self.panels(vectors) if whole else blocking.blocks
         busy = units / (-(-units // self.threads) * self.threads)
         cycles = self._products(blocking, outputs, rows, vectors) + self._weights(blocking, outputs, rows, vectors)
-        cycles += self._tiles(blocking, outputs, vectors, whole) + self._transforms(blocking, outputs, vectors, whole)
+        cycles += self._tiles(blocking, outputs, vectors) + self._transforms(blocking, outputs, vectors, whole)
         return busy * direct / cycles
 
     def panels(self, vectors: int) -> int:
@@ -154,15 +154,15 @@ class Cost:
         again = panel / AGAIN_RATE if panel > FIRST_CACHE else 0.0
         return blocking.blocks * count * (first + again * (-(-blocking.tiles // rows) - 1))
 
-    def _tiles(self, blocking: Blocking, outputs: int, vectors: int, whole: bool) -> float:
+    def _tiles(self, blocking: Blocking, outputs: int, vectors: int) -> float:
         """Give the cycles that products wait for tiles, which every panel of weights reads."""
         read = blocking.blocks * self.panels(vectors) * self._tile_bytes(blocking, outputs)
-        return read / (FAR_TILE_RATE if self._are_far(blocking, outputs, vectors, whole) else TILE_RATE)
+        return read / (FAR_TILE_RATE if self._are_far(blocking, outputs, vectors) else TILE_RATE)
 
-    def _are_far(self, blocking: Blocking, outputs: int, vectors: int, whole: bool) -> bool:
+    def _are_far(self, blocking: Blocking, outputs: int, vectors: int) -> bool:
         """Tell whether tiles that are transformed before products, and these, exceed the second cache."""
         products = 4 * vectors * self.lanes * blocking.tiles * (outputs + 2) ** 2
-        return self._tile_bytes(blocking, outputs) * (blocking.blocks if whole else 1) + products > BLOCK
+        return self._tile_bytes(blocking, outputs) + products > BLOCK
 
     def _tile_bytes(self, blocking: Blocking, outputs: int) -> int:
         return 4 * self.channels * blocking.tiles * (outputs + 2) ** 2
@@ -170,8 +170,8 @@ class Cost:
     def _transforms(self, blocking: Blocking, outputs: int, vectors: int, whole: bool) -> float:
         shape, places = self.shape, (outputs + 2) ** 2
         filters = -(-shape.filters // self.lanes)
-        read = self.channels // self.lanes + filters
-        each = TRANSFORM + (FAR_TRANSFORM if self._are_far(blocking, outputs, vectors, whole) else 0.0)
+        read = self.channels // self.lanes * (self.threads if whole else 1) + filters
+        each = TRANSFORM + (FAR_TRANSFORM if self._are_far(blocking, outputs, vectors) else 0.0)
         cycles = blocking.blocks * blocking.tiles * read * places * each
         if shape.turned:
             pixels = shape.batch * shape.height * shape.width

@@ -5,8 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tilewright.autotune import task
+from tilewright.autotune.entities import OtherOptionEntity
+from tilewright.autotune.space import Config
 from tilewright.autotune.templates.cpu import conv2d_winograd
 from tilewright.autotune.templates.cpu.winograd_cost import Blocking, Shape
+from tilewright.ir.stmt import For, ForKind
+from tilewright.ir.visit import of_kind
+from tilewright.schedule.lower import lower_prepared
 
 from .convolutions import Args, assert_right, case, configs_of, only
 
@@ -63,6 +68,21 @@ def test_narrow_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     tuned = task.create("conv2d", CASES["odd sizes"], "llvm -mcpu=haswell")
     for config in configs_of(tuned, 1):
         assert_right(tuned, config, threads=1)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_threads_that_share_channels_share_no_tiles(monkeypatch: pytest.MonkeyPatch, layout: str, threads: int) -> None:
+    """Five panels of 16 channels: each thread transforms the image for its own."""
+    only(monkeypatch, conv2d_winograd.plan)
+    tuned = task.create("conv2d", case(24, (14, 13), 80, (3, 3), 1, 1, layout=layout), threads=threads)
+    wanted = {"winograd_whole": True, "winograd_vectors": 1, "winograd_rows": 8, "winograd_tiles": 8}
+    entities = tuned.config_space.default_config().entities
+    config = Config(None, dict(entities) | {name: OtherOptionEntity(value) for name, value in wanted.items()})
+    kernel = lower_prepared(*tuned.instantiate(config), "kernel")[-1]
+    assert sum(loop.kind is ForKind.PARALLEL for loop in of_kind(kernel.body, For)) == 1
+    assert type(kernel.body) is For  # around all memory for tiles
+    assert_right(tuned, config, threads)
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NCHW16c"])
