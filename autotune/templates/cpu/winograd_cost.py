@@ -23,6 +23,7 @@ ASKED_RATE = 45.0  # ... and of what has come while a register tile was computed
 AGAIN_RATE = 72.0  # bytes a cycle of a panel of weights that the first cache has no room for, read again
 BLOCK = 1_200_000  # bytes of tiles and products, or of image and result, that are found again in the second cache
 TILE_RATE, FAR_TILE_RATE = 38.0, 19.0  # bytes a cycle of tiles that are, and that are not
+WHOLE = 0.97  # share of the speed where threads each transform all tiles, though the last cache holds all weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,9 @@ class Cost:
         busy = units / (-(-units // self.threads) * self.threads)
         cycles = self._products(blocking, outputs, rows, vectors) + self._weights(blocking, outputs, rows, vectors)
         cycles += self._tiles(blocking, outputs, vectors) + self._transforms(blocking, outputs, vectors, whole)
-        return busy * direct / cycles
+        weights = 4 * shape.channels * shape.filters * (outputs + 2) ** 2
+        needless = whole and self.threads > 1 and weights <= LAST_CACHE
+        return busy * direct / cycles * (WHOLE if needless else 1)
 
     def panels(self, vectors: int) -> int:
         """Give the parts that the output channels are cut in."""
