@@ -186,7 +186,7 @@ class _Nest:
         )
         row, p = stage.split(rows, factor=m)
         panel, vector = channel
-        shares = []
+        shares: list[Axis] = []
         if self.choice.whole:
             share, panel = stage.split(panel, nparts=get_threads())
             shares = [share]
