@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -79,8 +79,7 @@ def _generated(
         mark = next((mark for mark in (WRITTEN_OUT, GUARDED) if effort == "auto" and mark in text), "")
         _optimise(module, machine, "quick" if mark else effort)
         as_written = mark == WRITTEN_OUT and machine.triple.startswith(SCALED)
-        left_out = ("disable-lsr", "disable-post-ra") if as_written else ()
-        with _without(left_out):
+        with _switched(AS_WRITTEN if as_written else {}):
             return form(machine, module)
 
 
@@ -89,23 +88,32 @@ def _write_assembly(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> str:
     return machine.emit_assembly(module)
 
 
-@contextmanager
-def _without(switches: Sequence[str]) -> Iterator[None]:
-    """Leave out what LLVM has these switches for, where code is as a schedule means it to be.
+AS_WRITTEN = {
+    "disable-lsr": ("true", "false"),
+    "disable-post-ra": ("true", "false"),
+    "cgp-max-address-users-to-scan": ("0", "100"),
+}
+"""What LLVM leaves out where code is as a schedule means it to be: values of its switches, and those they have else.
 
-    disable-lsr      the search for the cheapest counters and pointers of loops is a third of the time that generating
-                     code takes, and with addresses of base, scaled counter and offset finds nothing better
-    disable-post-ra  putting instructions in another order once they have registers is a twelfth, and changes nothing
-                     where the processor finds an order of its own
-    LLVM has one such switch for the whole process, which is as it was afterwards.
-    """
-    for switch in switches:
-        llvm.set_option("tilewright", f"-{switch}=true")
+disable-lsr      the search for the cheapest counters and pointers of loops is a third of the time that generating code
+                 takes, and with addresses of base, scaled counter and offset finds nothing better
+disable-post-ra  putting instructions in another order once they have registers is a twelfth, and changes nothing where
+                 the processor finds an order of its own
+cgp-max-address-users-to-scan  whether all that read an address could compute it themselves is asked anew for each of
+                 hundreds, which is up to a tenth; most have no more than an offset of their own, which costs nothing
+"""
+
+
+@contextmanager
+def _switched(switches: Mapping[str, tuple[str, str]]) -> Iterator[None]:
+    """Set switches, which LLVM has once for the whole process, and set them back afterwards."""
+    for name, (value, _) in switches.items():
+        llvm.set_option("tilewright", f"-{name}={value}")
     try:
         yield
     finally:
-        for switch in switches:
-            llvm.set_option("tilewright", f"-{switch}=false")
+        for name, (_, value) in switches.items():
+            llvm.set_option("tilewright", f"-{name}={value}")
 
 
 def _assembled(assembly: str, target: Target, effort: str, pic: bool) -> bytes:

@@ -271,17 +271,22 @@ def store_columns(body: Body, access: Store, columns: list[Column]) -> None:
     write_columns(body, columns, apart, lambda *row: _write(body, access.buffer, *row))
 
 
-def _write(body: Body, buffer: Buffer, offset: Linear, value: Value, wanted: Value | None = None) -> None:
-    """Store neighbours; where `wanted` does not hold, in a spare place of the stack."""
+def _write(
+    body: Body, buffer: Buffer, offset: Linear, value: Value, lanes: int = 0, wanted: Value | None = None
+) -> None:
+    """Store neighbours, only the first `lanes` if given; where `wanted` does not hold, in a spare place."""
+    lanes = lanes or value.lanes
     address = pointer(body, buffer, offset)
     align = alignment(body, buffer, offset) if value.lanes > 1 else buffer.dtype.bytes
     if wanted is not None:
         address = body.code.local(f"select i1 {wanted.text}, ptr {address}, ptr {body.spare_slot()}")
         align = buffer.dtype.bytes
     mask = body.mask
-    if mask is None and is_ragged(body, value.elem, value.lanes):
-        _write_ragged(body, value, f"ptr align {align} {address}")
+    if mask is None and is_ragged(body, value.elem, lanes):
+        _write_ragged(body, value, lanes, f"ptr align {align} {address}")
         return
+    if lanes != value.lanes:
+        value = Value(resized(body, value.text, value.elem, value.lanes, lanes), value.elem, lanes)
     if mask is None:
         if value.lanes == 1 or not stream(body, buffer, value, address, align):
             body.code.effect(f"store {value.type} {value.text}, ptr {address}, align {align}")
@@ -292,11 +297,11 @@ def _write(body: Body, buffer: Buffer, offset: Linear, value: Value, wanted: Val
     )
 
 
-def _write_ragged(body: Body, value: Value, place: str) -> None:
-    whole = _whole(value.elem, value.lanes)
-    wide = resized(body, value.text, value.elem, value.lanes, whole)
+def _write_ragged(body: Body, value: Value, lanes: int, place: str) -> None:
+    whole = _whole(value.elem, lanes)
+    wide = value.text if value.lanes == whole else resized(body, value.text, value.elem, value.lanes, whole)
     symbol, kind = f"@llvm.masked.store.{suffix(value.elem, whole)}.p0", vector(value.elem, whole)
-    mask = f"{vector('i1', whole)} {_first_lanes(value.lanes, whole)}"
+    mask = f"{vector('i1', whole)} {_first_lanes(lanes, whole)}"
     body.code.effect(f"call void {symbol}({kind} {wide}, {place}, {mask})")
 
 

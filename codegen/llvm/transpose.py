@@ -12,7 +12,7 @@ between such elements in memory they are stored at once, and so are two columns 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 
 from ...ir.buffer import Buffer
@@ -69,12 +69,12 @@ def write_columns(
     body: Body,
     columns: Sequence[Column],
     apart: Callable[[Column], None],
-    row: Callable[[Linear, Value, Value | None], None],
+    row: Callable[[Linear, Value, int, Value | None], None],
 ) -> None:
     """Store columns: neighbours as rows, others as they are.
 
     apart  stores one column
-    row    stores a row at an offset, where a condition holds if there is one
+    row    stores the first lanes of a row at an offset, where a condition holds if there is one
     """
     runs = _runs(columns) if _are_disjoint(columns) else [[column] for column in columns]
     for run in runs:
@@ -87,14 +87,16 @@ def write_columns(
             continue
         values = [c.value for c in run]
         if value.elem == "i16":
-            row(Linear(offset.constant, offset.terms), _alternating(body, *values), None)
+            whole = _alternating(body, *values)
+            row(Linear(offset.constant, offset.terms), whole, whole.lanes, None)
             continue
         if value.elem == "i8" and is_dense and len(run) == PIECE:
-            row(Linear(offset.constant, offset.terms), _interleaved(body, values), None)
+            whole = _interleaved(body, values)
+            row(Linear(offset.constant, offset.terms), whole, whole.lanes, None)
             continue
         for number, value in enumerate(_rows(body, values)[:active]):
             wanted = None if mask is None else _lane(body, mask, number)
-            row(Linear(offset.constant + number * offset.stride, offset.terms), value, wanted)
+            row(Linear(offset.constant + number * offset.stride, offset.terms), value, len(run), wanted)
 
 
 def _are_disjoint(columns: Sequence[Column]) -> bool:
@@ -130,11 +132,13 @@ def _alternating(body: Body, even: Value, odd: Value) -> Value:
 
 
 def _rows(body: Body, columns: Sequence[Value]) -> list[Value]:
+    """Give rows whose first lanes are those of the columns, in turn."""
     if columns[0].elem != "i8":
         return transposed(body, columns)
     words = _words(body, columns)
     if len(words) > 1:
-        return [_cut(body, _bytes(body, row), len(columns)) for row in transposed(body, words)]
+        rows = [_cut(body, row, len(words)) for row in transposed(body, words)]
+        return [_cut(body, _bytes(body, row), len(columns)) for row in rows]
     mixed = _bytes(body, words[0])
     return [_shuffle(body, mixed, mixed, range(k, k + len(columns))) for k in range(0, mixed.lanes, PIECE)]
 
@@ -171,36 +175,40 @@ def _bytes(body: Body, words: Value) -> Value:
 
 
 def transposed(body: Body, columns: Sequence[Value]) -> list[Value]:
-    """Give the rows of up to WIDEST columns, not more than they have lanes; row `l` is lane `l` of each."""
+    """Give the rows of up to WIDEST columns, not more than they have lanes; row `l` begins with lane `l` of each."""
     lanes = columns[0].lanes
-    groups = [_quarter(body, columns[first : first + PIECE]) for first in range(0, len(columns), PIECE)]
-    if len(groups) > 2:
-        groups = [[_fenced(body, value) for value in group] for group in groups]
+    fence = partial(_fenced, body) if len(columns) > 2 * PIECE else _as_it_is
+    groups = [_quarter(body, columns[first : first + PIECE], fence) for first in range(0, len(columns), PIECE)]
     rows: dict[int, Value] = {}
     for place in range(PIECE):
         parts = [group[place] for group in groups]
         for piece, value in enumerate(_joined(body, parts, lanes // PIECE)):
-            rows[piece * PIECE + place] = _cut(body, value, len(columns))
+            rows[piece * PIECE + place] = value if len(groups) > 2 else _cut(body, value, len(columns))
     return [rows[lane] for lane in range(lanes)]
 
 
-def _quarter(body: Body, columns: Sequence[Value]) -> list[Value]:
+def _as_it_is(value: Value) -> Value:
+    return value
+
+
+def _quarter(body: Body, columns: Sequence[Value], fence: Callable[[Value], Value]) -> list[Value]:
     """Transpose up to four columns in every piece: piece `j` of the k-th result is row 4 j + k."""
     lanes, elem = columns[0].lanes, columns[0].elem
     a, b, c, d = [*columns, *[Value("poison", elem, lanes)] * (PIECE - len(columns))]
     low, high = (0, 1), (2, 3)
     pairs = [_mixed(body, x, y, ((0, k), (1, k), (0, m), (1, m))) for k, m in (low, high) for x, y in ((a, b), (c, d))]
-    ab_low, cd_low, ab_high, cd_high = pairs
+    ab_low, cd_low, ab_high, cd_high = map(fence, pairs)
     halves = (((0, 0), (0, 1), (1, 0), (1, 1)), ((0, 2), (0, 3), (1, 2), (1, 3)))
-    return [_mixed(body, x, y, picks) for x, y in ((ab_low, cd_low), (ab_high, cd_high)) for picks in halves]
+    sides = ((ab_low, cd_low), (ab_high, cd_high))
+    return [fence(_mixed(body, x, y, picks)) for x, y in sides for picks in halves]
 
 
 def _fenced(body: Body, value: Value) -> Value:
     """Keep LLVM from looking for one shuffle in place of those that made `value` and those that read it.
 
-    There is none, and to look through four levels of them took half the time of compiling a kernel.
+    There is none, and to look through all levels of them took half the time of compiling a kernel.
     """
-    if value.elem != "float":
+    if value.elem != "float" or value.text == "poison":
         return value
     fence = body.module.declare(value.type, f"llvm.arithmetic.fence.v{value.lanes}f32", value.type)
     return Value(
@@ -223,7 +231,7 @@ def _joined(body: Body, parts: Sequence[Value], pieces: int) -> Iterator[Value]:
     if len(parts) > 2:
         poison = Value("poison", parts[0].elem, parts[0].lanes)
         a, b, c, d = [*parts, *[poison] * (4 - len(parts))]
-        ab, cd = ([_pieces(body, x, y, [*range(k, pieces, 2)]) for k in (0, 1)] for x, y in ((a, b), (c, d)))
+        ab, cd = ([_even_or_odd(body, x, y, pieces, k) for k in (0, 1)] for x, y in ((a, b), (c, d)))
         for piece in range(pieces):
             yield _pieces(body, ab[piece % 2], cd[piece % 2], [piece // 2, pieces // 2 + piece // 2])
         return
@@ -237,11 +245,17 @@ def _pieces(body: Body, x: Value, y: Value | None, chosen: Sequence[int]) -> Val
     return _shuffle(body, x, y or x, lanes if y is None else [*lanes, *(x.lanes + lane for lane in lanes)])
 
 
+def _even_or_odd(body: Body, x: Value, y: Value, pieces: int, first: int) -> Value:
+    return _fenced(body, _pieces(body, x, y, range(first, pieces, 2)))
+
+
 def _cut(body: Body, value: Value, lanes: int) -> Value:
     return value if value.lanes == lanes else _shuffle(body, value, value, range(lanes))
 
 
 def _shuffle(body: Body, x: Value, y: Value, lanes: Sequence[int]) -> Value:
+    if x.text == y.text == "poison":
+        return Value("poison", x.elem, len(lanes))
     text = f"shufflevector {x.type} {x.text}, {y.type} {y.text}, {_picks(tuple(lanes))}"
     return Value(body.code.pure(text, x.text, y.text), x.elem, len(lanes))
 
