@@ -93,9 +93,9 @@ def _transforms(outputs: int, taps: int, finite: tuple[Fraction, ...]) -> Transf
     if len(set(finite)) != count or len(finite) != count:
         fact = f"F({outputs}, {taps}) needs {count} different points, got ({', '.join(map(str, finite))})"
         raise ExpressionError("winograd", fact, advice="as many different points, infinity apart")
-    others = [[q for q in finite if q != p] for p in finite]
-    scales = [math.prod((p - q for q in rest), start=Fraction(1)) for p, rest in zip(finite, others, strict=True)]
-    data = [(*_polynomial(rest), Fraction(0)) for rest in others] + [_polynomial(finite)]
+    scales = [math.prod((p - q for q in finite if q != p), start=Fraction(1)) for p in finite]
+    whole = _polynomial(finite)
+    data = [(*_without_root(whole, p), Fraction(0)) for p in finite] + [whole]
     weights = [tuple(p**k / scale for k in range(taps)) for p, scale in zip(finite, scales, strict=True)]
     result = [(*(p**k for p in finite), Fraction(k == outputs - 1)) for k in range(outputs)]
     last = tuple(Fraction(k == taps - 1) for k in range(taps))
@@ -107,8 +107,16 @@ def _polynomial(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
     coefficients = [Fraction(1)]
     for root in roots:
         shifted = [Fraction(0), *coefficients]
-        coefficients = [s - root * c for s, c in zip(shifted, [*coefficients, Fraction(0)], strict=True)]
+        coefficients = [s - root * c if c else s for s, c in zip(shifted, [*coefficients, Fraction(0)], strict=True)]
     return tuple(coefficients)
+
+
+def _without_root(polynomial: Sequence[Fraction], root: Fraction) -> tuple[Fraction, ...]:
+    """Give the coefficients of a polynomial, lowest first, divided by x - root, where `root` is one of its roots."""
+    quotient = [polynomial[-1]]
+    for c in polynomial[-2:0:-1]:
+        quotient.append(c + root * quotient[-1] if root else c)
+    return tuple(reversed(quotient))
 
 
 def _norm2(row: Sequence[Fraction]) -> float:
@@ -177,10 +185,11 @@ def _paired_columns(matrix: Matrix) -> tuple[list[tuple[int, int]], list[list[Fr
 
 def _halves(a: Sequence[Fraction], b: Sequence[Fraction]) -> tuple[list[Fraction], list[Fraction]] | None:
     """Give what two rows have in common and what they have with opposite signs; None where they are not like that."""
-    even = [(x + y) / 2 for x, y in zip(a, b, strict=True)]
-    odd = [(x - y) / 2 for x, y in zip(a, b, strict=True)]
-    apart = not any(e and o for e, o in zip(even, odd, strict=True))
-    return (even, odd) if apart and any(even) and any(odd) else None
+    if any(abs(x) != abs(y) for x, y in zip(a, b, strict=True)):
+        return None
+    even = [x if x == y else Fraction(0) for x, y in zip(a, b, strict=True)]
+    odd = [Fraction(0) if x == y else x for x, y in zip(a, b, strict=True)]
+    return (even, odd) if any(even) and any(odd) else None
 
 
 def _factored(
