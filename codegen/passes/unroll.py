@@ -108,7 +108,9 @@ class UnrollTiles:
         if not all(v in loops and arith.int_value(loops[v].extent) is not None for v in found):
             return set()
         kinds = {loops[v].kind for v in found}
-        if not kinds <= {ForKind.SERIAL, *_TAIL} or self.most_copies(body, found) > self.copies:
+        if ForKind.SERIAL not in kinds or not kinds <= {ForKind.SERIAL, *_TAIL}:
+            return set()
+        if self.most_copies(body, found) > self.copies:
             return set()
         return {v for v in found if loops[v].kind is ForKind.SERIAL}
 
