@@ -6,7 +6,7 @@ from ...ir import arith
 from ...ir.expr import Call, Cast, Expr, Load, Var
 from ...ir.intrinsics import DOTS, INTRINSICS
 from ...ir.stmt import Allocate, For, ForKind, Let, Stmt, Store
-from ...ir.visit import statements, variables, walk
+from ...ir.visit import of_kind, statements, variables
 from .body import Body
 from .maths.functions import RECIPES
 from .types import computed
@@ -28,7 +28,7 @@ def lane_chunks(body: Body, loop: For) -> Chunks:
 def _chunks(body: Body, loop: For) -> Chunks:
     varying = {loop.var}
     widest, at_once = 8, 1
-    for node in walk(loop.body):
+    for node in of_kind(loop.body, Allocate, For, Call, Let, Load, Store, Cast):
         match node:
             case Allocate() | For(kind=ForKind.PARALLEL | ForKind.VECTORIZED):
                 return ()

@@ -10,7 +10,7 @@ from ...ir import expr as e
 from ...ir.dtype import DType, boolean, float32
 from ...ir.errors import CodegenError
 from ...ir.expr import Expr
-from ...ir.visit import walk
+from ...ir.visit import of_kind
 from .address import deciding
 from .arithmetic import (
     binary,
@@ -180,7 +180,7 @@ def is_safe(body: Body, expr: Expr) -> bool:
             case _:
                 return False
 
-    return not any(unsafe(node) for node in walk(expr))
+    return not any(map(unsafe, of_kind(expr, e.Load, e.FloorDiv, e.FloorMod, e.Call)))
 
 
 def lazily(

@@ -10,7 +10,7 @@ from typing import cast
 from ...ir.buffer import Buffer
 from ...ir.expr import Address, Load, Var
 from ...ir.stmt import Allocate, For, Let, Stmt, Store
-from ...ir.visit import Node, rewrite, walk, with_fields
+from ...ir.visit import Node, of_kind, rewrite, with_fields
 
 _NUMBERED = re.compile(r"_\d+$")
 
@@ -25,7 +25,7 @@ class Names:
     def _taken(self) -> set[str]:
         """Give the names in use, collected when the first new one is asked for."""
         taken: set[str] = set()
-        for node in walk(self._body):
+        for node in of_kind(self._body, Var, For, Let, Load, Store, Address, Allocate):
             match node:
                 case Var(name=name):
                     taken.add(name)
@@ -53,7 +53,7 @@ class Names:
         """Give `stmt` with new variables and buffers in place of those that it binds."""
         variables: dict[Var, Var] = {}
         buffers: dict[Buffer, Buffer] = {}
-        for node in walk(stmt):
+        for node in of_kind(stmt, For, Let, Allocate):
             match node:
                 case For(var=var) | Let(var=var):
                     variables[var] = self.variable(var)
