@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -101,7 +102,8 @@ def _introduce(out: Console, request: Request, task: Task, records: Records) -> 
             soft_wrap=True,
         )
     elif not task.device and (least_s := task.flop / measure_peak_flops(task.threads)) > SLOW_S:
-        out.print(f"one call takes {least_s:.1f} s at the peak of this machine")
+        more = ", more than --time allows: perhaps none ends" if least_s > (request.time_s or math.inf) else ""
+        out.print(f"one call takes {least_s:.1f} s at the peak of this machine{more}", soft_wrap=True)
     known = len(records.known(task.key))
     if known:
         out.print(f"{known} trials are known from {records.path}", soft_wrap=True)
