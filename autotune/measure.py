@@ -24,6 +24,7 @@ from .task import Task
 from .trial import Status, Trial
 
 POLL_S = 0.002
+FINAL_LEAST_S = 0.5  # for the rounds of the final re-measurement, however little is left
 OPERATIONS_PER_S = 5e9  # by which the time to check and time a large candidate grows: four calls at 20e9
 _BUILD_STATUS = {
     Outcome.ERROR: Status.CODEGEN,
@@ -185,21 +186,23 @@ class Measurer:
         """Give how many builds of a configuration `final` compares."""
         return len(self._efforts)
 
-    def final(self, configs: Sequence[Config]) -> tuple[list[Trial], float]:
+    def final(self, configs: Sequence[Config], left_s: float = math.inf) -> tuple[list[Trial], float]:
         """Build each at both efforts, check, and time all in turn; give their trials and the peak in GFLOP/s.
 
-        Building stops after `final_s`, but not before the first two are built.
+        left_s  for all of it, as far as that is enough
+        Building stops after `final_s`, or half of what is left, but not before the first two are built.
         """
         kept: list[tuple[Config, Built, str]] = []
         began = time.monotonic()
         for place, config in enumerate(configs):
-            if place >= 2 and time.monotonic() - began > self.options.final_s:
+            if place >= 2 and time.monotonic() - began > min(self.options.final_s, left_s / 2):
                 break
             for effort in self._efforts:
                 reply = self._builder.call(BuildRequest(config, effort, None), self.options.build_timeout_s)
                 if reply.ok and reply.value.status is Status.OK:
                     kept.append((config, reply.value, effort))
-        request = FinalRequest(tuple(b for _, b, _ in kept), self.options.rounds, self.options.final_s)
+        budget_s = min(self.options.final_s, max(FINAL_LEAST_S, left_s - (time.monotonic() - began)))
+        request = FinalRequest(tuple(b for _, b, _ in kept), self.options.rounds, budget_s)
         reply = self._runner.call(request, 10 * self.options.final_s + self._run_timeout_s * max(1, len(kept)))
         if not reply.ok:
             return [], 0.0

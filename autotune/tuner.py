@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..ir.errors import TuneError
 from .history import config_of
-from .measure import MeasureOptions, Measurer, Stages
+from .measure import FINAL_LEAST_S, MeasureOptions, Measurer, Stages
 from .records import Records, TaskRow
 from .space import Config, ConfigSpace
 from .strategies.strategy import Strategy, batch_size
@@ -31,8 +31,7 @@ FINALISTS = 4  # configurations measured again at the end
 LOW_WATER = 5  # configurations left when the strategy begins to think of the next
 THINKING_SHARE = 0.1  # of the time, for strategy, features and model: proposals are made in batches that large
 LARGEST_BATCH = 64
-FINAL_SHARE = 0.1  # of the time allowed, kept for that ...
-FINAL_LEAST_S = 0.5  # ... and this much more
+FINAL_SHARE = 0.1  # of the time allowed, kept for that, and FINAL_LEAST_S more
 FINAL_CALLS = 2  # that a build takes at least there: one is checked, one timed
 FINAL_MOST = 0.25  # of the time allowed, kept for calls that take long
 REFERENCE_SHARE = 0.1  # of the time allowed, for the right result
@@ -310,7 +309,7 @@ class _Search:
         default = self.tuner.task.untuned.index
         measured = [t.index for t in self.history if t.index == default and t.median_s]
         chosen = self._affordable_finals(dict.fromkeys([*chosen[:1], *measured[:1], *chosen]), measurer.builds_of_each)
-        finals, peak = measurer.final([self.space.get(i) for i in chosen]) if chosen else ([], 0.0)
+        finals, peak = measurer.final([self.space.get(i) for i in chosen], self._until_s) if chosen else ([], 0.0)
         session, seed = self.tuner.session, self.tuner.seed
         done = [
             replace(t, session=session, seed=seed, timestamp=time.time(), gflops=self.tuner.task.gflops(t.median_s))
