@@ -9,7 +9,7 @@ import numpy as np
 from fuzz.check import MIN_STEPS, pair  # of tests/
 from targets.workloads import WORKLOADS, configurations, nest_of, reference_of, task_of, title
 
-from tilewright.autotune.reference import Reference
+from tilewright.autotune.reference import ALL, Part, Reference
 from tilewright.schedule.lower import lower
 from tilewright.te.evaluate import evaluate
 
@@ -41,8 +41,8 @@ def fuzz_calls(seeds: Sequence[int]) -> Iterator[Call]:
         nest = lower(drawn.schedule, [*program.inputs, *program.outputs], f"fuzz{seed}")
         feeds = [np.ascontiguousarray(x) for x in program.feeds(seed)]
         values = evaluate(program.outputs, dict(zip(program.inputs, feeds, strict=True)))
-        expected = {len(feeds) + n: np.asarray(value) for n, value in enumerate(values)}
-        arrays = (*feeds, *(np.empty_like(value) for value in expected.values()))
+        expected = {len(feeds) + n: (Part(ALL, np.asarray(value)),) for n, value in enumerate(values)}
+        arrays = (*feeds, *(np.empty_like(np.asarray(value)) for value in values))
         dtypes = {p: program.outputs[p - len(feeds)].dtype for p in expected}
         yield Call(
             f"seed {seed} ({program.family})", nest, Reference(arrays, expected, dict.fromkeys(expected, 0.0), dtypes)
