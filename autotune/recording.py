@@ -15,7 +15,9 @@ from .trial import Trial
 
 
 class _Draws:
-    """Random configurations, until enough of them proved valid."""
+    """Random configurations, until enough of them proved valid, however long that takes."""
+
+    left_s = first_s = math.inf
 
     def __init__(self, task: Task, valid_points: int, seed: int) -> None:
         self.space = task.config_space
@@ -23,8 +25,6 @@ class _Draws:
         self.missing = valid_points
         self.queue: list[int] = []
         self.empty = False
-
-    left_s = first_s = math.inf
 
     @property
     def exhausted(self) -> bool:

@@ -89,17 +89,22 @@ class PlaceholderOp(Operation):
 class ComputeOp(Operation):
     """An expression for each element of one or several results of the same shape.
 
-    axes    one per dimension
-    body    one expression per result; either all are components of one Reduce, or none contains a Reduce
-    inputs  the tensors that are read, each once, in order of first appearance
+    axes   one per dimension
+    body   one expression per result; either all are components of one Reduce, or none contains a Reduce
+    reads  the tensors that are read, each once, in order of first appearance
     """
 
     axes: tuple[Axis, ...]
     body: tuple[Expr, ...]
-    inputs: tuple[Tensor, ...] = field(init=False, repr=False)  # type: ignore[assignment]  # in place of the property
+    reads: tuple[Tensor, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", read_tensors(self.body))  # once: schedules ask for them at every step
+        object.__setattr__(self, "reads", read_tensors(self.body))  # once: schedules ask for them at every step
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Give the tensors that are read."""
+        return self.reads
 
     @property
     def axis(self) -> tuple[Axis, ...]:

@@ -9,6 +9,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ from tilewright.te.operators.flops import flops
 from .matmul_template import matmul
 
 SHAPE = (64, 64, 64)
+WORD: Any = "9"  # where a number belongs
 FAST = MeasureOptions(final_s=0.1, rounds=5)
 
 
@@ -214,7 +216,7 @@ def test_flop_of_a_product_and_of_a_padded_sum(task: tasks.Task) -> None:
             r"conv2d takes \(data, filters, stride, padding, dilation=1, .*given 2 arguments: .*'stride'",
         ),
         (lambda: tasks.create("test.matmul", SHAPE * 2), r"takes \(.*\), and is given 6 arguments: too many"),
-        (lambda: Tuner(tasks.create("test.matmul", SHAPE)).tune("9"), "n_trial='9' is a str"),  # type: ignore[arg-type]
+        (lambda: Tuner(tasks.create("test.matmul", SHAPE)).tune(WORD), "n_trial='9' is a str"),
         (get_config, "no template is running"),
         (lambda: template("test.matmul")(lambda m: None), "already the template"),  # type: ignore[arg-type,return-value]
     ],
@@ -225,8 +227,8 @@ def test_refusals(act: object, sentence: str) -> None:
 
 
 def test_threads_of_a_task_that_are_no_number_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="task: threads='2' is a str"):
-        tasks.create("test.matmul", SHAPE, threads="2")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="task: threads='9' is a str"):
+        tasks.create("test.matmul", SHAPE, threads=WORD)
 
 
 def test_without_time_to_measure_again_the_best_of_the_search_counts() -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -287,9 +288,9 @@ def test_a_senseless_number_of_threads_is_refused(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", ["2", 2.0, None])
-def test_threads_that_are_no_whole_number_are_refused(threads: object) -> None:
+def test_threads_that_are_no_whole_number_are_refused(threads: Any) -> None:
     with pytest.raises(ArgumentError, match=f"threads={threads!r} is a ") as refused:
-        pool.set_num_threads(threads)  # type: ignore[arg-type]
+        pool.set_num_threads(threads)
     assert refused.value.advice == "a whole number from 1 to 256"
 
 
